@@ -1,0 +1,156 @@
+"""Input embedding and output softmax that share their tables: one table, or the adaptive bands of the paper.
+
+One table (no cutoffs), h the hidden state and E the table, one row a word:
+
+    x = sqrt(d) E[w]                        log p(w) = log_softmax(E h + b)[w]
+
+Adaptive (Grave et al. 2017, Baevski and Auli 2019; bands as in the released configuration). Band i has a table E_i of
+width d_i = d / divisor^i and an input projection P_i (d_i, d). Words are sorted by frequency, so band 0, the shortlist,
+holds the most frequent ones; C has one row for each of the other bands:
+
+    x = sqrt(d) E_i[w] P_i
+    log p(w) = log_softmax([E_0; C] (h Q) + b)[w]                                   w in the shortlist
+    log p(w) = log_softmax([E_0; C] (h Q) + b)[band i] + log_softmax(E_i (P_i h) + b_i)[w]      w in band i > 0
+
+The shortlist's output projection Q (d, d) is not tied to P_0; the other bands' is P_i itself. torch's
+AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the other bands.
+
+Suffixes name dimensions: B rows, T tokens of a segment, d model width, N tokens of all rows (B T), n tokens of one band.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from allatt.config import ModelConfig, check
+
+
+class TiedSoftmax(nn.Module):
+    """Embedding and softmax over `vocab` words that share their tables; bands start at `config.cutoffs`.
+
+    Parameters: tables (one a band), bias (vocab); with cutoffs also projections P_i, output_projection Q, cluster_rows C
+    and cluster_bias. AllattError where the cutoffs do not fit the vocabulary, or a band would have no width.
+    """
+
+    def __init__(self, config: ModelConfig, vocab: int):
+        super().__init__()
+        check(vocab >= 1, f"the vocabulary has {vocab} words; it needs at least 1")
+        check(not config.cutoffs or config.cutoffs[-1] < vocab,
+              f"cutoffs {config.cutoffs} do not fit a vocabulary of {vocab:,} words: leave out those that are not below it")
+        width = config.d_model // config.band_divisor ** len(config.cutoffs)
+        check(width >= 1, f"d_model {config.d_model} divided {len(config.cutoffs)} times by band_divisor "
+                          f"{config.band_divisor} leaves no width; use fewer cutoffs or a smaller divisor")
+        self.d = config.d_model
+        self.vocab = vocab
+        edges = (0, *config.cutoffs, vocab)
+        self.bands = tuple(pairwise(edges))
+        """(first id, id after the last) of each band."""
+        widths = [self.d // config.band_divisor ** i for i in range(len(self.bands))]
+        self.tables = nn.ParameterList(torch.empty(end - start, w) for (start, end), w in zip(self.bands, widths))
+        self.bias = nn.Parameter(torch.empty(vocab))
+        if config.cutoffs:
+            self.projections = nn.ParameterList(torch.empty(w, self.d) for w in widths)
+            self.output_projection = nn.Parameter(torch.empty(self.d, self.d))
+            self.cluster_rows = nn.Parameter(torch.empty(len(config.cutoffs), self.d))
+            self.cluster_bias = nn.Parameter(torch.empty(len(config.cutoffs)))
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Draw all weights anew from torch's default generator.
+
+        Tables U(-s, s), s = sqrt(1/d): released code for the shortlist; for the other bands our choice, together with
+        projections N(0, 1/d_i). So a word starts with the same variance in every band: 1/3 for each of its inputs, and
+        1/3 for its logit where h has variance 1. Cluster rows as words of the shortlist, which they compete with.
+        Biases 0.
+        """
+        bound = math.sqrt(1 / self.d)
+        for table in self.tables:
+            table.uniform_(-bound, bound)
+        self.bias.zero_()
+        if len(self.bands) > 1:
+            for projection in self.projections:
+                projection.normal_(0, math.sqrt(1 / projection.shape[0]))
+            self.output_projection.normal_(0, math.sqrt(1 / self.d))
+            self.cluster_rows.uniform_(-bound, bound)
+            self.cluster_bias.zero_()
+
+    def embed(self, ids_BT: Tensor, drop: float = 0.0) -> Tensor:
+        """Ids (any shape) -> inputs x (..., d), in the dtype of the tables.
+
+        drop: probability, in training only, that a word's row is 0 for the whole pass, wherever the word stands; the
+        others grow by 1 / (1 - drop) (Gal and Ghahramani 2016). The output softmax sees the whole table.
+        """
+        ids_N = ids_BT.reshape(-1)
+        keep = None
+        if drop > 0 and self.training:
+            keep = torch.empty(self.vocab, 1, dtype=self.tables[0].dtype, device=ids_BT.device)
+            keep.bernoulli_(1 - drop).div_(1 - drop)
+        if len(self.bands) == 1:
+            x_Nd = self._rows(0, ids_N, keep)
+        else:
+            places = [_inside(ids_N, band) for band in self.bands]
+            parts = [self._rows(i, ids_N[n], keep) @ self.projections[i] for i, n in enumerate(places)]
+            # A matrix product under autocast is half precision; the sum that runs through the layers is not.
+            by_band = torch.cat(parts).to(self.tables[0].dtype)
+            x_Nd = torch.empty_like(by_band).index_copy(0, torch.cat(places), by_band)
+        return (x_Nd * math.sqrt(self.d)).view(*ids_BT.shape, self.d)
+
+    def _rows(self, band: int, ids_n: Tensor, keep: Tensor | None) -> Tensor:
+        """Rows of a band's table for ids of that band, with word dropout."""
+        rows = F.embedding(ids_n - self.bands[band][0], self.tables[band])
+        return rows if keep is None else rows * keep[ids_n]
+
+    def nll(self, h_BTd: Tensor, target_BT: Tensor) -> Tensor:
+        """-log p(target), nats a token, of hidden states (..., d) and ids (...). float32, or float64 if h is.
+
+        A band's softmax is computed for the tokens whose target lies in it only.
+        """
+        h_Nd, target_N = h_BTd.reshape(-1, self.d), target_BT.reshape(-1)
+        head_N = target_N
+        places = [_inside(target_N, band) for band in self.bands[1:]]
+        for i, n in enumerate(places):
+            head_N = head_N.index_fill(0, n, self.bands[0][1] + i)
+        nll_N = F.cross_entropy(self._head(h_Nd), head_N, reduction="none")
+        # A band without a token takes part too: every weight gets a gradient, if of 0, as data parallel training needs.
+        for i, n in enumerate(places, start=1):
+            nll_n = F.cross_entropy(self._tail(i, h_Nd.index_select(0, n)), target_N[n] - self.bands[i][0], reduction="none")
+            nll_N = nll_N.index_add(0, n, nll_n)
+        return nll_N.view(target_BT.shape)
+
+    def log_probs(self, h: Tensor) -> Tensor:
+        """The whole distribution: hidden states (..., d) -> log p (..., vocab). float32, or float64 if h is."""
+        head = F.log_softmax(self._head(h), dim=-1)
+        shortlist = self.bands[0][1]
+        parts = [head[..., :shortlist]]
+        for i in range(1, len(self.bands)):
+            parts.append(head[..., shortlist + i - 1, None] + F.log_softmax(self._tail(i, h), dim=-1))
+        return torch.cat(parts, dim=-1)
+
+    def _head(self, h: Tensor) -> Tensor:
+        """Logits of the shortlist's words, and of the other bands if there are any."""
+        if len(self.bands) == 1:
+            return _wide(F.linear(h, self.tables[0], self.bias))
+        rows = torch.cat([self.tables[0], self.cluster_rows])
+        bias = torch.cat([self.bias[:self.bands[0][1]], self.cluster_bias])
+        return _wide(F.linear(h @ self.output_projection, rows, bias))
+
+    def _tail(self, band: int, h: Tensor) -> Tensor:
+        """Logits of the words of a band after the shortlist, given that the word lies in it."""
+        start, end = self.bands[band]
+        return _wide(F.linear(F.linear(h, self.projections[band]), self.tables[band], self.bias[start:end]))
+
+
+def _inside(ids_N: Tensor, band: tuple[int, int]) -> Tensor:
+    """Where the ids of a band stand."""
+    return ((ids_N >= band[0]) & (ids_N < band[1])).nonzero().squeeze(1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """At least float32: the softmax over many words needs it, also where autocast made the logits half precision."""
+    return logits if logits.dtype == torch.float64 else logits.float()

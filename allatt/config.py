@@ -1,0 +1,254 @@
+"""What a run IS: frozen dataclasses, strict to read back, hashed to name the run's folder.
+
+Only what can change a result belongs here. The device, the size of a micro-batch or how often a line is logged do not:
+they live in `allatt.train.Machine`, outside the hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+# Raised by one whenever the meaning of a config changes, so that an old run is never mistaken for a new one.
+FORMAT = 1
+
+
+class AllattError(Exception):
+    """A mistake that the user can mend. Its message is one line: what is wrong, where, and what to do."""
+
+
+def check(condition: bool, message: str) -> None:
+    """Raise AllattError(message) unless `condition` holds."""
+    if not condition:
+        raise AllattError(message)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which text, and how it becomes ids."""
+
+    corpus: str = "wikipedia-excerpt"
+    """A name of `allatt.corpus.CORPORA`, or the path of a folder of the user's own."""
+    tokens: str = "subwords"
+    """words, subwords (sentencepiece) or characters."""
+    vocab_size: int = 2000
+    """Number of subwords. Words: at most so many (0: no limit). Characters: not used."""
+    min_count: int = 1
+    """Words seen less often than this in the training text become <unk>. Subwords, characters: not used."""
+    text_sha256: str = ""
+    """Checksum of a user's own text, filled in by `allatt.tokens.pin`, so that a changed text is another run."""
+
+    def __post_init__(self):
+        kinds = ("words", "subwords", "characters")
+        check(self.tokens in kinds, f"tokens is {self.tokens!r}; choose one of {', '.join(kinds)}")
+        check(self.vocab_size >= 0, f"vocab_size is {self.vocab_size}; it must be 0 (words: no limit) or more")
+        check(self.tokens != "subwords" or self.vocab_size >= 32,
+              f"vocab_size is {self.vocab_size}; subwords need at least 32")
+        check(self.min_count >= 1, f"min_count is {self.min_count}; it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a language model, and its dropouts. Defaults are the paper's All-attention model."""
+
+    kind: str = "all-attention"
+    """all-attention (persistent vectors, no feed-forward) or transformer-xl (feed-forward, no persistent vectors)."""
+    layers: int = 16
+    heads: int = 8
+    """Heads a layer before pruning."""
+    d_model: int = 512
+    d_head: int = 64
+    persistent: int = 2048
+    """Persistent key-value pairs a head (N). Not used by transformer-xl."""
+    feed_forward: int = 2048
+    """Hidden units of the feed-forward. Not used by all-attention."""
+    segment: int = 192
+    """Tokens that are predicted in one pass (T)."""
+    memory: int = 192
+    """Hidden states of earlier tokens that each layer attends to (M); every query sees M + 1 positions."""
+    positions: int = 512
+    """Rows of the learned table of distances; at least M + 1 (the released code: 512)."""
+    cutoffs: tuple[int, ...] = ()
+    """Ids at which the adaptive input and softmax start a new band; none: one tied table with a bias."""
+    band_divisor: int = 4
+    """Each band of the adaptive softmax is so many times narrower than the one before."""
+    kept: tuple[tuple[int, ...], ...] | None = None
+    """For each layer, which of the `heads` are there, in ascending order; None: all. A layer may have none."""
+    init: str = "released"
+    """released: U(-s, s), s = sqrt(1/(d L)) (released code); unit: persistent keys N(0,1)/sqrt(d_head) and values
+    N(0,1)/sqrt(N) (Sukhbaatar et al. 2019), the rest as released."""
+    persistent_gain: float = 1.0
+    """Persistent values start this many times larger (our choice; 1 is the published initialisation)."""
+    drop_attention: float = 0.0
+    drop_projection: float = 0.0
+    drop_input: float = 0.0
+    drop_output: float = 0.0
+    drop_word: float = 0.0
+    """Probability that a row of the embedding table is dropped for a whole pass."""
+    variational: bool = False
+    """One dropout mask for all positions of a segment (projection, input, output) instead of one a position."""
+
+    def __post_init__(self):
+        kinds = ("all-attention", "transformer-xl")
+        check(self.kind in kinds, f"model kind is {self.kind!r}; choose one of {', '.join(kinds)}")
+        for name in ("layers", "heads", "d_model", "d_head", "persistent", "feed_forward", "segment", "band_divisor"):
+            check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more")
+        check(self.memory >= 0, f"memory is {self.memory}; it must be 0 or more")
+        check(self.positions >= self.memory + 1,
+              f"positions is {self.positions}; it must be at least memory + 1 = {self.memory + 1}")
+        check(self.init in ("released", "unit"), f"init is {self.init!r}; choose released or unit")
+        check(self.persistent_gain > 0, f"persistent_gain is {self.persistent_gain}; it must be positive")
+        for name in ("drop_attention", "drop_projection", "drop_input", "drop_output", "drop_word"):
+            value = getattr(self, name)
+            check(0 <= value < 1, f"{name} is {value}; it must be at least 0 and below 1")
+        check(list(self.cutoffs) == sorted(set(self.cutoffs)) and all(c > 0 for c in self.cutoffs),
+              f"cutoffs are {self.cutoffs}; they must be positive and ascending")
+        if self.kept is not None:
+            check(len(self.kept) == self.layers,
+                  f"kept names heads for {len(self.kept)} layers; the model has {self.layers}")
+            for layer, heads in enumerate(self.kept, start=1):
+                good = list(heads) == sorted(set(heads)) and all(0 <= h < self.heads for h in heads)
+                check(good, f"kept heads of layer {layer} are {heads}; they must be ascending, between 0 and "
+                            f"{self.heads - 1}")
+
+    @property
+    def kept_heads(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer, the heads that are there (all of them where `kept` is None)."""
+        return self.kept if self.kept is not None else (tuple(range(self.heads)),) * self.layers
+
+    @property
+    def heads_per_layer(self) -> tuple[int, ...]:
+        """Number of heads that are there, for each layer."""
+        return tuple(len(heads) for heads in self.kept_heads)
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Hard-concrete gates with an L0 penalty, and the paper's three training methods as switches."""
+
+    lam: float = 0.01
+    """Weight of the expected number of open heads, lambda of the paper. 0 is the control: gates, but no pressure."""
+    initial: float = 2.0
+    """Where every gate's logit starts: 2, nearly open ("proper gate initialisation"), against 0, half open."""
+    penalty_warmup: int = 0
+    """Steps over which lambda rises linearly from 0 ("sparsity-loss warm-up"); 0: at once."""
+    output_scaling: bool = True
+    """A layer's output times heads / open heads, detached ("attention-output scaling")."""
+    lr: float = 1e-3
+    """Learning rate of the gates (paper: ten times that of the weights); no weight decay."""
+    beta: float = 0.333
+    gamma: float = -0.1
+    zeta: float = 1.1
+    """Temperature and stretch of the hard concrete distribution (Louizos et al. 2018)."""
+
+    def __post_init__(self):
+        check(self.lam >= 0, f"lam is {self.lam}; it must be 0 or more")
+        check(self.penalty_warmup >= 0, f"penalty_warmup is {self.penalty_warmup}; it must be 0 or more")
+        check(self.lr >= 0, f"the gates' lr is {self.lr}; it must be 0 or more")
+        check(self.beta > 0 and self.gamma < 0 and self.zeta > 1,
+              f"beta {self.beta}, gamma {self.gamma}, zeta {self.zeta}; need beta > 0, gamma < 0 and zeta > 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage of training."""
+
+    steps: int = 1000
+    """Optimiser steps. 0: evaluate the start as it is."""
+    rows: int = 16
+    """Contiguous streams that one optimiser step sees (the batch); tokens a step = rows x segment."""
+    optimizer: str = "adamw"
+    """adamw, or lamb (the paper's baseline recipe)."""
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    """cosine (down to lr x final_lr) or constant, after the warm-up."""
+    final_lr: float = 0.1
+    warmup: int = 0
+    """Steps over which the learning rate rises linearly from 0."""
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    clip: float = 0.5
+    """Largest norm of the gradient of the weights (gates not counted)."""
+    precision: str = "fp32"
+    """fp32, or bf16: autocast, weights stay fp32."""
+    seed: int = 0
+
+    def __post_init__(self):
+        check(self.steps >= 0, f"steps is {self.steps}; it must be 0 or more")
+        check(self.rows >= 1, f"rows is {self.rows}; it must be 1 or more")
+        check(self.optimizer in ("adamw", "lamb"), f"optimizer is {self.optimizer!r}; choose adamw or lamb")
+        check(self.schedule in ("cosine", "constant"), f"schedule is {self.schedule!r}; choose cosine or constant")
+        check(self.precision in ("fp32", "bf16"), f"precision is {self.precision!r}; choose fp32 or bf16")
+        check(self.lr > 0, f"lr is {self.lr}; it must be positive")
+        check(0 <= self.final_lr <= 1, f"final_lr is {self.final_lr}; it is a share of lr, between 0 and 1")
+        check(self.warmup >= 0, f"warmup is {self.warmup}; it must be 0 or more")
+        check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        check(0 < self.beta2 < 1, f"beta2 is {self.beta2}; it must be between 0 and 1")
+        check(self.clip > 0, f"clip is {self.clip}; it must be positive")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: text, model, training; gates where it prunes; the run that it starts from, if any."""
+
+    name: str
+    """For people: not part of the hash."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    gates: GateConfig | None = None
+    start: RunConfig | None = None
+    """The run whose weights this one starts from. Where `model.kept` leaves out heads of the start, they are removed."""
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits that name the run: the same for the same config, whatever its name."""
+        text = json.dumps({"format": FORMAT, **_anonymous(to_dict(self))}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _anonymous(values: dict | None) -> dict | None:
+    """A RunConfig's dict without the names, its own and its start's."""
+    if values is None:
+        return None
+    return {k: _anonymous(v) if k == "start" else v for k, v in values.items() if k != "name"}
+
+
+def to_dict(config: Any) -> dict:
+    """A config as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(cls: type, values: dict) -> Any:
+    """The config of class `cls` from JSON values. Unknown keys and wrong types are AllattErrors."""
+    check(isinstance(values, dict), f"{cls.__name__} must be an object, not {type(values).__name__}")
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    check(not unknown, f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(hints)}")
+    required = [f.name for f in dataclasses.fields(cls)
+                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
+    check(not missing, f"{cls.__name__} lacks {', '.join(missing)}")
+    return cls(**{key: _read(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type `hint`; lists become tuples."""
+    if get_origin(hint) in (Union, UnionType):
+        if value is None:
+            return None
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    if get_origin(hint) is tuple:
+        check(isinstance(value, (list, tuple)), f"{where} is {value!r}; it must be a list")
+        return tuple(_read(get_args(hint)[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    check(right, f"{where} is {value!r}; it must be of type {hint.__name__}")
+    return value

@@ -15,7 +15,8 @@ holds the most frequent ones; C has one row for each of the other bands:
 The shortlist's output projection Q (d, d) is not tied to P_0; the other bands' is P_i itself. torch's
 AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the other bands.
 
-Suffixes name dimensions: B rows, T tokens of a segment, d model width, N tokens of all rows (B T), n tokens of one band.
+Shape suffixes:
+    B rows   T segment   d model width   N tokens of all rows (B T)   n tokens of one band
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from allatt.config import ModelConfig, check
 class TiedSoftmax(nn.Module):
     """Embedding and softmax over `vocab` words that share their tables; bands start at `config.cutoffs`.
 
-    Parameters: tables (one a band), bias (vocab); with cutoffs also projections P_i, output_projection Q, cluster_rows C
-    and cluster_bias. AllattError where the cutoffs do not fit the vocabulary, or a band would have no width.
+    Parameters: tables (one a band), bias (vocab); with cutoffs also projections P_i, output_projection Q, cluster_rows
+    C and cluster_bias. AllattError where the cutoffs do not fit the vocabulary, or a band would have no width.
     """
 
     def __init__(self, config: ModelConfig, vocab: int):
         super().__init__()
         check(vocab >= 1, f"the vocabulary has {vocab} words; it needs at least 1")
         check(not config.cutoffs or config.cutoffs[-1] < vocab,
-              f"cutoffs {config.cutoffs} do not fit a vocabulary of {vocab:,} words: leave out those that are not below it")
+              f"cutoffs {config.cutoffs} do not fit a vocabulary of {vocab:,} words; leave out those not below it")
         width = config.d_model // config.band_divisor ** len(config.cutoffs)
         check(width >= 1, f"d_model {config.d_model} divided {len(config.cutoffs)} times by band_divisor "
                           f"{config.band_divisor} leaves no width; use fewer cutoffs or a smaller divisor")
@@ -51,7 +52,8 @@ class TiedSoftmax(nn.Module):
         self.bands = tuple(pairwise(edges))
         """(first id, id after the last) of each band."""
         widths = [self.d // config.band_divisor ** i for i in range(len(self.bands))]
-        self.tables = nn.ParameterList(torch.empty(end - start, w) for (start, end), w in zip(self.bands, widths))
+        sizes = [end - start for start, end in self.bands]
+        self.tables = nn.ParameterList(torch.empty(size, w) for size, w in zip(sizes, widths, strict=True))
         self.bias = nn.Parameter(torch.empty(vocab))
         if config.cutoffs:
             self.projections = nn.ParameterList(torch.empty(w, self.d) for w in widths)
@@ -119,7 +121,8 @@ class TiedSoftmax(nn.Module):
         nll_N = F.cross_entropy(self._head(h_Nd), head_N, reduction="none")
         # A band without a token takes part too: every weight gets a gradient, if of 0, as data parallel training needs.
         for i, n in enumerate(places, start=1):
-            nll_n = F.cross_entropy(self._tail(i, h_Nd.index_select(0, n)), target_N[n] - self.bands[i][0], reduction="none")
+            word_n = target_N[n] - self.bands[i][0]
+            nll_n = F.cross_entropy(self._tail(i, h_Nd.index_select(0, n)), word_n, reduction="none")
             nll_N = nll_N.index_add(0, n, nll_n)
         return nll_N.view(target_BT.shape)
 

@@ -37,7 +37,7 @@ def slow_nll(softmax, h, target):
     shortlist = softmax.bands[0][1]
     query = torch.stack([sum(h[i] * weights["output_projection"][i, j] for i in range(len(h))) for j in range(len(h))])
     head = [weights["tables.0"][w] @ query + bias[w] for w in range(shortlist)]
-    head += [row @ query + b for row, b in zip(weights["cluster_rows"], weights["cluster_bias"])]
+    head += [row @ query + b for row, b in zip(weights["cluster_rows"], weights["cluster_bias"], strict=True)]
     if target < shortlist:
         return -log_softmax(head, target)
     band = next(i for i, (start, end) in enumerate(softmax.bands) if start <= target < end)
@@ -55,11 +55,13 @@ def test_nll_is_the_slow_reference_with_every_gradient(cutoffs):
     weight = torch.rand(2, 12, dtype=torch.float64)
     got = softmax.nll(h, target)
     assert got.shape == (2, 12)
-    slow = torch.stack([slow_nll(softmax, a, b) for a, b in zip(h.reshape(-1, 16), target.flatten().tolist())])
+    pairs = zip(h.reshape(-1, 16), target.flatten().tolist(), strict=True)
+    slow = torch.stack([slow_nll(softmax, hidden, word) for hidden, word in pairs])
     torch.testing.assert_close(got.flatten(), slow, rtol=1e-12, atol=1e-12)
     leaves = [h, *softmax.parameters()]
     want = torch.autograd.grad((slow * weight.flatten()).sum(), leaves, allow_unused=True, materialize_grads=True)
-    for a, b in zip(torch.autograd.grad((got * weight).sum(), leaves, allow_unused=True, materialize_grads=True), want):
+    grads = torch.autograd.grad((got * weight).sum(), leaves, allow_unused=True, materialize_grads=True)
+    for a, b in zip(grads, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -69,7 +71,7 @@ def test_embedding_is_the_projected_row_times_root_d(cutoffs):
     ids = torch.randint(23, (3, 7))
     x = softmax.embed(ids)
     assert x.shape == (3, 7, 16)
-    for word, row in zip(ids.flatten().tolist(), x.reshape(-1, 16)):
+    for word, row in zip(ids.flatten().tolist(), x.reshape(-1, 16), strict=True):
         band = next(i for i, (start, end) in enumerate(softmax.bands) if start <= word < end)
         want = softmax.tables[band][word - softmax.bands[band][0]]
         if cutoffs:
@@ -120,7 +122,8 @@ def test_tail_projections_serve_input_and_output_and_the_shortlists_do_not():
 def test_paper_size_counts():
     with torch.device("meta"):
         softmax = TiedSoftmax(ModelConfig(cutoffs=(20_000, 40_000, 200_000)), 267_735)
-    assert [tuple(table.shape) for table in softmax.tables] == [(20_000, 512), (20_000, 128), (160_000, 32), (67_735, 8)]
+    shapes = [tuple(table.shape) for table in softmax.tables]
+    assert shapes == [(20_000, 512), (20_000, 128), (160_000, 32), (67_735, 8)]
     assert sum(table.numel() for table in softmax.tables) == 18_461_880
     assert sum(projection.numel() for projection in softmax.projections) == 348_160
     assert softmax.output_projection.numel() == 262_144
@@ -213,7 +216,7 @@ def test_initialization_gives_every_band_the_same_variance():
     with torch.no_grad():
         x = softmax.embed(torch.arange(1500))
         head, tails = softmax._head(h), [softmax._tail(i, h) for i in (1, 2, 3)]
-    for (start, end), logits in zip(softmax.bands, [head[:, :300], *tails]):
+    for (start, end), logits in zip(softmax.bands, [head[:, :300], *tails], strict=True):
         assert x[start:end].var() == pytest.approx(1 / 3, rel=0.3)
         assert logits.var() == pytest.approx(1 / 3, rel=0.3)
     assert head[:, 300:].var() == pytest.approx(1 / 3, rel=0.3)
@@ -223,7 +226,7 @@ def test_initialization_gives_every_band_the_same_variance():
 
 def test_same_seed_same_weights():
     first, second = build((5,), randomize=False), build((5,), randomize=False)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("config, vocab, words", [

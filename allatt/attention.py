@@ -72,8 +72,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
         band_BHTC = band_BHTC.masked_fill(row_T[:, None] + column_C < C - 1 - filled, -math.inf)
     if pk_HNK is None:
         return _unband(F.dropout(band_BHTC.softmax(-1), drop)) @ v_BHSK
-    # Under autocast the projections are bf16 and the vectors are not yet; the kernel wants one type.
-    pk_HNK, pv_HNK = pk_HNK.to(q_BHTK.dtype), (math.sqrt(pv_HNK.shape[-2]) * pv_HNK).to(q_BHTK.dtype)
+    pv_HNK = math.sqrt(pv_HNK.shape[-2]) * pv_HNK
     if drop == 0 and q_BHTK.device.type == "cpu":
         return _SplitSoftmax.apply(band_BHTC, v_BHSK, q_BHTK, pk_HNK, pv_HNK)
     weights = torch.cat([band_BHTC, q_BHTK @ pk_HNK.mT], dim=-1).softmax(-1)
@@ -106,6 +105,7 @@ class _SplitSoftmax(torch.autograd.Function):
     """
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # under autocast the kernel wants one type
     def forward(ctx, band_BHTC, v_BHSK, q_BHTK, pk_HNK, pv_HNK):
         # No mask and no position: the rows fold into the queries, so the vectors are read once, not once a row.
         q_1HQK = q_BHTK.transpose(0, 1).flatten(1, 2)[None]
@@ -120,6 +120,7 @@ class _SplitSoftmax(torch.autograd.Function):
         return out_BHTK
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, grad_BHTK):
         weights_BHTC, v_BHSK, q_1HQK, pk_HNK, pv_HNK, out_BHTK, joint_BHT = ctx.saved_tensors
         B, H, T, K = grad_BHTK.shape

@@ -1,0 +1,69 @@
+"""Perplexity and bits per byte, with the protocol that they were measured under."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from allatt.config import check
+from allatt.model import LanguageModel
+
+
+@torch.no_grad()
+def nll(model: LanguageModel, ids: np.ndarray, rows: int, gate_LH: Tensor | None = None,
+        precision: str = "fp32") -> tuple[float, int]:
+    """Total negative log-likelihood (nats) and how many tokens were predicted: each token but the first, once.
+
+    The text is cut into `rows` contiguous streams that are read side by side, in segments of T with M of memory; only the
+    first M tokens of a stream have less to look back on. Leaves the model's mode as it was.
+    """
+    T, device = model.config.segment, model.distance_PD.device
+    check(len(ids) >= 2, f"the text has {len(ids)} tokens; perplexity needs at least 2")
+    predicted = len(ids) - 1
+    rows = min(rows, predicted)
+    length = math.ceil(predicted / rows)
+    training = model.training
+    model.eval()
+    memory = model.empty_memory(rows)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for begin in range(0, length, T):
+        width = min(T, length - begin)
+        # Streams are padded at the end of the text: those places repeat its last token and are not counted.
+        place_BT = np.arange(rows)[:, None] * length + begin + np.arange(width)
+        counted_BT = torch.from_numpy(place_BT < predicted).to(device)
+        place_BT = place_BT.clip(max=predicted - 1)
+        input_BT = torch.from_numpy(np.asarray(ids[place_BT], dtype=np.int64)).to(device)
+        target_BT = torch.from_numpy(np.asarray(ids[place_BT + 1], dtype=np.int64)).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            nll_BT, memory = model.loss(input_BT, target_BT, memory, gate_LH)
+        total += nll_BT.double()[counted_BT].sum()
+    model.train(training)
+    return total.item(), predicted
+
+
+def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gate_LH: Tensor | None = None,
+             precision: str = "fp32") -> dict:
+    """Perplexities of one split, and the protocol.
+
+    `counts` are the split's words (ends of line included) and bytes (`allatt.tokens`). A model of subwords is compared with
+    one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens.
+    """
+    total, predicted = nll(model, ids, rows, gate_LH, precision)
+    return {
+        "loss": total / predicted,
+        "perplexity": _exp(total / predicted),
+        "word_perplexity": _exp(total / counts["words"]),
+        "bits_per_byte": total / counts["bytes"] / math.log(2),
+        "nats": total,
+        "tokens": predicted,
+        "protocol": {"segment": model.config.segment, "memory": model.config.memory, "rows": min(rows, predicted),
+                     "same_length": True, "precision": precision},
+    }
+
+
+def _exp(nats: float) -> float:
+    """exp, and infinity where a model that has not learned anything would overflow."""
+    return math.exp(nats) if nats < 700 else math.inf

@@ -1,0 +1,227 @@
+"""The training loop: dense training and gated pruning are the same step, with and without the penalty.
+
+    loss = cross-entropy (mean, nats a token) + lambda(step) * expected open heads
+
+An optimizer step always sees `rows x segment` tokens: micro-batches and processes divide the rows and add up the
+gradients. A run that is interrupted continues from its checkpoint exactly (bitwise on a CPU).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from allatt.checkpoint import load_checkpoint, save_checkpoint
+from allatt.config import RunConfig, TrainConfig, check
+from allatt.gates import HeadGates
+from allatt.model import LanguageModel, Memory
+from allatt.tokens import Stream
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run is executed. Nothing here changes what the run is, so nothing here is in its hash."""
+
+    device: str = "auto"
+    """auto (cuda where there is one), cuda or cpu."""
+    micro_rows: int = 0
+    """Rows that go through the model at once, where memory is short; 0: all rows of this process."""
+    log_every: int = 20
+    """Steps between two lines of metrics."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints (written on a step that logs)."""
+    progress: bool = True
+
+    def resolve(self) -> str:
+        """The device, with auto decided."""
+        if self.device != "auto":
+            check(self.device != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are (torchrun); 0 and 1 without torch.distributed."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def lr_factor(config: TrainConfig, step: int) -> float:
+    """What multiplies every learning rate at a step (counted from 0): linear warm-up, then cosine or constant."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return 1.0
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizer(config: RunConfig, model: LanguageModel, gates: HeadGates | None) -> torch.optim.Optimizer:
+    """AdamW or LAMB in three groups: matrices (weight decay), biases and norms (none), gates (their own lr, none)."""
+    named = list(model.named_parameters())
+    plain = [p for name, p in named if "bias" in name or "norm" in name]
+    matrices = [p for name, p in named if not ("bias" in name or "norm" in name)]
+    t = config.train
+    groups = [{"params": matrices, "weight_decay": t.weight_decay, "base_lr": t.lr},
+              {"params": plain, "weight_decay": 0.0, "base_lr": t.lr}]
+    if gates is not None:
+        groups.append({"params": list(gates.parameters()), "weight_decay": 0.0, "base_lr": config.gates.lr})
+    if t.optimizer == "lamb":
+        from pytorch_optimizer import Lamb  # not in torch; imported here, since most runs do without
+
+        return Lamb(groups, lr=t.lr, betas=(0.9, t.beta2))
+    return torch.optim.AdamW(groups, lr=t.lr, betas=(0.9, t.beta2), fused=True)
+
+
+def backward(model: LanguageModel, input_BT: Tensor, target_BT: Tensor, memory: Memory, gate_LH: Tensor | None,
+             micro_rows: int, precision: str) -> tuple[Tensor, Memory]:
+    """Adds the gradient of the mean loss over all given rows; returns that loss (a tensor) and the next memory.
+
+    All micro-batches share one sample of the gates: its gradient is collected first, and then sent to the logits once.
+    """
+    rows = len(input_BT)
+    shared_LH = None if gate_LH is None else gate_LH.detach().requires_grad_()
+    total, memories = torch.zeros((), device=input_BT.device), []
+    for begin in range(0, rows, micro_rows):
+        part = slice(begin, begin + micro_rows)
+        remembered = Memory(memory.hidden_LBMD[:, part], memory.filled)
+        with torch.autocast(input_BT.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            nll_BT, remembered = model.loss(input_BT[part], target_BT[part], remembered, shared_LH)
+        loss = nll_BT.sum() / (rows * input_BT.shape[1])
+        loss.backward()
+        total, memories = total + loss.detach(), [*memories, remembered]
+    if gate_LH is not None:
+        gate_LH.backward(shared_LH.grad)
+    return total, Memory(torch.cat([m.hidden_LBMD for m in memories], dim=1), memories[0].filled)
+
+
+def all_reduce_gradients(parameters: list[nn.Parameter]) -> None:
+    """The mean over processes, each of which holds the mean over its equal share of the rows."""
+    _, world = rank_and_world()
+    if world > 1:
+        for p in parameters:
+            if p.grad is not None:
+                dist.all_reduce(p.grad)
+                p.grad /= world
+
+
+class Trainer:
+    """One run's state: weights, optimizer, random generators, place in the text, memory."""
+
+    def __init__(self, config: RunConfig, model: LanguageModel, gates: HeadGates | None, ids: np.ndarray, folder: Path,
+                 machine: Machine):
+        rank, world = rank_and_world()
+        t = config.train
+        check(t.rows % world == 0, f"{t.rows} rows do not divide among {world} processes; choose a number that does")
+        self.config, self.model, self.gates, self.folder, self.machine = config, model, gates, folder, machine
+        self.parameters = [*model.parameters(), *(gates.parameters() if gates is not None else ())]
+        self.optimizer = make_optimizer(config, model, gates)
+        self.stream = Stream(ids, t.rows, config.model.segment)
+        share = t.rows // world
+        self.my_rows = slice(rank * share, (rank + 1) * share)
+        self.micro_rows = min(machine.micro_rows or share, share)
+        self.memory = model.empty_memory(share)
+        self.noise = torch.Generator().manual_seed(t.seed)
+        self.step, self.seconds = 0, 0.0
+        torch.manual_seed(t.seed * 1000 + rank)
+        if model.distance_PD.is_cuda:
+            torch.cuda.manual_seed(t.seed * 1000 + rank)
+
+    def one_step(self) -> dict[str, Tensor | float]:
+        """One optimizer step. Losses stay tensors: reading them would wait for the device."""
+        config, t = self.config, self.config.train
+        device = self.model.distance_PD.device
+        input_BT, target_BT, first = self.stream.batch(self.step)
+        input_BT, target_BT = input_BT[self.my_rows].to(device), target_BT[self.my_rows].to(device)
+        if first:
+            self.memory = self.model.empty_memory(len(input_BT))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * lr_factor(t, self.step)
+        gate_LH = self.gates.sample(self.noise) if self.gates is not None else None
+        loss, self.memory = backward(self.model, input_BT, target_BT, self.memory, gate_LH, self.micro_rows, t.precision)
+        if self.gates is not None:
+            lam = self.gates.lam(self.step)
+            (lam * self.gates.penalty()).backward()
+        all_reduce_gradients(self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        measured = {"loss": loss, "grad_norm": norm, "lr": t.lr * lr_factor(t, self.step - 1)}
+        return measured | ({"lambda": lam} if config.gates is not None else {})
+
+    def run(self) -> None:
+        """Train to the last step, from the checkpoint if there is one; metrics go to metrics.jsonl in the folder."""
+        rank, _ = rank_and_world()
+        if load_checkpoint(self):
+            _cut_metrics(self.folder / "metrics.jsonl", self.step)
+        elif rank == 0:
+            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+        steps = self.config.train.steps
+        self.model.train()
+        bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False,
+                   disable=not self.machine.progress or rank > 0)
+        losses, saved, since = [], time.monotonic(), time.monotonic()
+        try:
+            while self.step < steps:
+                measured = self.one_step()
+                losses.append(measured["loss"])
+                bar.update()
+                if self.step % self.machine.log_every == 0 or self.step == steps:
+                    line = self.read(measured, losses, time.monotonic() - since)
+                    losses, since = [], time.monotonic()
+                    bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, "
+                                        f"{line['tokens_per_second']:,.0f} tokens/s")
+                    if rank == 0:
+                        with (self.folder / "metrics.jsonl").open("a") as file:
+                            file.write(json.dumps(line) + "\n")
+                    if self.step < steps and self.due(time.monotonic() - saved):
+                        save_checkpoint(self)
+                        saved = time.monotonic()
+        finally:
+            bar.close()
+
+    def read(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
+        """One line of metrics, for the steps since the last one."""
+        loss = _mean_over_processes(torch.stack(losses).mean())
+        check(math.isfinite(loss), f"run {self.config.id} ({self.config.name}): the loss is {loss} at step {self.step}; "
+                                   "lower train.lr or train.clip")
+        self.seconds += seconds
+        tokens = self.config.train.rows * self.config.model.segment
+        line = {"step": self.step, "tokens": self.step * tokens, "loss": loss, "perplexity": math.exp(min(loss, 700)),
+                "grad_norm": float(measured["grad_norm"]), "lr": measured["lr"],
+                "tokens_per_second": len(losses) * tokens / max(seconds, 1e-9), "seconds": self.seconds}
+        if self.gates is not None:
+            line |= {"lambda": measured["lambda"], "expected_open": self.gates.penalty().item(),
+                     "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()]}
+        return line
+
+    def due(self, seconds: float) -> bool:
+        """Whether a checkpoint is due; process 0's clock decides for all."""
+        due = torch.tensor(seconds >= self.machine.checkpoint_seconds, device=self.model.distance_PD.device)
+        if rank_and_world()[1] > 1:
+            dist.broadcast(due, 0)
+        return bool(due)
+
+
+def _mean_over_processes(loss: Tensor) -> float:
+    _, world = rank_and_world()
+    if world > 1:
+        dist.all_reduce(loss)
+    return loss.item() / world
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines after a checkpoint's step: those steps are taken again."""
+    if rank_and_world()[0] == 0 and path.exists():
+        lines = [line for line in path.read_text().splitlines(keepends=True)
+                 if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(lines))

@@ -1,0 +1,122 @@
+"""The fast path against the equations, and the equations against loops over queries and keys."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allatt import attention
+
+SHAPES = st.fixed_dictionaries({"B": st.integers(1, 3), "H": st.integers(1, 3), "T": st.integers(1, 7),
+                                "M": st.integers(0, 7), "N": st.integers(1, 9), "K": st.sampled_from([1, 3, 8])})
+
+
+def inputs(B, H, T, M, N, K, persistent=True, seed=0, dtype=torch.float64):
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=g, dtype=dtype, requires_grad=True)
+
+    found = [draw(B, H, T, K), draw(B, H, M + T, K), draw(B, H, M + T, K), draw(H, M + 1, K), draw(H, K), draw(H, K)]
+    return found + ([draw(H, N, K), draw(H, N, K)] if persistent else [])
+
+
+def by_loops(q, k, v, r, u, w, pk=None, pv=None, filled=None):
+    """softmax over the visible keys of each query, one query at a time: PAPER's equations without any tensor tricks."""
+    B, H, T, K = q.shape
+    M = k.shape[2] - T
+    filled = M if filled is None else filled
+    out = torch.zeros_like(q)
+    for b in range(B):
+        for h in range(H):
+            for i in range(T):
+                scores, values = [], []
+                for j in range(M + T):
+                    distance = M + i - j
+                    if 0 <= distance <= M and j >= M - filled:
+                        scores.append(((q[b, h, i] + u[h]) @ k[b, h, j] + (q[b, h, i] + w[h]) @ r[h, distance]) / math.sqrt(K))
+                        values.append(v[b, h, j])
+                for n in range(0 if pk is None else pk.shape[1]):
+                    scores.append(q[b, h, i] @ (math.sqrt(K) * pk[h, n]) / math.sqrt(K))
+                    values.append(math.sqrt(pv.shape[1]) * pv[h, n])
+                out[b, h, i] = torch.stack(scores).softmax(0) @ torch.stack(values)
+    return out
+
+
+@pytest.mark.parametrize("path", attention.PATHS)
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("filled", [None, 0, 2])
+def test_paths_are_the_equations(path, persistent, filled):
+    tensors = inputs(2, 2, 5, 3, 4, 3, persistent)
+    got = attention.PATHS[path](*tensors, filled=filled)
+    pad = [] if persistent else [None, None]
+    assert (got - by_loops(*tensors, *pad, filled)).abs().max() < 1e-12
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, persistent=st.booleans(), seed=st.integers(0, 99), data=st.data())
+def test_fast_equals_reference_in_value_and_every_gradient(shape, persistent, seed, data):
+    filled = data.draw(st.one_of(st.none(), st.integers(0, shape["M"])))
+    tensors = inputs(**shape, persistent=persistent, seed=seed)
+    expected, got = attention.reference(*tensors, filled=filled), attention.fast(*tensors, filled=filled)
+    grad = torch.randn_like(expected)
+    pairs = zip([expected, *torch.autograd.grad(expected, tensors, grad)], [got, *torch.autograd.grad(got, tensors, grad)],
+                strict=True)
+    for name, (a, b) in zip("out q k v r u w pk pv".split(), pairs, strict=False):
+        assert (a - b).abs().max() < 1e-10, name
+
+
+def test_gradient_of_the_split_softmax_by_finite_differences():
+    tensors = inputs(1, 2, 3, 2, 4, 2)
+    assert torch.autograd.gradcheck(lambda *t: attention.fast(*t, filled=1), tensors)
+
+
+@pytest.mark.parametrize("path", attention.PATHS)
+def test_every_query_sees_itself_and_the_M_positions_before_it(path):
+    B, H, T, M = 1, 1, 6, 4
+    q, k, v, *rest = inputs(B, H, T, M, 3, 2)
+    gradient = torch.stack([torch.autograd.grad(attention.PATHS[path](q, k, v, *rest)[0, 0, i].sum(), v)[0][0, 0].abs().sum(-1)
+                            for i in range(T)])
+    seen = gradient > 0
+    expected = torch.tensor([[i <= j <= i + M for j in range(M + T)] for i in range(T)])
+    assert torch.equal(seen, expected)
+
+
+@pytest.mark.parametrize("path", attention.PATHS)
+def test_persistent_vectors_take_part_in_the_same_softmax(path):
+    """With all scores equal, C context keys and N persistent keys share the weight: out = sum of values / (C + N)."""
+    T, M, N, K = 3, 2, 5, 4
+    zero = [torch.zeros(1, 1, T, K), torch.zeros(1, 1, M + T, K)]
+    v, pv = torch.ones(1, 1, M + T, K), torch.full((1, N, K), 2.0)
+    out = attention.PATHS[path](*zero, v, torch.zeros(1, M + 1, K), torch.zeros(1, K), torch.zeros(1, K),
+                                torch.zeros(1, N, K), pv)
+    assert torch.allclose(out, torch.tensor((M + 1 + N * math.sqrt(N) * 2) / (M + 1 + N)))
+
+
+@pytest.mark.parametrize("path", attention.PATHS)
+@pytest.mark.parametrize("persistent", [True, False])
+def test_attention_dropout_is_right_on_average(path, persistent):
+    tensors = [t.detach() for t in inputs(1, 2, 3, 2, 4, 2, persistent)]
+    torch.manual_seed(0)
+    many = torch.stack([attention.PATHS[path](*tensors, drop=0.3) for _ in range(4000)])
+    expected = attention.PATHS[path](*tensors)
+    assert many.std(0).min() > 0.05
+    assert ((many.mean(0) - expected).abs() < 5 * many.std(0) / math.sqrt(len(many))).all()
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_fast_path_under_bf16_autocast(persistent):
+    tensors = inputs(2, 2, 5, 4, 6, 8, persistent, dtype=torch.float32)
+    exact = attention.reference(*tensors)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = [t.bfloat16() if i < 4 else t for i, t in enumerate(tensors)]
+        out = attention.fast(*half)
+    torch.autograd.grad(out.float().sum(), tensors)
+    assert (out - exact).abs().max() < 0.1
+
+
+def test_large_scores_do_not_overflow():
+    tensors = [t.detach() * 300 for t in inputs(1, 1, 4, 2, 3, 2)]
+    assert (attention.fast(*tensors) - attention.reference(*tensors)).abs().max() < 1e-9

@@ -1,0 +1,100 @@
+"""Hard-concrete gates against their definition, in values, probabilities and gradients."""
+
+import math
+
+import pytest
+import torch
+
+from allatt.config import AllattError, GateConfig
+from allatt.gates import HeadGates, output_scale
+
+
+def gates_with(logits, **switches):
+    gates = HeadGates(GateConfig(**switches), *torch.tensor(logits).shape)
+    gates.logit_LH.data = torch.tensor(logits)
+    return gates
+
+
+def test_gates_start_where_the_config_says():
+    assert HeadGates(GateConfig(initial=2.0), 3, 4).logit_LH.eq(2).all()
+    assert HeadGates(GateConfig(initial=0.0), 3, 4).logit_LH.eq(0).all()
+
+
+@pytest.mark.parametrize("logit", [-1.0, 0.0, 2.0])
+def test_a_gate_is_open_with_the_sigmoid_of_its_logit(logit):
+    """c >= 1/2 iff z >= 1/2 (the stretch is symmetric) iff the logistic noise is above -a."""
+    gates, generator = gates_with([[logit]], output_scaling=False), torch.Generator().manual_seed(1)
+    share = torch.stack([gates.sample(generator).detach() for _ in range(4000)]).mean().item()
+    assert abs(share - 1 / (1 + math.exp(-logit))) < 0.03
+
+
+def test_samples_are_zero_or_one_with_the_gradient_of_the_soft_gate():
+    gates = gates_with([[0.3, -0.2, 1.5, 0.0]], output_scaling=False)
+    c, seed = gates.config, 5
+    x = torch.rand((1, 4), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    z = torch.sigmoid((torch.log(x) - torch.log(1 - x) + gates.logit_LH) / c.beta)
+    stretched = z * (c.zeta - c.gamma) + c.gamma
+    sample = gates.sample(torch.Generator().manual_seed(seed))
+    assert set(sample.detach().flatten().tolist()) <= {0.0, 1.0}
+    assert torch.equal(sample.detach() == 1, stretched >= 0.5)
+    slope = (c.zeta - c.gamma) * z * (1 - z) / c.beta * ((stretched > 0) & (stretched < 1))
+    gradient = torch.autograd.grad(sample.sum(), gates.logit_LH)[0]
+    assert torch.allclose(gradient.double(), slope, atol=1e-5)
+    assert (gradient > 0).any()
+
+
+def test_penalty_is_the_expected_number_of_open_stretched_gates():
+    """P(c > 0) = sigmoid(a - beta log(-gamma/zeta)): checked by drawing."""
+    logits = [[-1.0, 0.0, 1.0], [2.0, -3.0, 0.5]]
+    gates = gates_with(logits)
+    c = gates.config
+    x = torch.rand(20000, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = torch.sigmoid((torch.logit(x) + torch.tensor(logits)) / c.beta)
+    drawn = (z * (c.zeta - c.gamma) + c.gamma > 0).double().mean(0).sum()
+    assert abs(gates.penalty().item() - drawn.item()) < 0.03
+    assert (torch.autograd.grad(gates.penalty(), gates.logit_LH)[0] > 0).all(), "the penalty must push gates down"
+
+
+def test_at_evaluation_a_head_is_kept_or_not():
+    gates = gates_with([[-0.001, 0.0, 3.0, -5.0], [-1.0, -2.0, -3.0, -4.0]], output_scaling=False)
+    assert gates.kept().tolist() == [[False, True, True, False], [False] * 4]
+    assert gates.evaluation().tolist() == [[0, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_output_scaling_is_heads_over_open_heads_and_detached():
+    gates = gates_with([[1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, -1.0]])
+    assert torch.allclose(gates.evaluation(), torch.tensor([[2, 2, 0, 0], [0, 0, 0, 0], [4 / 3, 4 / 3, 4 / 3, 0]]))
+    assert output_scale(torch.zeros(1, 8)).item() == 8, "at most the number of heads"
+    assert not output_scale(gates.logit_LH).requires_grad
+    off = gates_with([[1.0, -1.0]], output_scaling=False)
+    assert off.evaluation().tolist() == [[1.0, 0.0]]
+
+
+def test_the_sample_is_scaled_as_its_own_open_heads_say():
+    gates = HeadGates(GateConfig(initial=0.0), 50, 4)
+    sample = gates.sample(torch.Generator().manual_seed(0)).detach()
+    opened = (sample > 0).sum(-1)
+    assert torch.allclose(sample.sum(-1), (opened > 0) * 4.0), "open heads x (heads / open heads)"
+
+
+def test_lambda_rises_linearly_and_stays():
+    gates = HeadGates(GateConfig(lam=0.5, penalty_warmup=4), 1, 1)
+    assert [gates.lam(step) for step in (0, 1, 3, 4, 100)] == [0.125, 0.25, 0.5, 0.5, 0.5]
+    assert HeadGates(GateConfig(lam=0.5), 1, 1).lam(0) == 0.5
+
+
+def test_noise_comes_only_from_the_given_generator():
+    gates = HeadGates(GateConfig(initial=0.0), 4, 8)
+    torch.manual_seed(0)
+    a = gates.sample(torch.Generator().manual_seed(3))
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert torch.equal(a, gates.sample(torch.Generator().manual_seed(3)))
+    assert torch.equal(before, torch.get_rng_state())
+    assert not torch.equal(a, gates.sample(torch.Generator().manual_seed(4)))
+
+
+@pytest.mark.parametrize("bad", [{"lam": -1.0}, {"penalty_warmup": -1}, {"beta": 0.0}, {"gamma": 0.1}, {"zeta": 1.0}])
+def test_values_out_of_range(bad):
+    with pytest.raises(AllattError, match=next(iter(bad))):
+        GateConfig(**bad)

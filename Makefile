@@ -1,0 +1,93 @@
+# `make help` lists what can be done. All state lives in .allatt/ and, where no environment is active, .venv/.
+
+SCALE ?= auto
+CORPUS ?=
+SEED ?= 0
+NOTEBOOKS ?=
+PARAMS ?=
+export SCALE CORPUS SEED NOTEBOOKS PARAMS
+
+# The active virtual or conda environment (not conda's base); else .venv, made with $(PYTHON).
+PYTHON ?= python3
+ENVIRONMENT := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)),$(CURDIR)/.venv)
+BIN := $(ENVIRONMENT)/bin
+export ENVIRONMENT PYTHON
+
+# Done once: the stamp holds the checksums of what was installed, and from which folder.
+define SETUP
+set -e; here="$(CURDIR)"; stamp="$$ENVIRONMENT/.allatt-installed"; \
+want="$$(cat requirements.lock.txt pyproject.toml | cksum) $$here"; \
+if [ -f "$$stamp" ] && [ "$$(cat "$$stamp")" = "$$want" ]; then exit 0; fi; \
+python="$$ENVIRONMENT/bin/python"; version='import sys; print("%d.%d" % sys.version_info[:2])'; \
+old='import sys; sys.exit(sys.version_info >= (3, 11))'; \
+if ! "$$python" -m pip --version >/dev/null 2>&1; then \
+	if [ "$$ENVIRONMENT" != "$$here/.venv" ]; then \
+		"$$python" -m ensurepip >/dev/null 2>&1 || \
+			{ echo "allatt: the active environment $$ENVIRONMENT has no pip; install it there, or deactivate it" >&2; exit 2; }; \
+	else \
+		command -v "$$PYTHON" >/dev/null || \
+			{ echo "allatt: there is no $$PYTHON; install Python 3.11 or later, or name it: make env PYTHON=..." >&2; exit 2; }; \
+		if "$$PYTHON" -c "$$old"; then \
+			echo "allatt: needs Python 3.11 or later, $$PYTHON is $$("$$PYTHON" -c "$$version");" \
+				"name a newer one: make env PYTHON=python3.12" >&2; exit 2; \
+		fi; \
+		"$$PYTHON" -m venv --clear "$$here/.venv" || \
+			{ echo "allatt: $$PYTHON cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }; \
+	fi; \
+fi; \
+if "$$python" -c "$$old"; then \
+	echo "allatt: needs Python 3.11 or later, the active environment has $$("$$python" -c "$$version");" \
+		"deactivate it, or make a newer one" >&2; exit 2; \
+fi; \
+echo "Installing $$(grep -c == requirements.lock.txt) packages into $$ENVIRONMENT (once; some minutes)"; \
+rm -f "$$stamp"; \
+"$$python" -m pip install --quiet --disable-pip-version-check -r requirements.lock.txt && \
+"$$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . || \
+	{ echo "allatt: pip could not install; its message is above. Mend that, then run make again" >&2; exit 2; }; \
+printf '%s' "$$want" >"$$stamp"
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce status figures test lint notebooks lab clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
+	@echo
+	@echo 'Variables: SCALE=auto|smoke|laptop|gpu|paper  CORPUS=name or folder  SEED=0  NOTEBOOKS="05 07"  PARAMS="lam=0.1"'
+
+env: ## set up the environment: the active one, else .venv
+	@$(SETUP)
+
+reproduce: env ## run every notebook, make every figure and table (continues where it stopped)
+	@exec "$(BIN)/python" -m allatt reproduce --stop-with-parent --scale "$$SCALE" --corpus "$$CORPUS" --seed "$$SEED" \
+		--notebooks "$$NOTEBOOKS" --params "$$PARAMS"
+
+status: env ## show each notebook's state, time, peak memory and headline number
+	@exec "$(BIN)/python" -m allatt status $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")
+
+figures: env ## redraw the figures from their results, without training
+	@exec "$(BIN)/python" -m allatt figures $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")
+
+test: env ## lint, unit tests, and the committed notebooks as tests
+	@failed=0; \
+	$(MAKE) --no-print-directory lint || failed=1; \
+	"$(BIN)/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile --nbval-lax --nbval-current-env \
+		notebooks tests || failed=1; \
+	exit $$failed
+
+lint: env ## check the style (ruff) and the order of the modules (import-linter)
+	@failed=0; \
+	"$(BIN)/python" -m ruff check . || failed=1; \
+	"$(BIN)/lint-imports" --no-logo || failed=1; \
+	exit $$failed
+
+notebooks: env ## execute the committed notebooks in place at the smoke scale, and clean them
+	@exec "$(BIN)/python" -m allatt notebooks --notebooks "$$NOTEBOOKS"
+
+lab: env ## open JupyterLab
+	@exec "$(BIN)/python" -m jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
+
+clean: ## remove caches; keeps .venv, corpora, runs and figures
+	@rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist allatt.egg-info
+	@find allatt tests notebooks -name __pycache__ -prune -exec rm -rf {} + 
+	@find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,0 +1,304 @@
+"""The strict runner behind `make reproduce`: which notebooks, with which parameters, in which order, what came of them.
+
+papermill only warns of a parameter that no cell knows, and stops at the first failure. Here a wrong parameter stops
+everything before anything runs, and a failure stops only the notebooks that need the failed one. A notebook that has
+been executed from the same sources, with the same parameters, and whose figures are still there, is not executed again.
+
+State lies in .allatt/reproduce/<scale>-<corpus>-seed<seed>/: the executed notebooks, and status.json.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import allatt
+from allatt import scales
+from allatt.config import AllattError, check
+from allatt.corpus import CORPORA, home
+from allatt.files import checksum
+from allatt.kernel import Outcome, execute
+
+NEEDS = {
+    "01": ("00",), "03": ("00",), "04": ("03",), "05": ("03",), "06": ("03",), "07": ("03",), "08": ("07",),
+    "09": ("05",), "10": ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09"),
+}
+"""For each notebook, those whose runs or figures it reads; where one of them fails, it is skipped."""
+
+HEADLINE = "Headline: "
+
+
+def root() -> Path:
+    """Where notebooks/ and figures/ are: the repository, else the current folder."""
+    repository = Path(allatt.__file__).resolve().parents[1]
+    return repository if (repository / "pyproject.toml").exists() else Path.cwd()
+
+
+def find(folder: Path, numbers: str = "") -> list[Path]:
+    """The notebooks NN_name.ipynb of a folder in order; `numbers`, e.g. "05 07", chooses some."""
+    found = {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    check(bool(found), f"there are no notebooks in {folder}; run this in a checkout of allatt")
+    wanted = [number.zfill(2) for number in numbers.replace(",", " ").split()]
+    unknown = [number for number in wanted if number not in found]
+    check(not unknown, f"there is no notebook {', '.join(unknown)}; choose from {' '.join(found)}")
+    return [path for number, path in found.items() if number in wanted or not wanted]
+
+
+def defaults(notebook: Path) -> dict[str, Any]:
+    """The parameters of a notebook and their defaults: the literals of its cell with the tag `parameters`."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
+        tree = ast.parse("\n".join(sources))
+        return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+    except (ValueError, KeyError, AttributeError, SyntaxError) as error:
+        raise AllattError(f"{notebook.name} is no notebook with literal parameters ({error}); restore it") from None
+
+
+def bind(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """For each notebook (by name) the given parameters that it knows, each of its default's type.
+
+    AllattError where no notebook knows a parameter, or a value has the wrong type.
+    """
+    known = {path.stem: defaults(path) for path in notebooks}
+    names = sorted(set().union(*known.values()))
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise AllattError(f"no notebook has a parameter {name}; {hint}{', '.join(known)} know: {', '.join(names)}")
+    return {stem: {name: _typed(text, has[name], f"{name} of {stem}") for name, text in given.items() if name in has}
+            for stem, has in known.items()}
+
+
+def _typed(text: str, default: Any, where: str) -> Any:
+    """`text` as a value of the type of `default`."""
+    if isinstance(default, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
+        value = type(default)(value)
+    right = default is None or type(value) is type(default)
+    check(right, f"{where} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
+    return value
+
+
+def parse(params: str) -> dict[str, str]:
+    """"lam=0.1 name='two words'" as a dict of texts."""
+    pairs = [word.partition("=") for word in shlex.split(params)]
+    for name, equals, _ in pairs:
+        check(bool(equals) and name.isidentifier(), f"PARAMS has {name!r}; write name=value, with spaces between them")
+        check(name not in ("scale", "corpus", "seed"), f"PARAMS has {name}; write {name.upper()}=... instead")
+    return {name: value for name, _, value in pairs}
+
+
+def target(scale: str, corpus: str, seed: int) -> Path:
+    """The folder of the executed notebooks and their status."""
+    name = corpus or "default"
+    if name not in CORPORA and corpus:
+        name = f"{Path(corpus).name}-{hashlib.sha256(corpus.encode()).hexdigest()[:8]}"
+    return home() / "reproduce" / f"{scale}-{name}-seed{seed}"
+
+
+def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
+    """Checksum of all that an executed notebook follows from: cells, parameters, allatt's sources, torch, own text."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    parts = [[cell["cell_type"], cell["source"]] for cell in cells] + [parameters, importlib.metadata.version("torch")]
+    parts += [[path.name, checksum(path)] for path in sorted(Path(allatt.__file__).parent.glob("*.py"))]
+    folder = Path(parameters.get("corpus") or "-")
+    if folder.is_dir():  # one's own text may change under the same name
+        parts += [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(folder.iterdir())]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str = "", params: str = "",
+              force: bool = False, folder: Path | None = None, needs: dict[str, tuple[str, ...]] = NEEDS,
+              say: Callable[..., None] = print, stop_when: Callable[[], bool] = lambda: False) -> bool:
+    """Execute the notebooks of `folder`/notebooks that are not up to date; True if none failed.
+
+    `corpus` "" leaves the choice to the notebooks, `numbers` "" takes all, `params` is "name=value ...". `stop_when` is
+    asked while a notebook runs. AllattError, before anything runs, where a choice is wrong or another process is at it.
+    """
+    for package in ("papermill", "ipykernel"):
+        check(importlib.util.find_spec(package) is not None,
+              f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
+    folder = folder or root()
+    scale, asked = scales.resolve(scale), scale
+    check(seed >= 0, f"seed is {seed}; it must be 0 or more")
+    if corpus and corpus not in CORPORA:
+        check(Path(corpus).is_dir(), f"corpus {corpus!r} is neither a folder nor one of {', '.join(CORPORA)}")
+        corpus = str(Path(corpus).resolve())  # notebooks run in their own folder
+    notebooks = find(folder / "notebooks", numbers)
+    chosen = {"scale": scale, "seed": str(seed)} | ({"corpus": corpus} if corpus else {})
+    parameters = bind(notebooks, chosen | parse(params))
+    state = target(scale, corpus, seed)
+    state.mkdir(parents=True, exist_ok=True)
+    # Two targets of one scale would write the same figures, so the lock is the scale's.
+    lock = FileLock(state.parent / f"{scale}.lock")
+    try:
+        lock.acquire(timeout=1)  # `status` holds it for a moment
+    except Timeout:
+        raise AllattError(f"another process is reproducing at scale {scale}; wait until it ends") from None
+    try:
+        if asked == "auto":
+            say(f"SCALE=auto: {scale}, since torch sees {'a' if scale == 'gpu' else 'no'} GPU")
+        say(f"{len(notebooks)} notebooks at scale {scale}, corpus {corpus or 'of the scale'}, seed {seed}; "
+            f"executed ones go to {_short(state)}")
+        return Runner(folder / "figures" / scale, state, needs, say, stop_when).run(notebooks, parameters, force)
+    finally:
+        lock.release()
+
+
+class Runner:
+    """Executes notebooks one after the other, and keeps status.json."""
+
+    def __init__(self, figures: Path, state: Path, needs: dict, say: Callable, stop_when: Callable[[], bool]):
+        self.figures, self.state, self.needs, self.say, self.stop_when = figures, state, needs, say, stop_when
+        self.status = read_status(state)
+
+    def run(self, notebooks: list[Path], parameters: dict[str, dict], force: bool) -> bool:
+        """All notebooks, in order; True if none failed."""
+        began, bad = time.monotonic(), {}
+        for place, path in enumerate(notebooks, start=1):
+            prefix = f"[{place:2}/{len(notebooks)}] {path.stem:<26}"
+            cause = next((bad[n] for n in self.needs.get(path.name[:2], ()) if n in bad), None)
+            if cause:
+                entry = {"state": "skipped", "headline": f"needs {cause}, which failed"}
+                self.say(f"{prefix} skipped: {entry['headline']}", flush=True)
+                bad[path.name[:2]] = cause
+                self._note(path.stem, entry)
+                continue
+            mark = fingerprint(path, parameters[path.stem])
+            if not force and self._up_to_date(path, mark):
+                self.say(f"{prefix} unchanged | {self.status[path.stem]['headline']}", flush=True)
+                continue
+            entry = self._execute(path, parameters[path.stem], mark, prefix)
+            if entry["state"] == "failed":
+                bad[path.name[:2]] = path.stem
+        states = [self.status[path.stem]["state"] for path in notebooks]
+        counts = ", ".join(f"{states.count(s)} {s}" for s in ("done", "failed", "skipped") if s in states)
+        self.say(f"{counts} in {duration(time.monotonic() - began)}; figures: {_short(self.figures)}", flush=True)
+        return not bad
+
+    def _up_to_date(self, path: Path, mark: str) -> bool:
+        """Whether it is done, from the same sources, later than all that it needs, and its figures are there."""
+        entry = self.status.get(path.stem, {})
+        if entry.get("state") != "done" or entry["fingerprint"] != mark or not (self.state / path.name).exists():
+            return False
+        needs = self.needs.get(path.name[:2], ())
+        before = [e.get("finished", 0) for stem, e in self.status.items() if stem[:2] in needs]
+        figures = [(self.figures / name, sha) for name, sha in entry["figures"].items()]
+        intact = all(path.exists() and checksum(path) == sha for path, sha in figures)
+        return intact and max(before, default=0) <= entry["finished"]
+
+    def _execute(self, path: Path, parameters: dict, mark: str, prefix: str) -> dict:
+        self._note(path.stem, {"state": "running", "started": time.time()})
+        live = self.say is print and sys.stdout.isatty()
+        self.say(prefix, end=" " if live else " ... ", flush=True)
+        old, seen = self._stats(), [0]
+
+        def tick(seconds: float) -> bool:
+            if live and int(seconds) > seen[0]:
+                seen[0] = int(seconds)
+                self.say(f"\r{prefix} {duration(seen[0])} ", end="", flush=True)
+            return self.stop_when()
+
+        outcome = execute(path, self.state / path.name, parameters, home(), tick)
+        written = {name for name, stat in self._stats().items() if old.get(name) != stat}
+        entry = {"state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
+                 "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": mark,
+                 "figures": {name: checksum(self.figures / name) for name in sorted(written)},
+                 "headline": outcome.error or headline(self.state / path.name)}
+        self._note(path.stem, entry)
+        self.say(("\r" + prefix + " " if live else "") + self._line(outcome, entry, path), flush=True)
+        return entry
+
+    def _line(self, outcome: Outcome, entry: dict, path: Path) -> str:
+        if outcome.error:
+            return f"failed after {duration(outcome.seconds)}: {outcome.error} (see {_short(self.state / path.name)})"
+        return f"done {duration(outcome.seconds)}, {outcome.peak_mb} MB | {entry['headline']}"
+
+    def _stats(self) -> dict[str, tuple[int, int]]:
+        """Name -> (inode, time) of every figure: a file that is written anew differs, even with the same content."""
+        files = self.figures.rglob("*") if self.figures.is_dir() else ()
+        return {str(f.relative_to(self.figures)): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files if f.is_file()}
+
+    def _note(self, stem: str, entry: dict) -> None:
+        self.status[stem] = entry
+        temporary = self.state / "status.json.tmp"
+        temporary.write_text(json.dumps(self.status, indent=1) + "\n")
+        temporary.replace(self.state / "status.json")
+
+
+def headline(executed: Path) -> str:
+    """What follows the last "Headline: " in an executed notebook's outputs; "" where there is none."""
+    found = ""
+    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            for line in "".join(output.get("text", ())).splitlines():
+                found = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else found
+    return found
+
+
+def read_status(state: Path) -> dict[str, dict]:
+    """status.json of a target, by notebook; empty where there is none or it cannot be read."""
+    try:
+        return json.loads((state / "status.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def status(scale: str = "") -> str:
+    """The table of `make status`: each notebook's state, time, peak memory and headline, of every target."""
+    names = f"{scales.resolve(scale)}-*" if scale else "*"
+    folders = sorted(path.parent for path in (home() / "reproduce").glob(f"{names}/status.json"))
+    if not folders:
+        return "nothing has been reproduced yet; run `make reproduce`"
+    lines = []
+    for folder in folders:
+        lines += [folder.name, f"  {'notebook':<26} {'state':<11} {'time':>12} {'memory':>9}  headline"]
+        for stem, entry in sorted(read_status(folder).items()):
+            state = "interrupted" if entry["state"] == "running" and not _locked(folder) else entry["state"]
+            seconds, peak = entry.get("seconds"), entry.get("peak_mb")
+            lines.append(f"  {stem:<26} {state:<11} {duration(seconds) if seconds is not None else '':>12} "
+                         f"{f'{peak} MB' if peak else '':>9}  {entry.get('headline', '')}".rstrip())
+    return "\n".join(lines)
+
+
+def _locked(state: Path) -> bool:
+    lock = FileLock(state.parent / f"{state.name.split('-')[0]}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, 4 min 5 s, 2 h 3 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if isinstance(seconds, float) else f"{seconds} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

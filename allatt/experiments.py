@@ -12,6 +12,7 @@ trained as long, not with the baseline.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -115,3 +116,9 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
     if len(set(a)) < 2 or len(set(b)) < 2:
         return math.nan
     return float(spearmanr(a, b).statistic)
+
+
+def label(scale: str, corpus: str = "", seed: int = 0) -> str:
+    """The folder of figures: the scale's name; with another corpus or seed than its own, a name that says so."""
+    parts = [scale] + ([re.sub(r"[^A-Za-z0-9]+", "-", corpus).strip("-")] if corpus else []) + ([f"seed{seed}"] if seed else [])
+    return "-".join(parts)

@@ -199,8 +199,8 @@ class LanguageModel(nn.Module):
             raise
         except Exception as error:
             raise AllattError(f"{path} is not a model of allatt ({error}); remove it and run again") from None
-        model.load_state_dict(tensors)
-        return model.to(device)
+        model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
+        return model
 
 
 def _dropout(x_BTD: Tensor, drop: float, variational: bool, training: bool) -> Tensor:

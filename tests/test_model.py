@@ -1,0 +1,193 @@
+"""The language model: memory, masks, shapes, and the counts of the paper."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from allatt.config import AllattError, ModelConfig
+from allatt.model import LanguageModel, Memory
+
+TINY = ModelConfig(layers=2, heads=3, d_model=12, d_head=4, persistent=5, feed_forward=5, segment=4, memory=6, positions=7,
+                   init="unit")
+KINDS = ("all-attention", "transformer-xl")
+
+
+def build(kind="all-attention", vocab=11, **changes):
+    torch.manual_seed(0)
+    model = LanguageModel(replace(TINY, kind=kind, **changes), vocab).double()
+    for parameter in model.parameters():  # biases start at zero, and would hide what depends on them
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def read(model, ids, widths, gate=None):
+    """Hidden states of a text that is read in segments of the given widths."""
+    memory, out, at = model.empty_memory(len(ids)), [], 0
+    for width in widths:
+        hidden, memory = model(ids[:, at:at + width], memory, gate)
+        out, at = [*out, hidden], at + width
+    return torch.cat(out, dim=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", ["fast", "reference"])
+def test_segments_with_memory_give_what_one_long_segment_gives(kind, path):
+    """Same-length window: what a position sees does not depend on where the text is cut."""
+    model = build(kind)
+    model.path = path
+    ids = torch.randint(0, 11, (2, 12))
+    whole = read(model, ids, [12])
+    for widths in ([4, 4, 4], [1] * 12, [5, 7], [2, 3, 1, 6]):
+        assert (read(model, ids, widths) - whole).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_past_is_seen_and_the_future_is_not(kind):
+    model = build(kind, layers=1)
+    ids = torch.randint(0, 11, (1, 12))
+    base = read(model, ids, [4, 4, 4])
+    for place in range(12):
+        changed = ids.clone()
+        changed[0, place] = (ids[0, place] + 1) % 11
+        differs = (read(model, changed, [4, 4, 4]) - base).abs().amax(-1)[0] > 1e-9
+        assert differs.tolist() == [place <= i <= place + TINY.memory for i in range(12)]
+
+
+def test_no_gradient_flows_into_memory():
+    model = build()
+    _, memory = model(torch.randint(0, 11, (1, 4)), model.empty_memory(1))
+    assert not memory.hidden_LBMD.requires_grad and memory.filled == 4
+
+
+def test_memory_that_holds_no_text_is_not_attended_to():
+    model = build()
+    ids = torch.randint(0, 11, (2, 4))
+    junk = Memory(torch.randn_like(model.empty_memory(2).hidden_LBMD), 0)
+    assert torch.equal(model(ids, junk)[0], model(ids, model.empty_memory(2))[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_gets_a_gradient(kind):
+    model = build(kind)
+    ids = torch.randint(0, 11, (2, 5))
+    memory = model(ids, model.empty_memory(2))[1]
+    nll, _ = model.loss(ids[:, :4], ids[:, 1:], memory)
+    nll.mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_agree_in_value_and_every_gradient(kind):
+    model = build(kind)
+    ids = torch.randint(0, 11, (2, 5))
+    memory = model(ids, model.empty_memory(2))[1]
+    found = {}
+    for path in ("fast", "reference"):
+        model.path = path
+        model.zero_grad()
+        loss = model.loss(ids[:, :4], ids[:, 1:], memory)[0].mean()
+        loss.backward()
+        found[path] = [loss.detach(), *(p.grad.clone() for p in model.parameters())]
+    assert max((a - b).abs().max() for a, b in zip(*found.values(), strict=True)) < 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_closed_gate_is_a_head_that_adds_nothing(kind):
+    model = build(kind)
+    ids = torch.randint(0, 11, (2, 4))
+    gate = torch.ones(2, 3, dtype=torch.float64)
+    open_ = model(ids, model.empty_memory(2), gate)[0]
+    assert torch.allclose(open_, model(ids, model.empty_memory(2))[0])
+    gate[1, 2] = 0
+    closed = model(ids, model.empty_memory(2), gate)[0]
+    model.blocks[1].output_HKD.data[2] = 0
+    assert torch.allclose(closed, model(ids, model.empty_memory(2))[0])
+    assert not torch.allclose(closed, open_)
+
+
+def test_a_layer_without_heads_is_the_identity_plus_its_bias():
+    model = build(kept=((), (0, 2)))
+    x = torch.randn(2, 4, 12, dtype=torch.float64)
+    memory = model.empty_memory(2).hidden_LBMD[0]
+    out = model.blocks[0](x, memory, 0, model.distance_PD[:7], model.biases(0), None, "fast")
+    assert torch.equal(out, x + model.blocks[0].output_bias_D)
+
+
+@pytest.mark.parametrize("kind,body", [("all-attention", 54_566_912), ("transformer-xl", 54_608_896)])
+def test_paper_size_to_the_unit(kind, body):
+    with torch.device("meta"):
+        model = LanguageModel(ModelConfig(kind=kind, cutoffs=(20_000, 40_000, 200_000)), 267_735)
+    counts = model.parameter_counts()
+    assert counts["body"] == body
+    assert (counts["positions"], counts["softmax"]) == (262_144, 19_341_458)
+
+
+@pytest.mark.parametrize("heads,body", [
+    ("8 3 7 6 6 6 6 7 6 7 8 8 7 8 7 6", 45_192_448), ("6 4 6 5 4 5 5 6 5 6 7 5 6 6 6 5", 37_096_320),
+    ("5 2 5 4 3 4 4 4 4 4 4 4 3 3 3 3", 25_165_184)])
+def test_the_papers_pruned_models_to_the_unit(heads, body):
+    kept = tuple(tuple(range(int(n))) for n in heads.split())
+    with torch.device("meta"):
+        model = LanguageModel(ModelConfig(kept=kept, cutoffs=(20_000, 40_000, 200_000)), 267_735)
+    assert model.parameter_counts()["body"] == body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_back_with_heads_per_layer(kind, tmp_path):
+    model = build(kind, kept=((1,), ()))
+    model.save(tmp_path / "model.safetensors")
+    again = LanguageModel.load(tmp_path / "model.safetensors").double().eval()
+    assert again.config == model.config and again.vocab == 11
+    ids = torch.randint(0, 11, (2, 4))
+    assert torch.allclose(model(ids, model.empty_memory(2))[0], again(ids, again.empty_memory(2))[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_that_is_no_model_is_one_clear_line(content, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(AllattError, match="is not a model") as error:
+        LanguageModel.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_initialization_is_as_the_config_says():
+    torch.manual_seed(0)
+    c = ModelConfig(layers=4, d_model=64, heads=4, d_head=16, persistent=256, positions=193)
+    bound = (1 / (64 * 4)) ** 0.5
+    block = LanguageModel(c, 50).blocks[0]
+    for tensor in (block.query_HKD, block.output_HKD, block.persistent_key_HNK, block.persistent_value_HNK):
+        assert 0.98 * bound < tensor.abs().max() <= bound
+    assert (block.content_bias_HK == 0).all() and (block.position_bias_HK == 0).all()
+    block = LanguageModel(replace(c, init="unit", persistent_gain=20.0), 50).blocks[0]
+    assert abs(block.persistent_key_HNK.std() * 16 ** 0.5 - 1) < 0.05
+    assert abs(block.persistent_value_HNK.std() * 256 ** 0.5 - 20) < 0.5, "unit variance after the scaling, times the gain"
+
+
+@pytest.mark.parametrize("variational", [True, False])
+def test_variational_dropout_has_one_mask_for_all_positions(variational):
+    from allatt.model import _dropout
+
+    torch.manual_seed(0)
+    zero = _dropout(torch.ones(3, 50, 40), 0.4, variational, training=True) == 0
+    assert abs(zero.float().mean() - 0.4) < 0.1
+    same = (zero == zero[:, :1]).all()
+    assert same == variational
+    assert torch.equal(_dropout(torch.ones(2, 3, 4), 0.4, variational, training=False), torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize("changes,word", [
+    ({"kind": "rnn"}, "kind"), ({"layers": 0}, "layers"), ({"memory": -1}, "memory"), ({"positions": 6}, "positions"),
+    ({"drop_attention": 1.0}, "drop_attention"), ({"kept": ((0,),)}, "2"), ({"kept": ((0,), (3,))}, "layer 2"),
+    ({"kept": ((1, 0), ())}, "layer 1"), ({"cutoffs": (5, 3)}, "cutoffs"), ({"init": "zero"}, "init")])
+def test_values_out_of_range(changes, word):
+    with pytest.raises(AllattError, match=word):
+        replace(TINY, **changes)
+
+
+def test_gates_need_all_heads():
+    model = build(kept=((0,), (1,)))
+    with pytest.raises(AllattError, match="all its heads"):
+        model(torch.zeros(1, 4, dtype=torch.long), model.empty_memory(1), torch.ones(2, 3))

@@ -1,0 +1,259 @@
+"""The loop: schedules, accumulation, resuming, processes, and that gates and weights learn."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from allatt.checkpoint import save_checkpoint
+from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, TrainConfig
+from allatt.gates import HeadGates
+from allatt.model import LanguageModel
+from allatt.train import Machine, Trainer, backward, lr_factor
+
+MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=4, memory=4, positions=5, init="unit",
+                    drop_attention=0.1, drop_projection=0.1, drop_word=0.1)
+TRAIN = TrainConfig(steps=12, rows=4, lr=0.01, warmup=2)
+GATES = GateConfig(lam=0.3, penalty_warmup=3, lr=0.2)
+DENSE = RunConfig("dense", model=MODEL, train=TRAIN)
+GATED = RunConfig("gated", model=MODEL, train=TRAIN, gates=GATES)
+QUIET = Machine(device="cpu", log_every=3, checkpoint_seconds=1e9, progress=False)
+IDS = np.random.default_rng(0).integers(0, 9, 150).astype(np.uint8)  # two epochs and a bit in 12 steps of 4 x 4
+
+
+def trainer(config, folder, machine=QUIET):
+    torch.manual_seed(0)
+    model = LanguageModel(config.model, 9)
+    gates = HeadGates(config.gates, 2, 2) if config.gates else None
+    folder.mkdir(parents=True, exist_ok=True)
+    return Trainer(config, model, gates, IDS, folder, machine)
+
+
+def state(t):
+    parts = {f"model.{k}": v for k, v in t.model.state_dict().items()}
+    return parts | ({f"gates.{k}": v for k, v in t.gates.state_dict().items()} if t.gates else {})
+
+
+def metrics(folder):
+    keys = ("step", "loss", "grad_norm", "lr", "kept", "lambda")
+    return [{k: line[k] for k in keys if k in line} for line in map(json.loads, (folder / "metrics.jsonl").open())]
+
+
+def test_schedules():
+    t = TrainConfig(steps=110, warmup=10, final_lr=0.1)
+    assert lr_factor(t, 0) == 0.1 and lr_factor(t, 9) == 1.0
+    assert lr_factor(t, 10) == 1.0
+    assert lr_factor(t, 60) == pytest.approx(0.55)
+    assert lr_factor(t, 110) == pytest.approx(0.1)
+    assert all(lr_factor(t, s) > lr_factor(t, s + 1) for s in range(10, 109))
+    constant = replace(t, schedule="constant")
+    assert [lr_factor(constant, s) for s in (4, 10, 109)] == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("micro_rows", [1, 2, 3])
+def test_micro_batches_change_nothing(gated, micro_rows):
+    torch.manual_seed(0)
+    config = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
+    model, gates = LanguageModel(config, 9).double(), HeadGates(GATES, 2, 2).double()
+    ids = torch.randint(0, 9, (4, 9))
+    memory = model(ids[:, :4], model.empty_memory(4))[1]
+    found = []
+    for rows in (4, micro_rows):
+        model.zero_grad()
+        gates.zero_grad()
+        gate = gates.sample(torch.Generator().manual_seed(2)) if gated else None
+        loss, after = backward(model, ids[:, 4:8], ids[:, 5:], memory, gate, rows, "fp32")
+        gradients = [p.grad.clone() for p in [*model.parameters(), *(gates.parameters() if gated else ())]]
+        found.append([loss, after.hidden_LBMD, *gradients])
+    assert max((a - b).abs().max() for a, b in zip(*found, strict=True)) < 1e-12
+
+
+@pytest.mark.parametrize("config", [DENSE, GATED], ids=["dense", "gated"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_an_interrupted_run_continues_bitwise(config, optimizer, tmp_path):
+    config = replace(config, train=replace(config.train, optimizer=optimizer))
+    whole = trainer(config, tmp_path / "whole")
+    whole.run()
+    first = trainer(config, tmp_path / "cut")
+    often = replace(QUIET, checkpoint_seconds=0.0)
+    first.machine = often
+    original = first.one_step
+
+    def dies_in_step_8():
+        if first.step == 8:
+            raise KeyboardInterrupt
+        return original()
+
+    first.one_step = dies_in_step_8
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = trainer(config, tmp_path / "cut")
+    torch.manual_seed(12345)  # whatever a process has drawn before must not matter
+    second.run()
+    assert second.step == 12
+    for name, tensor in state(whole).items():
+        assert torch.equal(tensor, state(second)[name]), name
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
+
+
+def test_a_checkpoint_of_another_config_is_refused(tmp_path):
+    t = trainer(DENSE, tmp_path)
+    t.one_step()
+    save_checkpoint(t)
+    other = trainer(replace(DENSE, train=replace(TRAIN, lr=0.02)), tmp_path)
+    with pytest.raises(AllattError, match=f"is a checkpoint of run {DENSE.id}"):
+        other.run()
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
+    t = trainer(DENSE, tmp_path)
+    t.one_step()
+    save_checkpoint(t)
+    path = next(tmp_path.glob("checkpoint-*.safetensors"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(AllattError, match="cannot be read") as error:
+        trainer(DENSE, tmp_path).run()
+    assert "\n" not in str(error.value)
+
+
+def test_only_the_last_complete_checkpoint_is_kept(tmp_path):
+    t = trainer(DENSE, tmp_path)
+    for _ in range(3):
+        t.one_step()
+        save_checkpoint(t)
+    assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-3-0.safetensors"]
+    (tmp_path / "checkpoint-4-0.safetensors.tmp").write_bytes(b"killed while writing")
+    again = trainer(DENSE, tmp_path)
+    again.run()
+    assert again.step == 12
+
+
+def test_noise_of_the_gates_does_not_depend_on_dropout(tmp_path):
+    """The gates' own generator: with lambda so small that nothing is learned, samples are the same with and without."""
+    without = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
+    states = []
+    for model in (MODEL, without):
+        t = trainer(replace(GATED, model=model), tmp_path / str(len(states)))
+        for _ in range(3):
+            t.one_step()
+        states.append(t.noise.get_state())
+    assert torch.equal(*states)
+
+
+def test_memory_starts_empty_at_each_epoch(tmp_path, monkeypatch):
+    t, filled = trainer(DENSE, tmp_path), []
+    loss = t.model.loss
+    monkeypatch.setattr(t.model, "loss", lambda i, o, memory, gate: (filled.append(memory.filled), loss(i, o, memory, gate))[1])
+    for _ in range(2 * t.stream.steps_per_epoch):
+        t.one_step()
+    epoch = [0] + [4] * (t.stream.steps_per_epoch - 1)
+    assert filled == epoch * 2 and len(epoch) > 2
+
+
+def test_the_model_learns_and_heavy_pruning_closes_heads(tmp_path):
+    pattern = np.tile(np.arange(6, dtype=np.uint8), 200)
+    config = replace(GATED, train=replace(TRAIN, steps=150), gates=replace(GATES, lam=5.0),
+                     model=replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0))
+    torch.manual_seed(0)
+    model, gates = LanguageModel(config.model, 9), HeadGates(config.gates, 2, 2)
+    Trainer(config, model, gates, pattern, tmp_path, QUIET).run()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert lines[0]["loss"] > 1.5 and lines[-1]["loss"] < lines[0]["loss"] - 0.5
+    assert gates.kept().sum() == 0 and lines[-1]["kept"] == ["00", "00"]
+    assert lines[-1]["lambda"] == 5.0 and lines[0]["expected_open"] > lines[-1]["expected_open"]
+
+
+def test_lambda_zero_is_training_without_pressure(tmp_path):
+    """The control: gates are sampled, and the penalty adds nothing to their gradient."""
+    gradients = []
+    for lam in (0.0, 0.3):
+        t = trainer(replace(GATED, gates=GateConfig(lam=lam, lr=0.2, initial=0.0)), tmp_path / str(lam))
+        t.optimizer.zero_grad = lambda **kwargs: None
+        t.one_step()
+        gradients.append(t.gates.logit_LH.grad)
+    pressure = torch.autograd.grad(t.gates.penalty(), t.gates.logit_LH)[0]  # after the step: nearly where it was before
+    assert torch.allclose(gradients[1] - gradients[0], 0.3 * pressure, rtol=0.3)
+    assert gradients[0].abs().sum() > 0
+
+
+def test_gates_have_their_own_learning_rate_and_no_decay(tmp_path):
+    t = trainer(replace(GATED, train=replace(TRAIN, weight_decay=0.3)), tmp_path)
+    groups = [(g["base_lr"], g["weight_decay"]) for g in t.optimizer.param_groups]
+    assert groups == [(0.01, 0.3), (0.01, 0.0), (0.2, 0.0)]
+    counted = sum(len(g["params"]) for g in t.optimizer.param_groups)
+    assert counted == len(list(t.model.parameters())) + 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    t = trainer(replace(DENSE, train=replace(TRAIN, lr=1e12, clip=1e12, warmup=0)), tmp_path)
+    with pytest.raises(AllattError, match="loss is (nan|inf) at step"):
+        t.run()
+
+
+def test_weights_stay_fp32_in_bf16_and_the_loss_is_near(tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        t = trainer(replace(DENSE, train=replace(TRAIN, precision=precision)), tmp_path / precision)
+        losses[precision] = [t.one_step()["loss"].item() for _ in range(3)]
+        assert all(p.dtype == torch.float32 for p in t.model.parameters())
+    assert np.allclose(losses["fp32"], losses["bf16"], atol=0.05) and losses["fp32"] != losses["bf16"]
+
+
+PROCESSES = """
+import sys, torch, torch.distributed as dist
+sys.path.insert(0, sys.argv[2])
+from test_train import *
+dist.init_process_group("gloo")
+model = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
+t = trainer(replace(GATED, model=model), Path(sys.argv[1]))
+t.run()
+if dist.get_rank() == 0:
+    t.model.save(Path(sys.argv[1]) / "model.safetensors")
+"""
+
+
+def test_two_processes_are_one_process_with_as_many_rows(tmp_path):
+    model = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
+    alone = trainer(replace(GATED, model=model), tmp_path / "one")
+    alone.run()
+    script = tmp_path / "two.py"
+    script.write_text(PROCESSES)
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
+                    str(tmp_path / "two"), str(root / "tests")], check=True, capture_output=True, timeout=120,
+                   env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"})
+    together = load_file(tmp_path / "two" / "model.safetensors")
+    for name, tensor in alone.model.state_dict().items():
+        assert torch.allclose(tensor, together[name], atol=1e-5), name
+    a, b = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert [line["kept"] for line in a] == [line["kept"] for line in b]
+    assert np.allclose([line["loss"] for line in a], [line["loss"] for line in b], atol=1e-5)
+
+
+def test_rows_must_divide_among_processes(monkeypatch, tmp_path):
+    monkeypatch.setattr("allatt.train.rank_and_world", lambda: (0, 3))
+    with pytest.raises(AllattError, match="4 rows do not divide among 3 processes"):
+        trainer(DENSE, tmp_path)
+
+
+def test_no_gpu_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert Machine().resolve() == "cpu"
+    with pytest.raises(AllattError, match="sees no GPU"):
+        Machine(device="cuda").resolve()
+
+
+def test_perplexity_is_the_exponential_of_the_loss(tmp_path):
+    trainer(DENSE, tmp_path).run()
+    for line in map(json.loads, (tmp_path / "metrics.jsonl").open()):
+        assert line["perplexity"] == pytest.approx(math.exp(line["loss"]))
+        assert line["tokens"] == line["step"] * 16

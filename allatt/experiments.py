@@ -30,6 +30,13 @@ TECHNIQUES = {
 }
 """The variants of notebook 06: the paper's claim 4 is that each method helps."""
 
+PAPER_KEPT = {
+    0.01: (8, 3, 7, 6, 6, 6, 6, 7, 6, 7, 8, 8, 7, 8, 7, 6),
+    0.015: (6, 4, 6, 5, 4, 5, 5, 6, 5, 6, 7, 5, 6, 6, 6, 5),
+    0.02: (5, 2, 5, 4, 3, 4, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3),
+}
+"""By lambda, how many of their 8 heads the layers 1 to 16 of the paper's models kept (its official inference script)."""
+
 LABELS = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 
 
@@ -87,6 +94,22 @@ def point(run: Run) -> dict:
         **{f"{split}_{key}": result[split][key] for split in ("valid", "test")
            for key in ("loss", "perplexity", "word_perplexity", "bits_per_byte")},
     }
+
+
+def history(run: Run) -> dict[str, list]:
+    """What training logged, as columns: step, tokens, loss; with gates also lambda, expected and kept (heads)."""
+    lines = run.metrics()
+    columns = {key: [line[key] for line in lines] for key in ("step", "tokens", "loss")}
+    if run.config.gates is not None:
+        columns |= {"lambda": [line["lambda"] for line in lines], "expected": [line["expected_open"] for line in lines],
+                    "kept": ["".join(line["kept"]).count("1") for line in lines]}
+    return columns
+
+
+def flips(run: Run, after: float = 0.5) -> int:
+    """How often a head opened or closed from one logged line to the next, after this share of the steps; 0: settled."""
+    kept = ["".join(line["kept"]) for line in run.metrics() if line["step"] >= after * run.config.train.steps]
+    return sum(a != b for old, new in pairwise(kept) for a, b in zip(old, new, strict=True))
 
 
 def interpolate(points: list[dict], x: str, y: str, at: float) -> float | None:

@@ -272,25 +272,24 @@ def _status(a: argparse.Namespace) -> int:
 
 
 def _figures(a: argparse.Namespace) -> int:
-    from allatt import plots, scales
-    from allatt.notebooks import root
+    from allatt import scales
+    from allatt.figures import figures_folder, redraw
+    from allatt.plots import DRAW
 
-    folder = root() / "figures"
-    names = [scales.resolve(a.scale)] if a.scale else [name for name in scales.NAMES if (folder / name).is_dir()]
-    drawn = [path for name in names if (folder / name).is_dir() for path in plots.redraw(folder / name)]
-    where = folder / names[0] if a.scale else folder
+    names = [scales.resolve(a.scale)] if a.scale else scales.NAMES
+    drawn = [path for name in names for path in redraw(figures_folder(name), DRAW)]
+    where = figures_folder(names[0]) if a.scale else figures_folder(names[0]).parent
     check(bool(drawn), f"there are no results in {where}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawn))
     return 0
 
 
 def _notebooks(a: argparse.Namespace) -> int:
-    from allatt.corpus import home
     from allatt.kernel import clean_executed
     from allatt.notebooks import find, root
 
     for path in find(root() / "notebooks", a.notebooks):
-        clean_executed(path, home())
+        clean_executed(path)
         print(f"{path.name}: executed and cleaned", flush=True)
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import allatt
 from allatt.config import AllattError, check
+from allatt.corpus import home
+from allatt.figures import figures_folder
 
 LONGEST_CELL = 15
 """Lines of code that a cell of a committed notebook may have."""
@@ -32,50 +35,46 @@ class Outcome:
 
     seconds: float
     peak_mb: int
-    """Largest resident memory of the kernel, in 10^6 bytes."""
+    """Largest resident memory of the kernel, in 10^6 bytes; 0 where it is not known."""
     error: str
     """One line that says what failed, where; "" if nothing did."""
 
 
-def execute(notebook: Path, executed: Path, parameters: dict, home: Path,
+def execute(notebook: Path, executed: Path, parameters: dict,
             tick: Callable[[float], bool] = lambda seconds: False) -> Outcome:
     """Run `notebook` with `parameters` by papermill in its own folder, with this Python; the result is `executed`.
-
     `tick(seconds so far)` is called ten times a second; where it returns True, the notebook is stopped and AllattError
     raised. What goes wrong in the notebook does not raise: it is in the outcome.
     """
     executed.unlink(missing_ok=True)
     log_path = executed.with_suffix(".log")
-    orders = {"notebook": str(notebook), "executed": str(executed), "parameters": parameters}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="allatt-") as scratch, open(log_path, "wb") as log:
+        peak = Path(scratch) / "peak"
+        orders = {"notebook": str(notebook), "executed": str(executed), "parameters": parameters, "peak": str(peak)}
         process = subprocess.Popen([sys.executable, "-m", "allatt.kernel"], stdin=subprocess.PIPE, stdout=log,
-                                   stderr=log, env=_environment(Path(scratch), home), start_new_session=True)
+                                   stderr=log, env=_environment(notebook, Path(scratch)), start_new_session=True)
         try:
             process.stdin.write(json.dumps(orders).encode() + b"\n")
             process.stdin.flush()
-            while True:
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if pid:
-                    break
+            while process.poll() is None:
                 if tick(time.monotonic() - began):
                     raise AllattError(f"stopped in {notebook.stem}; run the same command again to continue")
                 time.sleep(0.1)
-            process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             try:
                 process.stdin.close()  # the middle process ends, if it has not
             except BrokenPipeError:
                 pass  # it ended before it read its orders
             process.wait()
-    kilobyte = 1 if sys.platform == "darwin" else 1024
+        bytes_used = int(peak.read_text()) if peak.exists() else 0
     error = _error(executed, log_path, process.returncode) if process.returncode else ""
     if not error:
         log_path.unlink()
-    return Outcome(time.monotonic() - began, round(usage.ru_maxrss * kilobyte / 1e6), error)
+    return Outcome(time.monotonic() - began, round(bytes_used / 1e6), error)
 
 
-def _environment(scratch: Path, home: Path) -> dict[str, str]:
+def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     """The environment of the kernel: this Python and this allatt, none of the user's Jupyter or IPython settings."""
     spec = scratch / "kernels" / "python3"
     spec.mkdir(parents=True)
@@ -85,8 +84,14 @@ def _environment(scratch: Path, home: Path) -> dict[str, str]:
     env = dict(os.environ)
     for name, first in (("JUPYTER_PATH", scratch), ("PYTHONPATH", Path(allatt.__file__).resolve().parents[1])):
         env[name] = os.pathsep.join([str(first), *filter(None, [env.get(name)])])
-    return env | {"ALLATT_HOME": str(home.resolve()), "IPYTHONDIR": str(scratch / "ipython"),
-                  "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # Folders as they are seen from here: the notebook runs in its own.
+    data = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
+    return env | {
+        "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures_folder("any").parent),
+        "ALLATT_DATA": os.pathsep.join(data), "ALLATT_NOTEBOOK": notebook.stem,
+        "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
 
 
 def _error(executed: Path, log: Path, code: int) -> str:
@@ -102,12 +107,12 @@ def _error(executed: Path, log: Path, code: int) -> str:
             if output["output_type"] == "error":
                 return f"cell In [{cell['execution_count']}]: {_exception(output)}"
     if code < 0:
-        return f"its process was killed by signal {-code} after cell In [{count}]; was there enough memory?"
+        return f"its process was killed by signal {-code} at cell In [{count}]; was there enough memory?"
     lines = log.read_text(errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), f"exit status {code}")
     if "DeadKernelError" in last:
-        return f"the kernel died after cell In [{count}]; was there enough memory?"
-    return f"{last.strip()} (after cell In [{count}])"
+        return f"the kernel died at cell In [{count}]; was there enough memory?"
+    return f"{last.strip()} (at cell In [{count}])"
 
 
 def _exception(output: dict) -> str:
@@ -122,7 +127,7 @@ def _exception(output: dict) -> str:
     return f"{output['ename']}: {value}".rstrip(": ")
 
 
-def clean_executed(notebook: Path, home: Path, tick: Callable[[float], bool] = lambda seconds: False) -> None:
+def clean_executed(notebook: Path) -> None:
     """Execute a committed notebook in place with its own defaults, and keep only what does not change from run to run.
 
     Counts of execution stay: without them nbval compares nothing. Standard error, timings, papermill's metadata and
@@ -135,7 +140,7 @@ def clean_executed(notebook: Path, home: Path, tick: Callable[[float], bool] = l
               f"{notebook.name}: cell {place} has {lines} lines; at most {LONGEST_CELL}: move logic into allatt")
     executed = notebook.with_name(f".{notebook.name}.tmp")
     try:
-        outcome = execute(notebook, executed, {}, home, tick)
+        outcome = execute(notebook, executed, {})
         check(not outcome.error, f"{notebook.name}: {outcome.error}; the file is as it was")
         cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), notebook.resolve().parents[1])
         executed.write_text(json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -181,8 +186,13 @@ def _main() -> None:
     orders = json.loads(line)
     import papermill  # here: whoever only asks for an outcome does not wait for it
 
-    papermill.execute_notebook(orders["notebook"], orders["executed"], orders["parameters"], kernel_name="python3",
-                               cwd=str(Path(orders["notebook"]).parent), progress_bar=False)
+    try:
+        papermill.execute_notebook(orders["notebook"], orders["executed"], orders["parameters"], kernel_name="python3",
+                                   cwd=str(Path(orders["notebook"]).parent), progress_bar=False)
+    finally:
+        # Asked here and not in the first process: a child's peak never reads lower than its parent's size at the fork.
+        unit = 1 if sys.platform == "darwin" else 1024
+        Path(orders["peak"]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit))
 
 
 def _end_with_stdin() -> None:

@@ -27,7 +27,8 @@ from filelock import FileLock, Timeout
 import allatt
 from allatt import scales
 from allatt.config import AllattError, check
-from allatt.corpus import CORPORA, home
+from allatt.corpus import CORPORA, home, locate
+from allatt.figures import figures_folder
 from allatt.files import checksum
 from allatt.kernel import Outcome, execute
 
@@ -102,7 +103,10 @@ def _typed(text: str, default: Any, where: str) -> Any:
 
 def parse(params: str) -> dict[str, str]:
     """"lam=0.1 name='two words'" as a dict of texts."""
-    pairs = [word.partition("=") for word in shlex.split(params)]
+    try:
+        pairs = [word.partition("=") for word in shlex.split(params)]
+    except ValueError as error:
+        raise AllattError(f"PARAMS is {params!r}: {error}") from None
     for name, equals, _ in pairs:
         check(bool(equals) and name.isidentifier(), f"PARAMS has {name!r}; write name=value, with spaces between them")
         check(name not in ("scale", "corpus", "seed"), f"PARAMS has {name}; write {name.upper()}=... instead")
@@ -117,14 +121,15 @@ def target(scale: str, corpus: str, seed: int) -> Path:
     return home() / "reproduce" / f"{scale}-{name}-seed{seed}"
 
 
-def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
-    """Checksum of all that an executed notebook follows from: cells, parameters, allatt's sources, torch, own text."""
+def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]) -> str:
+    """Checksum of all that an executed notebook follows from: cells, parameters, allatt's sources, torch, `text`.
+
+    `text`: checksums of a corpus that was chosen by CORPUS, for one's own may change under the same name.
+    """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    parts = [[cell["cell_type"], cell["source"]] for cell in cells] + [parameters, importlib.metadata.version("torch")]
+    parts = [[cell["cell_type"], cell["source"]] for cell in cells]
+    parts += [parameters, text, importlib.metadata.version("torch")]
     parts += [[path.name, checksum(path)] for path in sorted(Path(allatt.__file__).parent.glob("*.py"))]
-    folder = Path(parameters.get("corpus") or "-")
-    if folder.is_dir():  # one's own text may change under the same name
-        parts += [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(folder.iterdir())]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -142,13 +147,14 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str
     folder = folder or root()
     scale, asked = scales.resolve(scale), scale
     check(seed >= 0, f"seed is {seed}; it must be 0 or more")
-    if corpus and corpus not in CORPORA:
-        check(Path(corpus).is_dir(), f"corpus {corpus!r} is neither a folder nor one of {', '.join(CORPORA)}")
-        corpus = str(Path(corpus).resolve())  # notebooks run in their own folder
     notebooks = find(folder / "notebooks", numbers)
-    chosen = {"scale": scale, "seed": str(seed)} | ({"corpus": corpus} if corpus else {})
+    # Notebooks run in their own folder, so a folder of text is named in full.
+    full = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
+    chosen = {"scale": scale, "seed": str(seed)} | ({"corpus": full} if corpus else {})
     parameters = bind(notebooks, chosen | parse(params))
-    state = target(scale, corpus, seed)
+    text = locate(corpus).sha256 if corpus else {}
+    marks = {path.stem: fingerprint(path, parameters[path.stem], text) for path in notebooks}
+    state = target(scale, full, seed)
     state.mkdir(parents=True, exist_ok=True)
     # Two targets of one scale would write the same figures, so the lock is the scale's.
     lock = FileLock(state.parent / f"{scale}.lock")
@@ -161,7 +167,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str
             say(f"SCALE=auto: {scale}, since torch sees {'a' if scale == 'gpu' else 'no'} GPU")
         say(f"{len(notebooks)} notebooks at scale {scale}, corpus {corpus or 'of the scale'}, seed {seed}; "
             f"executed ones go to {_short(state)}")
-        return Runner(folder / "figures" / scale, state, needs, say, stop_when).run(notebooks, parameters, force)
+        return Runner(figures_folder(scale), state, needs, say, stop_when).run(notebooks, parameters, marks, force)
     finally:
         lock.release()
 
@@ -173,7 +179,7 @@ class Runner:
         self.figures, self.state, self.needs, self.say, self.stop_when = figures, state, needs, say, stop_when
         self.status = read_status(state)
 
-    def run(self, notebooks: list[Path], parameters: dict[str, dict], force: bool) -> bool:
+    def run(self, notebooks: list[Path], parameters: dict[str, dict], marks: dict[str, str], force: bool) -> bool:
         """All notebooks, in order; True if none failed."""
         began, bad = time.monotonic(), {}
         for place, path in enumerate(notebooks, start=1):
@@ -185,7 +191,7 @@ class Runner:
                 bad[path.name[:2]] = cause
                 self._note(path.stem, entry)
                 continue
-            mark = fingerprint(path, parameters[path.stem])
+            mark = marks[path.stem]
             if not force and self._up_to_date(path, mark):
                 self.say(f"{prefix} unchanged | {self.status[path.stem]['headline']}", flush=True)
                 continue
@@ -220,7 +226,7 @@ class Runner:
                 self.say(f"\r{prefix} {duration(seen[0])} ", end="", flush=True)
             return self.stop_when()
 
-        outcome = execute(path, self.state / path.name, parameters, home(), tick)
+        outcome = execute(path, self.state / path.name, parameters, tick)
         written = {name for name, stat in self._stats().items() if old.get(name) != stat}
         entry = {"state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
                  "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": mark,
@@ -238,7 +244,8 @@ class Runner:
     def _stats(self) -> dict[str, tuple[int, int]]:
         """Name -> (inode, time) of every figure: a file that is written anew differs, even with the same content."""
         files = self.figures.rglob("*") if self.figures.is_dir() else ()
-        return {str(f.relative_to(self.figures)): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files if f.is_file()}
+        return {str(f.relative_to(self.figures)): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files
+                if f.is_file() and not f.name.startswith(".")}
 
     def _note(self, stem: str, entry: dict) -> None:
         self.status[stem] = entry
@@ -294,7 +301,7 @@ def _locked(state: Path) -> bool:
 
 def duration(seconds: float) -> str:
     """12.3 s, 4 min 5 s, 2 h 3 min."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s" if isinstance(seconds, float) else f"{seconds} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,22 @@
+"""What all tests share: threads for the cores that there are, and a home of their own."""
+
+import os
+
+import pytest
+
+# pytest-xdist runs several of us: together, and with the kernels that nbval starts, no more threads than cores.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home_of_tests(session_home):
+    """No test writes into the user's .allatt; those of one process share corpora, ids and runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALLATT_HOME", str(session_home))
+        yield session_home

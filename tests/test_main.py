@@ -1,0 +1,351 @@
+"""The command line: what each command hands on, and one clear line for each mistake."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import allatt
+from allatt.__main__ import main
+from allatt.config import AllattError, DataConfig, RunConfig, from_dict, to_dict
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one line of complaint of a command that must fail with status 2."""
+    assert main(list(arguments)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    line, = said.err.splitlines()
+    assert line.startswith("allatt: ")
+    return line.removeprefix("allatt: ")
+
+
+def test_help_imports_no_torch():
+    code = ("import sys, time; began = time.monotonic(); from allatt.__main__ import main\n"
+            "try: main(['--help'])\nexcept SystemExit as stop: assert stop.code == 0\n"
+            "heavy = {'torch', 'numpy', 'papermill', 'matplotlib'} & set(sys.modules)\n"
+            "assert not heavy, heavy")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("data", "cost", "run", "prune", "reproduce", "status", "figures", "notebooks"):
+        assert re.search(rf"^    {command}\b", done.stdout, flags=re.MULTILINE)
+
+
+def test_counting_needs_no_torch():
+    code = "import sys; from allatt.__main__ import main; main(['cost']); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"allatt {allatt.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["prnue"], ["reproduce", "--seed", "one"], ["prune", "abc"], ["cost", "--keep", "1"]])
+def test_argparse_refuses(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept, body, total", [
+    ("", 54_566_912, 74_170_514),
+    ("8,3,7,6,6,6,6,7,6,7,8,8,7,8,7,6", 45_192_448, 64_796_050),
+    ("6,4,6,5,4,5,5,6,5,6,7,5,6,6,6,5", 37_096_320, 56_699_922),
+    ("5,2,5,4,3,4,4,4,4,4,4,4,3,3,3,3", 25_165_184, 44_768_786),
+])
+def test_cost_of_the_papers_models(kept, body, total, capsys):
+    assert main(["cost", "--scale", "paper", "--json", *(["--kept", kept] if kept else [])]) == 0
+    parameters = json.loads(capsys.readouterr().out)["parameters"]
+    assert (parameters["body"], parameters["total"]) == (body, total)
+
+
+def test_cost_of_transformer_xl_as_a_table(capsys):
+    assert main(["cost", "--model", "transformer-xl"]) == 0
+    assert re.search(r"^body +54,608,896 ", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--scale", "huge"], "scale is 'huge'; choose one of smoke, laptop, gpu, paper"),
+    (["--model", "gpt"], "model is 'gpt'; choose one of all-attention, transformer-xl"),
+    (["--kept", "8,3"], "--kept has 2 numbers; the model has 16 layers"),
+    (["--kept", "8,three"], "--kept is '8,three'; write one number a layer"),
+    (["--scale", "smoke", "--kept", "4,5"], "--kept has [5]; a layer keeps between 0 and 4 heads"),
+    (["--scale", "smoke", "--kept", "4,-1"], "--kept has [-1]; a layer keeps between 0 and 4 heads"),
+])
+def test_cost_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "cost", *arguments)
+
+
+def test_data_describes_the_asked_corpus(monkeypatch, capsys):
+    from allatt import tokens
+
+    asked = []
+    monkeypatch.setattr(tokens, "describe", lambda config: asked.append(config) or "so many words")
+    options = ["--corpus", "text8", "--tokens", "characters", "--vocab-size", "100", "--min-count", "2"]
+    assert main(["data", *options]) == 0
+    assert asked == [DataConfig("text8", "characters", 100, 2)]
+    assert capsys.readouterr().out == "so many words\n"
+
+
+def test_data_refuses(tmp_path, capsys):
+    assert "wikitext-104" in refused(capsys, "data", "--corpus", "wikitext-104")
+    assert "choose one of words, subwords, characters" in refused(capsys, "data", "--tokens", "letters")
+    assert str(tmp_path) in refused(capsys, "data", "--corpus", str(tmp_path))
+
+
+SMALL = ("--set", "train.steps=2", "--set", "model.layers=1", "--set", "data.tokens=characters")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A folder of text, enough for a few small segments."""
+    folder = tmp_path_factory.mktemp("text")
+    line = " the quick brown fox jumps over the lazy dog and comes back for more of the same text . \n"
+    for split in ("train", "valid", "test"):
+        (folder / f"wiki.{split}.tokens").write_text(line * 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gated(text, home_of_tests, tmp_path_factory):
+    """A finished run with gates, trained by --config: its printed result."""
+    from allatt import experiments
+
+    values = to_dict(experiments.pruning("smoke", "all-attention", 0.1, str(text)))
+    for stage in (values, values["start"]):
+        stage["train"] |= {"steps": 2, "rows": 4}
+        stage["data"] |= {"tokens": "characters"}
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_text(json.dumps(values))
+    command = [sys.executable, "-m", "allatt", "run", "--config", str(path), "--json", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(allatt.__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_run_trains_what_the_config_says(gated, capsys):
+    path, result = gated
+    config = from_dict(RunConfig, json.loads(path.read_text()))
+    assert result["id"] == config.id
+    assert result["heads"]["of"] == 8 and result["tokens_seen"] == 2 * 4 * 16
+    assert json.loads((Path(result["folder"]) / "result.json").read_text())["test"] == result["test"]
+    assert main(["run", "--config", str(path)]) == 0
+    table = capsys.readouterr().out
+    assert f"{config.id} ({config.name})" in table
+    assert re.search(rf"^test +perplexity {result['test']['perplexity']:.2f} a token", table, flags=re.MULTILINE)
+
+
+def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
+    """--set reaches the config, the run's start included; the defaults are the scale's."""
+    from allatt import experiments, runs
+
+    class Asked(Exception):
+        pass
+
+    def stop(config, machine):
+        raise Asked(config, machine)
+
+    monkeypatch.setattr(runs, "get_or_run", stop)
+    with pytest.raises(Asked) as asked:
+        main(["run", "--scale", "smoke", "--model", "transformer-xl", "--seed", "4", "--micro-rows", "2",
+              "--device", "cpu"])
+    config, machine = asked.value.args
+    assert config == experiments.baseline("smoke", "transformer-xl", seed=4)
+    assert (machine.micro_rows, machine.device) == (2, "cpu")
+    with pytest.raises(Asked) as asked:
+        main(["run", "--scale", "smoke", "--model", "all-attention", "--lam", "0.5", "--corpus", str(text), *SMALL,
+              "--set", "start.train.lr=0.25", "--set", "gates.output_scaling=false"])
+    config = asked.value.args[0]
+    assert (config.gates.lam, config.gates.output_scaling, config.start.train.lr) == (0.5, False, 0.25)
+    assert (config.train.steps, config.model.layers, config.data.tokens) == (2, 1, "characters")
+    assert config.data.text_sha256, "one's own text is named by its checksum"
+    assert capsys.readouterr().err == ""
+
+
+SMOKE = ("--scale", "smoke", "--model", "all-attention")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "say what to train: --config FILE.json, or --scale SCALE and --model MODEL"),
+    (["--scale", "smoke"], "say what to train"),
+    (["--config", "none.json"], "--config none.json cannot be read as JSON"),
+    (["--config", "none.json", "--seed", "0"], "so --seed cannot be given too"),
+    (["--scale", "smoke", "--model", "gpt"], "model is 'gpt'"),
+    ([*SMOKE, "--lam", "-1"], "lam is -1.0; it must be 0 or more"),
+    ([*SMOKE, "--device", "tpu"], "--device is 'tpu'; choose auto, cuda or cpu"),
+    ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
+    ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
+    ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, rows"),
+    ([*SMOKE, "--set", "gates.lam=1"], "there is no section gates"),
+    ([*SMOKE, "--set", "train.steps=many"], "it must be of type int"),
+    ([*SMOKE, "--set", "train.steps=-1"], "steps is -1; it must be 0 or more"),
+])
+def test_run_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "run", *arguments)
+
+
+def test_run_refuses_a_broken_config(tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text('{"name": ')
+    assert "cannot be read as JSON" in refused(capsys, "run", "--config", str(path))
+    path.write_text('{"name": "a", "trian": {}}')
+    assert "RunConfig has no trian" in refused(capsys, "run", "--config", str(path))
+
+
+def test_prune_writes_the_smaller_model(gated, tmp_path, capsys):
+    import torch
+
+    from allatt import runs
+    from allatt.model import LanguageModel
+
+    run_id = gated[1]["id"]
+    out = tmp_path / "new" / "small"
+    assert main(["prune", run_id[:8], "--out", str(out)]) == 0
+    small, run = LanguageModel.load(out / "model.safetensors"), runs.find(run_id)
+    about = json.loads((out / "about.json").read_text())
+    assert about["run"] == run_id and about["heads_per_layer"] == gated[1]["heads"]["per_layer"]
+    assert small.parameter_counts() == about["parameters"] == gated[1]["parameters"]
+    expected = run.pruned().state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in small.state_dict().items())
+    assert f"{about['parameters']['body']:,} parameters instead of" in capsys.readouterr().out
+    before = (out / "model.safetensors").read_bytes()
+    assert "exists already; choose another folder" in refused(capsys, "prune", run_id, "--out", str(out))
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_prune_refuses(gated, tmp_path, capsys):
+    from allatt import runs
+
+    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "prune", "ffffffff", "--out", str(tmp_path))
+    dense = runs.find(gated[1]["id"]).config.start.id
+    assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
+    (tmp_path / "file").touch()
+    assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("good, status", [(True, 0), (False, 1)])
+def test_reproduce_hands_on_and_fails_where_a_notebook_does(good, status, monkeypatch):
+    from allatt import notebooks
+
+    asked = []
+    monkeypatch.setattr(notebooks, "reproduce", lambda *given, stop_when: asked.append((given, stop_when())) or good)
+    assert main(["reproduce", "--scale", "smoke", "--corpus", "text8", "--seed", "3", "--notebooks", "05 07",
+                 "--params", "lam=0.1", "--force", "--stop-with-parent"]) == status
+    assert asked == [(("smoke", "text8", 3, "05 07", "lam=0.1", True), False)]
+
+
+def test_reproduce_notices_that_make_has_gone(monkeypatch):
+    from allatt import notebooks
+
+    gone = []
+    monkeypatch.setattr(notebooks, "reproduce", lambda *given, stop_when: gone.append(stop_when) or True)
+    main(["reproduce", "--stop-with-parent"])
+    main(["reproduce"])
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert [stop_when() for stop_when in gone] == [True, False]
+
+
+def test_status_before_anything(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == "nothing has been reproduced yet; run `make reproduce`\n"
+    assert "scale is 'huge'" in refused(capsys, "status", "--scale", "huge")
+
+
+def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
+    from allatt import plots
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALLATT_FIGURES", "figures")
+    monkeypatch.setitem(plots.DRAW, "a", lambda data: plots.new_figure()[0])
+    assert "there are no results in" in refused(capsys, "figures")
+    for scale in ("smoke", "laptop", "other"):
+        (tmp_path / "figures" / scale).mkdir(parents=True)
+        sidecar = {"name": "a", "scale": scale, "data": {}}
+        (tmp_path / "figures" / scale / "a.json").write_text(json.dumps(sidecar))
+    assert main(["figures"]) == 0
+    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop") for kind in ("png", "svg")]
+    assert capsys.readouterr().out.splitlines() == drawn
+    assert main(["figures", "--scale", "laptop"]) == 0
+    assert capsys.readouterr().out.splitlines() == drawn[2:]
+    assert (tmp_path / drawn[0]).exists() and not (tmp_path / "figures" / "other" / "a.png").exists()
+    assert "figures/gpu; run `make reproduce` first" in refused(capsys, "figures", "--scale", "gpu")
+
+
+def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
+    from allatt import kernel, notebooks
+
+    (tmp_path / "notebooks").mkdir()
+    for name in ("00_a.ipynb", "05_b.ipynb"):
+        (tmp_path / "notebooks" / name).touch()
+    done = []
+    monkeypatch.setattr(notebooks, "root", lambda: tmp_path)
+    monkeypatch.setattr(kernel, "clean_executed", lambda path: done.append(path.name))
+    assert main(["notebooks", "--notebooks", "5"]) == main(["notebooks"]) == 0
+    assert done == ["05_b.ipynb", "00_a.ipynb", "05_b.ipynb"]
+    assert capsys.readouterr().out.splitlines()[0] == "05_b.ipynb: executed and cleaned"
+    assert "there is no notebook 07" in refused(capsys, "notebooks", "--notebooks", "07")
+
+
+def torch_error(message: str) -> RuntimeError:
+    return type("OutOfMemoryError", (RuntimeError,), {})(message)
+
+
+@pytest.mark.parametrize("error, status, message", [
+    (AllattError("the text is empty"), 2, "the text is empty"),
+    (KeyboardInterrupt(), 130, "interrupted; the same command continues where this stopped"),
+    (OSError(errno.ENOSPC, "No space left on device", "ids"), 2, "no space is left on the disk (ids); free some"),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "your disk quota is used up; free some"),
+    (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x may not be written or read; set ALLATT_HOME"),
+    (ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"), 2, "pip install -e '.[notebooks]'"),
+    (torch_error("CUDA out of memory"), 2, "the GPU's memory is too small; try --micro-rows 8"),
+])
+def test_troubles_are_one_line(error, status, message, monkeypatch, capsys):
+    from allatt import scales
+
+    def trouble(name):
+        raise error
+
+    monkeypatch.setattr(scales, "resolve", trouble)
+    assert main(["cost"]) == status
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("allatt: ") and message in line
+
+
+@pytest.mark.parametrize("error", [
+    ValueError("a defect"), OSError(errno.EIO, "Input/output error"), RuntimeError("another"),
+    ModuleNotFoundError("No module named 'allatt.x'", name="allatt.x")])
+def test_defects_are_not_hidden(error, monkeypatch):
+    from allatt import scales
+
+    def trouble(name):
+        raise error
+
+    monkeypatch.setattr(scales, "resolve", trouble)
+    with pytest.raises(type(error)):
+        main(["cost"])
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m allatt cost --json | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(allatt.__file__).parents[1])
+    assert done.stdout == "{\n0\n" and done.stderr == ""
+
+
+def test_ctrl_c_in_a_process_is_one_line():
+    code = ("import os, signal; from allatt import cost, __main__\n"
+            "cost.count = lambda *given: os.kill(os.getpid(), signal.SIGINT)\n"
+            "raise SystemExit(__main__.main(['cost']))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "allatt: interrupted; the same command continues where this stopped\n"

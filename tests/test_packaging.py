@@ -1,0 +1,205 @@
+"""pyproject.toml, the lock file, environment.yml, the Makefile and CITATION.cff say the same; the core needs little."""
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import allatt
+
+ROOT = Path(allatt.__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
+CORE = ("config", "files", "tokens", "attention", "gates", "softmax", "model", "prune", "cost", "train", "checkpoint",
+        "evaluate", "runs", "scales", "corpus")
+LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
+
+
+def wanted() -> list[Requirement]:
+    """Every requirement of pyproject.toml but allatt's own extras."""
+    project = PROJECT["project"]
+    texts = project["dependencies"] + [t for extra in project["optional-dependencies"].values() for t in extra]
+    return [r for r in map(Requirement, texts) if r.name != "allatt"]
+
+
+def locked() -> dict[str, str]:
+    """Name -> version of the lock file."""
+    lines = [line for line in (ROOT / "requirements.lock.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), "exact versions only"
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_lock_satisfies_every_range():
+    versions = locked()
+    for requirement in wanted():
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+def test_lock_holds_everything_that_its_packages_need():
+    versions, missing = locked(), []
+    for name in versions:
+        for text in importlib.metadata.requires(name) or ():
+            need = Requirement(text)
+            # Which of these torch needs depends on its build (CPU or a CUDA), and each build pins them itself.
+            if name == "torch" and need.name.startswith(("nvidia", "cuda", "triton")):
+                continue
+            if need.marker is None or need.marker.evaluate({"extra": "", **LINUX}):
+                version = versions.get(canonicalize_name(need.name))
+                if version is None or not need.specifier.contains(version, prereleases=True):
+                    missing.append(f"{name} needs {need}, locked is {version}")
+    assert not missing
+
+
+def test_lock_holds_nothing_that_no_package_needs():
+    versions = locked()
+    reached, todo = set(), wanted()
+    while todo:
+        need = todo.pop()
+        key = (canonicalize_name(need.name), frozenset(need.extras))
+        if key not in reached:
+            reached.add(key)
+            texts = map(Requirement, importlib.metadata.requires(need.name) or ())
+            todo += [r for r in texts if r.marker is None
+                     or any(r.marker.evaluate({"extra": e, **LINUX}) for e in need.extras or {""})]
+    assert sorted(set(versions) - {name for name, _ in reached}) == []
+
+
+def test_torch_is_locked_first():
+    assert next(iter(locked())) == "torch", "without its pin, the packages before it could bring another torch"
+
+
+def test_conda_environment_agrees():
+    conda = [item for item in ENVIRONMENT["dependencies"] if isinstance(item, str)]
+    python = next(item for item in conda if item.startswith("python=")).removeprefix("python=")
+    assert ENVIRONMENT["name"] == PROJECT["project"]["name"] == "allatt"
+    assert Requirement("python" + PROJECT["project"]["requires-python"]).specifier.contains(python)
+    assert {item.split("=")[0] for item in conda} == {"python", "pip", "make"}, "packages come from the lock file alone"
+    assert ENVIRONMENT["dependencies"][-1] == {"pip": ["-r requirements.lock.txt", "-e ."]}
+
+
+def test_extras_hold_what_the_base_must_not():
+    base = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    assert base == {"torch", "numpy", "sentencepiece", "safetensors", "filelock", "tqdm"}
+
+
+def test_every_dependency_says_why():
+    lines = [s for s in (ROOT / "pyproject.toml").read_text().splitlines() if re.match(r'    "[\w.-]+[<>=]', s)]
+    assert len(lines) == len(wanted())
+    assert [line for line in lines if "#" not in line] == []
+
+
+def test_citation_names_this_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == allatt.__version__
+    assert citation["license"] == PROJECT["project"]["license"] == "MIT"
+    assert "Layer-wise Pruning of Transformer Attention Heads" in citation["preferred-citation"]["title"]
+
+
+def test_no_file_is_tied_to_one_machine():
+    for name in ("pyproject.toml", "requirements.lock.txt", "environment.yml", "Makefile", ".ci/run"):
+        assert not re.search(r"https?://|/root/|/home/|/opt/|find-links|index-url", (ROOT / name).read_text()), name
+
+
+def imports_at_the_top(path: Path) -> set[str]:
+    """Names of the packages that a module imports when it is imported itself."""
+    tree = ast.parse(path.read_text())
+    nodes = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return {name.split(".")[0] for name in names | {n.module for n in nodes if isinstance(n, ast.ImportFrom)}}
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_core_imports_few_packages(name):
+    allowed = {"torch", "numpy", "sentencepiece", "safetensors", "filelock", "tqdm", "allatt", *sys.stdlib_module_names}
+    assert imports_at_the_top(ROOT / "allatt" / f"{name}.py") - allowed == set()
+
+
+def test_core_loads_none_of_the_notebooks_packages():
+    code = f"""
+import importlib, json, sys
+for name in {CORE + ("notebooks", "experiments")}:
+    importlib.import_module("allatt." + name)
+print(json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout))
+    assert "allatt.runs" in loaded
+    assert loaded & {"papermill", "nbformat", "IPython", "matplotlib", "scipy", "gensim", "pyarrow", "huggingface_hub",
+                     "pytorch_optimizer"} == set()
+
+
+def test_every_module_has_a_place_in_the_order():
+    contract, = PROJECT["tool"]["importlinter"]["contracts"]
+    modules = {path.stem for path in (ROOT / "allatt").glob("*.py")} - {"__init__"}
+    assert set(contract["layers"]) == modules
+    assert contract["exhaustive"]
+
+
+def test_modules_stay_short():
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "allatt").glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 320} == {}
+
+
+def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    command = ["make", "-C", str(ROOT), "--no-print-directory", *arguments]
+    return subprocess.run(command, env={"PATH": os.environ["PATH"], **variables}, capture_output=True, text=True)
+
+
+def test_make_alone_lists_every_target_in_a_line():
+    shown = make()
+    assert shown.returncode == 0
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[0].split()
+    assert re.findall(r"^  make (\w+) +\w", shown.stdout, flags=re.MULTILINE) == targets
+    assert make("help").stdout == shown.stdout
+
+
+@pytest.mark.parametrize("variables, expected", [
+    ({}, str(ROOT / ".venv")),
+    ({"VIRTUAL_ENV": "/some/venv"}, "/some/venv"),
+    ({"CONDA_PREFIX": "/some/conda/envs/allatt", "CONDA_DEFAULT_ENV": "allatt"}, "/some/conda/envs/allatt"),
+    ({"CONDA_PREFIX": "/some/conda", "CONDA_DEFAULT_ENV": "base"}, str(ROOT / ".venv")),
+    ({"VIRTUAL_ENV": "/some/venv", "CONDA_PREFIX": "/some/conda/envs/a", "CONDA_DEFAULT_ENV": "a"}, "/some/venv"),
+])
+def test_make_takes_the_active_environment(variables, expected):
+    shown = make("--dry-run", "status", **variables)
+    assert f'exec "{expected}/bin/python" -m allatt status' in shown.stdout
+
+
+@pytest.mark.parametrize("version, good", [("3.9", False), ("3.10", False), ("3.11", True), ("3.13", True)])
+def test_make_asks_for_a_new_enough_python(tmp_path, version, good):
+    """A python that is too old, or cannot make an environment, is one clear line."""
+    for name in ("Makefile", "requirements.lock.txt", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    fake = tmp_path / "python"
+    old = 1 if good else 0  # what the question "too old?" exits with
+    fake.write_text("#!/bin/sh\n"
+                    f'case "$2" in *sys.exit*) exit {old};; *print*) echo {version};; *) exit 7;; esac\n')
+    fake.chmod(0o755)
+    done = subprocess.run(["make", "-C", str(tmp_path), "env", f"PYTHON={fake}"], capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"]})
+    said = [line for line in done.stderr.splitlines() if line.startswith("allatt:")]
+    assert done.returncode != 0 and len(said) == 1
+    expected = "cannot make a virtual environment" if good else f"needs Python 3.11 or later, {fake} is {version}"
+    assert expected in said[0]
+
+
+def test_ci_does_what_the_readme_promises():
+    script = (ROOT / ".ci" / "run").read_text()
+    commands = [line for line in script.splitlines() if line.startswith("make ")]
+    assert commands == ["make test", "make reproduce SCALE=smoke"]
+    assert "set -euo pipefail" in script
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    job, = workflow["jobs"].values()
+    assert job["strategy"]["matrix"]["python"][0] == "3.11"
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]

@@ -12,6 +12,7 @@ import string
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,7 +61,9 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept
                         # The hub's copy has "" where WikiText has a line with one space.
                         out.writelines((row or " ").rstrip("\n") + "\n" for row in rows)
                         count += sum(len(row.split()) + 1 for row in rows)
-                except (pyarrow.ArrowException, KeyError) as error:
+                except (pyarrow.ArrowException, OSError, KeyError) as error:
+                    if getattr(error, "errno", None) in DISK_ERRORS:
+                        raise
                     path.unlink()
                     raise AllattError(f"{path.name} of {title} is damaged ({_brief(error)}); it was removed: run "
                                       f"the same again to download it anew") from error
@@ -109,7 +112,7 @@ def split_text8(source: Path, folder: Path, characters: int) -> None:
             check("text8" in archive.namelist(), f"{source} holds no file text8; {advice}")
             with archive.open("text8") as file:
                 _cut(file, archive.getinfo("text8").file_size, source, folder, characters)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise AllattError(f"{source} is truncated or damaged ({_brief(error)}); {advice}") from error
 
 
@@ -125,11 +128,12 @@ def _cut(file: BinaryIO, size: int, source: Path, folder: Path, characters: int)
                                                          f"and space")
                 out.write(data)
                 start += len(data)
+        check(start == end, f"{source} ends after {start:,} characters; download it again")
     # Reading past the end makes zipfile compare the archive's checksum.
     file.read(1)
 
 
 def _brief(error: BaseException) -> str:
     """The first line of an error, or its kind."""
-    reason = getattr(error, "reason", None) or error
+    reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
     return (str(reason).strip().splitlines() or [type(error).__name__])[0][:200]

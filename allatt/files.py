@@ -131,7 +131,9 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[str]:
             if not offset:
                 held = held.removeprefix("\ufeff")
             offset += len(raw)
-            cut = held.rfind("\n") + 1 or held.rfind(" ") + 1 or len(held)
+            cut = held.rfind("\n") + 1
+            if not cut and len(held) >= size:
+                cut = held.rfind(" ") + 1 or len(held)
             if cut:
                 yield held[:cut]
             held = held[cut:]

@@ -132,6 +132,39 @@ def at_equal_parameters(ours: list[dict], theirs: list[dict], y: str = "test_los
     return rows
 
 
+def parameters_needed(points: list[dict], loss: float, y: str = "test_loss") -> float | None:
+    """The fewest body parameters at which the straight lines between `points` come down to `loss`.
+
+    None where they never do, and where the smallest model is already as good: nothing is extrapolated.
+    """
+    ordered = sorted((p["body_parameters"], p[y]) for p in points)
+    if not ordered or ordered[0][1] < loss:
+        return None
+    for (x0, y0), (x1, y1) in pairwise([ordered[0], *ordered]):
+        if y0 >= loss >= y1:
+            return x0 + (x1 - x0) * (y0 - loss) / (y0 - y1) if y0 > y1 else x0
+    return None
+
+
+def above_control(points: list[dict], control: dict) -> list[dict]:
+    """`points`, each with `above`: its test loss (nats a token) minus the control's; and `removed`: the share of the
+    control's body parameters that it lacks."""
+    return [p | {"above": p["test_loss"] - control["test_loss"],
+                 "removed": 1 - p["body_parameters"] / control["body_parameters"]} for p in points]
+
+
+def unevenness(per_layer: list[int], heads: int) -> float:
+    """How far kept heads differ by layer: their variance over layers, as a multiple of what chance gives.
+
+    Chance: as many heads, removed at random from the whole model of so many `heads` a layer (a hypergeometric
+    distribution). 1: as uneven as chance; 0: all layers alike; nan where nothing or everything was removed.
+    """
+    layers, mean = len(per_layer), sum(per_layer) / len(per_layer)
+    share = mean / heads
+    chance = heads * share * (1 - share) * (layers - 1) * heads / (layers * heads - 1)
+    return sum((kept - mean) ** 2 for kept in per_layer) / layers / chance if chance > 0 else math.nan
+
+
 def rank_correlation(a: list[float], b: list[float]) -> float:
     """Spearman's rank correlation, e.g. of kept heads a layer in two models (nan where one of them is constant)."""
     from scipy.stats import spearmanr  # of the notebooks' dependencies

@@ -1,0 +1,231 @@
+"""Experiments share runs, differ in what they say they differ in, and read off what is there and no more."""
+
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from allatt import cost, experiments, scales
+from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
+from allatt.runs import Run, get_or_run
+from allatt.tokens import pin
+from allatt.train import Machine
+
+KIND = "all-attention"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    sentence = "the head of a layer looks back at what was said before .\n"
+    for split, times in (("train", 40), ("valid", 5), ("test", 4)):
+        (folder / f"wiki.{split}.tokens").write_text(sentence * times)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pruned(text, home_of_tests) -> Run:
+    """A real run of a few steps: two layers of two heads, and gates of which some close."""
+    model = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9)
+    data = pin(DataConfig(corpus=str(text), tokens="characters"))
+    start = RunConfig("tiny", data, model, TrainConfig(steps=3, rows=2, lr=1e-2))
+    gates = GateConfig(lam=1e-4, initial=0.0, lr=0.1)  # the task alone pushes some up and some down
+    return get_or_run(RunConfig("tiny pruned", data, model, TrainConfig(steps=3, rows=2), gates, start),
+                      Machine(device="cpu", progress=False))
+
+
+# Which runs there are
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_notebooks_share_runs(scale):
+    example = experiments.pruning(scale, KIND, scales.get(scale).example)
+    swept = {config.id for config in experiments.sweep(scale, KIND)}
+    assert example.id in swept, "the pruned model of notebook 05 is one of the sweep"
+    assert experiments.techniques(scale)["all three"].id == example.id
+    assert example.start.id == experiments.baseline(scale, KIND).id
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_everything_has_each_run_once_and_each_start(scale):
+    configs = experiments.everything(scale)
+    ids = [config.id for config in configs]
+    assert len(ids) == len(set(ids))
+    lambdas = scales.get(scale).lambdas
+    # Two baselines, the sweeps with a control each, and four variants (the fifth, all three, is in the sweep).
+    assert len(ids) == 2 + sum(1 + len(values) for values in lambdas.values()) + 4
+    seen = set()
+    for config in configs:
+        assert config.start is None or config.start.id in seen, f"{config.name} comes before its start"
+        seen.add(config.id)
+
+
+def test_a_sweep_begins_with_its_control_and_changes_lambda_alone():
+    control, *others = experiments.sweep("laptop", KIND)
+    lambdas = [config.gates.lam for config in others]
+    assert control.gates.lam == 0 and lambdas == sorted(lambdas) and lambdas[0] > 0
+    for config in others:
+        assert replace(config, name=control.name, gates=replace(config.gates, lam=0.0)) == control
+        assert config.train.steps == control.train.steps
+
+
+def test_techniques_differ_in_exactly_the_named_switch():
+    variants = experiments.techniques("laptop")
+    full = variants["all three"]
+    assert full.gates.initial == 2 and full.gates.penalty_warmup > 0 and full.gates.output_scaling
+    expected = {"all three": set(), "gates start half open": {"initial"}, "no penalty warm-up": {"penalty_warmup"},
+                "no output scaling": {"output_scaling"},
+                "none of the three": {"initial", "penalty_warmup", "output_scaling"}}
+    assert set(variants) == set(expected)
+    for name, config in variants.items():
+        changed = {f.name for f in fields(GateConfig) if getattr(config.gates, f.name) != getattr(full.gates, f.name)}
+        assert changed == expected[name], name
+        assert replace(config, name=full.name, gates=full.gates) == full, name
+
+
+def test_techniques_at_another_lambda_are_other_runs():
+    assert all(config.gates.lam == 0.123 for config in experiments.techniques("smoke", lam=0.123).values())
+    assert not ({c.id for c in experiments.techniques("smoke", lam=0.123).values()}
+                & {c.id for c in experiments.techniques("smoke").values()})
+
+
+def test_a_seed_reaches_the_baseline_and_the_pruning():
+    config = experiments.pruning("smoke", KIND, 0.1, seed=3)
+    assert config.train.seed == config.start.train.seed == 3
+    assert config.id != experiments.pruning("smoke", KIND, 0.1).id
+    assert config.start.id != experiments.baseline("smoke", KIND).id
+
+
+def test_another_corpus_keeps_the_scale_s_tokens(text):
+    config = experiments.baseline("smoke", KIND, corpus=str(text))
+    assert config.data.corpus == str(text) and config.data.vocab_size == scales.get("smoke").data.vocab_size
+    assert config.data.text_sha256, "one's own text is pinned by its checksum"
+    assert experiments.data("smoke").text_sha256 == ""
+
+
+def test_wrong_names_and_seeds_are_clear_errors():
+    with pytest.raises(AllattError, match="scale is 'huge'; choose one of"):
+        experiments.baseline("huge", KIND)
+    with pytest.raises(AllattError, match="model is 'rnn'"):
+        experiments.baseline("smoke", "rnn")
+    with pytest.raises(AllattError, match="seed is -1"):
+        experiments.baseline("smoke", KIND, seed=-1)
+
+
+def test_paper_s_lists():
+    assert {lam: sum(kept) for lam, kept in experiments.PAPER_KEPT.items()} == {0.01: 106, 0.015: 87, 0.02: 59}
+    assert all(len(kept) == 16 and min(kept) == kept[1] for kept in experiments.PAPER_KEPT.values())
+
+
+# A run as a point
+
+def test_point_of_a_real_run(pruned):
+    point = experiments.point(pruned)
+    small = pruned.pruned()
+    assert point["run"] == pruned.id and point["name"] == "tiny pruned" and point["kind"] == KIND
+    assert point["lambda"] == 1e-4 and point["seed"] == 0 and point["of"] == 4
+    assert point["per_layer"] == list(small.config.heads_per_layer) and point["heads"] == sum(point["per_layer"])
+    assert 0 < point["heads"] < 4, "the fixture should close some heads and not all"
+    assert point["sparsity"] == 1 - point["heads"] / 4
+    assert point["body_parameters"] == small.parameter_counts()["body"]
+    assert point["body_multiply_adds"] == cost.count(small.config, small.vocab)["multiply_adds"]["body"]
+    assert point["test_perplexity"] == pytest.approx(math.exp(point["test_loss"]))
+    assert point["test_loss"] == pruned.result["test"]["loss"] != point["valid_loss"]
+    assert experiments.point(get_or_run(pruned.config.start))["lambda"] is None
+
+
+def test_a_finished_run_is_read_and_not_trained_again(pruned):
+    """What another notebook gets is what lies in the folder: a change there shows."""
+    path = pruned.folder / "gates.safetensors"
+    before = load_file(path)
+    save_file({"logit_LH": torch.ones(2, 2)}, path)
+    again = get_or_run(replace(pruned.config, name="another name"))
+    assert again.folder == pruned.folder and again.gates().kept().all()
+    save_file(before, path)
+    assert to_dict(again.config) == to_dict(pruned.config)
+
+
+# What is read off
+
+LINE = [{"body_parameters": x, "test_loss": y} for x, y in ((10, 5.0), (30, 3.0), (20, 4.5))]
+
+
+def test_interpolation_on_straight_lines_in_any_order():
+    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 25) == pytest.approx(3.75)
+    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 20) == 4.5
+    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 10) == 5.0
+
+
+@pytest.mark.parametrize("at", [9.99, 30.01, math.nan])
+def test_nothing_is_extrapolated(at):
+    assert experiments.interpolate(LINE, "body_parameters", "test_loss", at) is None
+    assert experiments.interpolate(LINE[:1], "body_parameters", "test_loss", at) is None
+
+
+def test_two_points_at_one_place_give_their_mean():
+    twins = [{"x": 1, "y": 2.0}, {"x": 1, "y": 4.0}]
+    assert experiments.interpolate(twins, "x", "y", 1) == 3.0
+
+
+def test_at_equal_parameters_leaves_out_what_lies_outside():
+    ours = [{"body_parameters": x, "sparsity": 0.1, "test_loss": 3.5} for x in (5, 20, 25)]
+    rows = experiments.at_equal_parameters(ours, LINE)
+    assert [row["body_parameters"] for row in rows] == [20, 25]
+    assert [row["gain"] for row in rows] == pytest.approx([1.0, 0.25]), "positive where ours is better"
+
+
+@pytest.mark.parametrize("loss, parameters", [(5.0, 10), (4.75, 15), (4.5, 20), (3.75, 25), (3.0, 30)])
+def test_parameters_needed_for_a_loss(loss, parameters):
+    assert experiments.parameters_needed(LINE, loss) == pytest.approx(parameters)
+    at_equal = experiments.interpolate(LINE, "body_parameters", "test_loss", parameters)
+    assert at_equal == pytest.approx(loss), "the inverse of reading at equal parameters"
+
+
+def test_parameters_needed_are_the_fewest_where_the_line_goes_up_and_down():
+    wavy = [{"body_parameters": x, "test_loss": y} for x, y in ((10, 5.0), (20, 3.0), (30, 4.0), (40, 2.0))]
+    assert experiments.parameters_needed(wavy, 3.5) == 17.5
+    assert experiments.parameters_needed(wavy, 2.5) == 37.5
+
+
+@pytest.mark.parametrize("loss", [2.9, 5.1])
+def test_parameters_needed_are_not_extrapolated(loss):
+    assert experiments.parameters_needed(LINE, loss) is None
+    assert experiments.parameters_needed([], loss) is None
+
+
+def test_above_control_measures_against_the_control():
+    control = {"test_loss": 4.0, "body_parameters": 200}
+    first, second = experiments.above_control([control, {"test_loss": 4.5, "body_parameters": 50}], control)
+    assert (first["above"], first["removed"]) == (0, 0)
+    assert (second["above"], second["removed"]) == (0.5, 0.75)
+
+
+def test_unevenness_of_chance_is_one():
+    """Against throws: 2,000 models that lost heads at random have a mean unevenness of 1."""
+    rng = np.random.default_rng(0)
+    for layers, heads, kept in ((16, 8, 59), (4, 8, 15), (3, 4, 10)):
+        throws = rng.multivariate_hypergeometric([heads] * layers, kept, size=2000)
+        mean = np.mean([experiments.unevenness(throw.tolist(), heads) for throw in throws])
+        assert mean == pytest.approx(1, abs=0.08), (layers, heads, kept)
+
+
+def test_unevenness_at_its_ends():
+    assert experiments.unevenness([3, 3, 3], 4) == 0
+    assert experiments.unevenness([4, 4, 0, 0], 4) > 4, "whole layers gone"
+    assert math.isnan(experiments.unevenness([4, 4], 4)) and math.isnan(experiments.unevenness([0, 0], 4))
+
+
+def test_rank_correlation():
+    assert experiments.rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
+    assert experiments.rank_correlation([1, 2, 3], [9, 4, 2]) == pytest.approx(-1)
+    assert math.isnan(experiments.rank_correlation([1, 1, 1], [1, 2, 3])), "a constant has no rank"
+
+
+def test_labels_are_the_scale_and_what_is_not_its_own():
+    assert experiments.label("laptop") == "laptop"
+    assert experiments.label("laptop", "wikitext-2", 3) == "laptop-wikitext-2-seed3"
+    assert experiments.label("smoke", "/some where/my text.v2") == "smoke-some-where-my-text-v2"
+    names = {experiments.label("smoke", corpus, seed) for corpus in ("", "text8") for seed in (0, 1)}
+    assert len(names) == 4

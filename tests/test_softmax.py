@@ -149,6 +149,7 @@ def test_equals_torchs_adaptive_softmax(cutoffs):
     torch.testing.assert_close(softmax.log_probs(h), theirs.log_prob(h), rtol=1e-12, atol=1e-12)
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("cutoffs", CUTOFFS)
 def test_word_dropout_takes_words_not_places_and_keeps_the_mean(cutoffs):
     softmax = build(cutoffs)
@@ -157,10 +158,10 @@ def test_word_dropout_takes_words_not_places_and_keeps_the_mean(cutoffs):
     total, dropped, passes = torch.zeros(23, dtype=torch.float64), 0, 400
     for _ in range(passes):
         ratio = (softmax.embed(ids, 0.25) / whole).mean(-1).view(-1, 23)
-        torch.testing.assert_close(ratio, ratio[:1].expand(6, 23))
+        assert (ratio - ratio[0]).abs().max() < 1e-9
         is_zero, is_grown = ratio[0] == 0, (ratio[0] - 1 / 0.75).abs() < 1e-9
         assert (is_zero | is_grown).all()
-        total += ratio[0].detach()
+        total += ratio[0]
         dropped += int(is_zero.sum())
     assert abs(dropped / (23 * passes) - 0.25) < 0.02
     # Standard error of a word's mean over 400 passes: sqrt(0.25 / 0.75 / 400) = 0.029; five of them.

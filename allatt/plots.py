@@ -220,7 +220,8 @@ def kept_heads(data: dict) -> Figure:
     time.pcolormesh([0, *data["step"]], rows, states, vmin=0, vmax=1, cmap=_two_colors())
     widths = [0.6 if row % count else 4 for row in range(1, layers * count)]
     time.hlines(rows[1:-1], 0, data["step"][-1], color="white", linewidth=widths)
-    time.set(xlabel="step", ylabel="layer", yticks=range(1, layers + 1), ylim=(layers + 0.5, 0.5), title="Open (blue) or closed")
+    time.set(xlabel="step", ylabel="layer", yticks=range(1, layers + 1), ylim=(layers + 0.5, 0.5),
+             title="Open (blue) or closed")
     end.pcolormesh([head + 0.5 for head in range(count + 1)], [layer + 0.5 for layer in range(layers + 1)],
                    [[int(a >= 0) for a in row] for row in data["logits"]], vmin=0, vmax=1, cmap=_two_colors(),
                    edgecolors="white", linewidth=2)

@@ -1,27 +1,25 @@
-"""One drawing function a figure, from the data of its sidecar alone; `make figures` draws them again without training."""
+"""A drawing function for each figure, from its sidecar's data alone; `make figures` draws them again without training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from allatt.figures import COLORMAP, COLORS, CYCLE, look, new_figure
+from allatt.panels import (  # noqa: F401 (every drawing function, and DRAW, is to be had from this module)
+    DRAW,
+    figure,
+    kept_heads_by_layer,
+    loss_above_control,
+    memory_left,
+    paper_models,
+    perplexity_against_size,
+    survivors,
+    time_left,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DRAW: dict[str, Callable[[dict], Figure]] = {}
-"""Every figure by its name, which is also the name of its files: NN_what, after its notebook."""
-
-
-def figure(name: str) -> Callable:
-    """Register a drawing function under the name of its figure."""
-    def register(draw: Callable[[dict], Figure]) -> Callable[[dict], Figure]:
-        DRAW[name] = draw
-        return draw
-
-    return register
 
 
 @figure("02_parts")

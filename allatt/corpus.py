@@ -79,11 +79,11 @@ def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
         from importlib.resources import files
 
         dump = Path(str(files("gensim"))) / "test" / "test_data" / DUMP
+        check(dump.is_file(), f"gensim has no {DUMP}, which holds {corpus.name}: {advice}")
+        check(checksum(dump) == DUMP_SHA256, f"{dump} is damaged (its checksum is wrong): {advice}")
+        documents = list(articles(dump))
     except ImportError as error:
-        raise AllattError(f"{corpus.name} comes with the package gensim, which is not here: {advice}") from error
-    check(dump.is_file(), f"gensim has no {DUMP}, which holds {corpus.name}: {advice}")
-    check(checksum(dump) == DUMP_SHA256, f"{dump} is damaged (its checksum is wrong): {advice}")
-    documents = list(articles(dump))
+        raise AllattError(f"{corpus.name} needs the package gensim, which is not here or not whole: {advice}") from error
     splits = plain.share([sum(len(line.split()) for line in body) for _, body in documents], part=0.045)
     with ExitStack() as stack:
         out = plain.create(stack, folder)
@@ -242,10 +242,10 @@ def _checksum(path: Path, verify: bool) -> str:
     found = path.stat()
     notes = home() / "corpora" / "checksums.json"
     try:
-        known = json.loads(notes.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    size, time, sha256 = known.get(str(path), (0, 0, ""))
+        known = dict(json.loads(notes.read_text(encoding="utf-8")))
+        size, time, sha256 = known.get(str(path), (0, 0, ""))
+    except (OSError, ValueError, TypeError):
+        known, (size, time, sha256) = {}, (0, 0, "")
     if verify or found.st_size <= SMALL or (size, time) != (found.st_size, found.st_mtime_ns):
         sha256 = checksum(path)
     if found.st_size > SMALL:

@@ -134,6 +134,9 @@ def test_share_of_equal_documents_is_90_5_5_and_spread(count):
      ["A paragraph that is wrapped in its source.", "Another paragraph of the text."]),
     ("Some text of the article.\n== See also ==\n* [[A link]] to some other page of the wiki\n== Hollow ==\n",
      ["Some text of the article."]),
+    ("== Hollow ==\n=== Hollow too ===\n== Full ==\nSome text of the article.\n== References ==\n=== Books ===\n"
+     "The text of a book of references.\n== Legacy ==\nMore text of the article.",
+     ["= = Full = =", "Some text of the article.", "= = Legacy = =", "More text of the article."]),
     ("The words <!-- hidden\n\n -->go on {{citation needed|date=May 2015}} here.", ["The words go on here."]),
     ("See http://example.org for more of this text.\n\nThe rest is here to stay.", ["The rest is here to stay."]),
 ])
@@ -229,7 +232,7 @@ def test_a_dump_that_is_missing_damaged_or_read_differently_is_one_clear_line(sm
         raise ModuleNotFoundError("No module named 'gensim'", name="gensim")
 
     monkeypatch.setattr(importlib.resources, "files", missing)
-    with pytest.raises(AllattError, match="package gensim, which is not here: pip install"):
+    with pytest.raises(AllattError, match="package gensim, which is not here or not whole: pip install"):
         locate("wikipedia-excerpt")
     assert finished(home) == []
 
@@ -262,6 +265,9 @@ def test_checksums_of_large_files_are_kept_and_renewed(home, tmp_path, monkeypat
     assert set(locate(str(folder), verify=True).sha256.values()) == {"computed again"}
     (folder / "wiki.test.tokens").write_text(" another text \n")
     assert locate(str(folder)).sha256["test"] == "computed again"
+    for spoiled in ("[1]", '{"a": 1', json.dumps({str(folder / "wiki.train.tokens"): 3})):
+        (home / "corpora" / "checksums.json").write_text(spoiled)
+        assert locate(str(folder)).sha256["train"] == "computed again"
 
 
 def test_plain_text_that_is_split_is_tokenized(home, tmp_path):

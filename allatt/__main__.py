@@ -277,7 +277,10 @@ def _figures(a: argparse.Namespace) -> int:
     from allatt.plots import DRAW
 
     names = [scales.resolve(a.scale)] if a.scale else scales.NAMES
-    drawn = [path for name in names for path in redraw(figures_folder(name), DRAW)]
+    # laptop, and what other corpora and seeds made at that scale: laptop-text8, laptop-seed3
+    folders = [folder for name in names for folder in sorted(figures_folder(name).parent.glob("*"))
+               if folder.is_dir() and folder.name.split("-")[0] == name]
+    drawn = [path for folder in folders for path in redraw(folder, DRAW)]
     where = figures_folder(names[0]) if a.scale else figures_folder(names[0]).parent
     check(bool(drawn), f"there are no results in {where}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawn))

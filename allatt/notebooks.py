@@ -79,7 +79,7 @@ def bind(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict[str, An
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise AllattError(f"no notebook has a parameter {name}; {hint}{', '.join(known)} know: {', '.join(names)}")
+            raise AllattError(f"no notebook here has a parameter {name}; {hint}they have {', '.join(names)}")
     return {stem: {name: _typed(text, has[name], f"{name} of {stem}") for name, text in given.items() if name in has}
             for stem, has in known.items()}
 
@@ -154,20 +154,22 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str
     parameters = bind(notebooks, chosen | parse(params))
     text = locate(corpus).sha256 if corpus else {}
     marks = {path.stem: fingerprint(path, parameters[path.stem], text) for path in notebooks}
+    from allatt.experiments import label  # imports torch, which `status` does without
+
     state = target(scale, full, seed)
     state.mkdir(parents=True, exist_ok=True)
-    # Two targets of one scale would write the same figures, so the lock is the scale's.
-    lock = FileLock(state.parent / f"{scale}.lock")
+    lock = _lock(state)
     try:
         lock.acquire(timeout=1)  # `status` holds it for a moment
     except Timeout:
-        raise AllattError(f"another process is reproducing at scale {scale}; wait until it ends") from None
+        raise AllattError(f"another process is reproducing {state.name}; wait until it ends") from None
     try:
         if asked == "auto":
             say(f"SCALE=auto: {scale}, since torch sees {'a' if scale == 'gpu' else 'no'} GPU")
-        say(f"{len(notebooks)} notebooks at scale {scale}, corpus {corpus or 'of the scale'}, seed {seed}; "
-            f"executed ones go to {_short(state)}")
-        return Runner(figures_folder(scale), state, needs, say, stop_when).run(notebooks, parameters, marks, force)
+        say(f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)} at scale {scale}, seed {seed}, corpus "
+            f"{corpus or 'of the scale'}; executed ones go to {_short(state)}")
+        figures = figures_folder(label(scale, full, seed))
+        return Runner(figures, state, needs, say, stop_when).run(notebooks, parameters, marks, force)
     finally:
         lock.release()
 
@@ -289,14 +291,16 @@ def status(scale: str = "") -> str:
     return "\n".join(lines)
 
 
+def _lock(state: Path) -> FileLock:
+    return FileLock(state.parent / f"{state.name}.lock")
+
+
 def _locked(state: Path) -> bool:
-    lock = FileLock(state.parent / f"{state.name.split('-')[0]}.lock")
     try:
-        lock.acquire(timeout=0)
+        with _lock(state).acquire(timeout=0):
+            return False
     except Timeout:
         return True
-    lock.release()
-    return False
 
 
 def duration(seconds: float) -> str:

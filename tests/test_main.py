@@ -269,12 +269,12 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ALLATT_FIGURES", "figures")
     monkeypatch.setitem(plots.DRAW, "a", lambda data: plots.new_figure()[0])
     assert "there are no results in" in refused(capsys, "figures")
-    for scale in ("smoke", "laptop", "other"):
+    for scale in ("smoke", "laptop", "laptop-seed3", "other"):
         (tmp_path / "figures" / scale).mkdir(parents=True)
         sidecar = {"name": "a", "scale": scale, "data": {}}
         (tmp_path / "figures" / scale / "a.json").write_text(json.dumps(sidecar))
     assert main(["figures"]) == 0
-    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop") for kind in ("png", "svg")]
+    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-seed3") for kind in ("png", "svg")]
     assert capsys.readouterr().out.splitlines() == drawn
     assert main(["figures", "--scale", "laptop"]) == 0
     assert capsys.readouterr().out.splitlines() == drawn[2:]

@@ -83,7 +83,8 @@ def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
         check(checksum(dump) == DUMP_SHA256, f"{dump} is damaged (its checksum is wrong): {advice}")
         documents = list(articles(dump))
     except ImportError as error:
-        raise AllattError(f"{corpus.name} needs the package gensim, which is not here or not whole: {advice}") from error
+        raise AllattError(f"{corpus.name} needs the package gensim, which is not here or not whole: {advice}") \
+            from error
     splits = plain.share([sum(len(line.split()) for line in body) for _, body in documents], part=0.045)
     with ExitStack() as stack:
         out = plain.create(stack, folder)

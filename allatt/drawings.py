@@ -36,16 +36,16 @@ def zipf(data: dict) -> Figure:
 def tokens_a_word(data: dict) -> Figure:
     """Tokens a word for each kind of token; what is unknown of a new text, by the size of a vocabulary of words."""
     drawn, (length, unknown) = new_figure(columns=2, height=3.8)
-    for kind, color in zip(data["kinds"], ("all-attention", "context", "feed-forward"), strict=True):
-        bar = length.bar(kind, data["kinds"][kind]["tokens"], color=COLORS[color], width=0.6)
-        length.bar_label(bar, [f"{data['kinds'][kind]['tokens']:.2f}"], padding=3)
+    bars = length.bar(list(data["kinds"]), list(data["kinds"].values()), color=COLORS["all-attention"], width=0.6)
+    length.bar_label(bars, fmt="{:.2f}", padding=3)
     length.set(ylabel="tokens a word", title="How long a text is")
     length.grid(axis="x", visible=False)
     length.margins(y=0.12)
     percent = [100 * share for share in data["unknown"]]
     unknown.semilogx(data["sizes"], percent, color=COLORS["all-attention"], marker="o")
     for place in (0, 2, len(data["cuts"]) - 1):
-        unknown.annotate(f"cut {data['cuts'][place]}", (data["sizes"][place], percent[place]), (4, 7), textcoords="offset points")
+        unknown.annotate(f"cut {data['cuts'][place]}", (data["sizes"][place], percent[place]), (4, 7),
+                         textcoords="offset points")
     unknown.set(xlabel="words in the vocabulary", ylabel="unknown (%)", title="Validation text as words",
                 ylim=(0, None))
     unknown.margins(x=0.12)

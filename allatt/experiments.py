@@ -35,7 +35,7 @@ PAPER_KEPT = {
     0.015: (6, 4, 6, 5, 4, 5, 5, 6, 5, 6, 7, 5, 6, 6, 6, 5),
     0.02: (5, 2, 5, 4, 3, 4, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3),
 }
-"""By lambda, how many of their 8 heads the layers 1 to 16 of the paper's models kept (its official inference script)."""
+"""By lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
 
 LABELS = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 

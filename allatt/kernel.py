@@ -27,6 +27,8 @@ from allatt.figures import figures_folder
 
 LONGEST_CELL = 15
 """Lines of code that a cell of a committed notebook may have."""
+HEADLINE = "Headline: "
+"""A notebook prints its main number after this."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,16 @@ def _exception(output: dict) -> str:
         code = re.findall(r"^-+> *\d+ (.*)$", trace, flags=re.MULTILINE)
         value = code[-1].strip() if code else ""
     return f"{output['ename']}: {value}".rstrip(": ")
+
+
+def headline(executed: Path) -> str:
+    """What follows the last "Headline: " in an executed notebook's outputs; "" where there is none."""
+    found = ""
+    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            for line in "".join(output.get("text", ())).splitlines():
+                found = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else found
+    return found
 
 
 def clean_executed(notebook: Path) -> None:

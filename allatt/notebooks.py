@@ -30,15 +30,13 @@ from allatt.config import AllattError, check
 from allatt.corpus import CORPORA, home, locate
 from allatt.figures import figures_folder
 from allatt.files import checksum
-from allatt.kernel import Outcome, execute
+from allatt.kernel import Outcome, execute, headline
 
 NEEDS = {
     "01": ("00",), "03": ("00",), "04": ("03",), "05": ("03",), "06": ("03",), "07": ("03",), "08": ("07",),
     "09": ("05",), "10": ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09"),
 }
 """For each notebook, those whose runs or figures it reads; where one of them fails, it is skipped."""
-
-HEADLINE = "Headline: "
 
 
 def root() -> Path:
@@ -128,9 +126,13 @@ def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [[cell["cell_type"], cell["source"]] for cell in cells]
-    parts += [parameters, text, importlib.metadata.version("torch")]
-    parts += [[path.name, checksum(path)] for path in sorted(Path(allatt.__file__).parent.glob("*.py"))]
+    parts += [parameters, text, importlib.metadata.version("torch"), sources()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def sources() -> dict[str, str]:
+    """Checksum of every module of allatt."""
+    return {path.name: checksum(path) for path in sorted(Path(allatt.__file__).parent.glob("*.py"))}
 
 
 def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str = "", params: str = "",
@@ -254,16 +256,6 @@ class Runner:
         temporary = self.state / "status.json.tmp"
         temporary.write_text(json.dumps(self.status, indent=1) + "\n")
         temporary.replace(self.state / "status.json")
-
-
-def headline(executed: Path) -> str:
-    """What follows the last "Headline: " in an executed notebook's outputs; "" where there is none."""
-    found = ""
-    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", ()):
-            for line in "".join(output.get("text", ())).splitlines():
-                found = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else found
-    return found
 
 
 def read_status(state: Path) -> dict[str, dict]:

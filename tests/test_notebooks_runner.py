@@ -18,6 +18,16 @@ from allatt import kernel, notebooks, scales
 from allatt.config import AllattError
 from allatt.corpus import home
 
+
+@pytest.fixture(scope="module", autouse=True)
+def same_sources():
+    """Whoever edits allatt while these tests run does not upset them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notebooks, "sources", dict)
+        yield
+
+
+real_sources = notebooks.sources
 PARAMETERS = 'scale = "smoke"\ncorpus = ""\nseed = 0\n'
 
 
@@ -191,6 +201,14 @@ def test_own_text_is_named_in_full_and_by_checksum(project, tmp_path, monkeypatc
     assert all(asked[1][3][stem] != mark for stem, mark in marks.items())
 
 
+def test_fingerprint_follows_every_module(tmp_path, monkeypatch):
+    path = write(tmp_path, "00_a.ipynb", "x = 1")
+    before = notebooks.fingerprint(path, {}, {})
+    assert {"model.py", "notebooks.py", "config.py"} < set(real_sources())
+    monkeypatch.setattr(notebooks, "sources", lambda: {"model.py": "another"})
+    assert notebooks.fingerprint(path, {}, {}) != before
+
+
 def test_outputs_do_not_change_the_fingerprint(tmp_path):
     path = write(tmp_path, "00_a.ipynb", "x = 1")
     before, book = notebooks.fingerprint(path, {}, {}), json.loads(path.read_text())
@@ -312,7 +330,7 @@ def test_sigkill_leaves_no_kernel_and_the_next_run_continues(tmp_path, monkeypat
     write(tmp_path, "01_b.ipynb", "import os, pathlib, time\ngo = pathlib.Path('go')",
           "if not go.exists():\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)")
     code = (f"from pathlib import Path; from allatt import notebooks; "
-            f"notebooks.reproduce('smoke', folder=Path({str(tmp_path)!r}), needs={{}})")
+            f"notebooks.sources = dict; notebooks.reproduce('smoke', folder=Path({str(tmp_path)!r}), needs={{}})")
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     mark = tmp_path / "notebooks" / "pid"
     assert wait_for(lambda: mark.exists() and mark.read_text())

@@ -84,7 +84,7 @@ def point(run: Run) -> dict:
     """One run as a point of the figures: heads kept, parameters and multiply-adds of the smaller model, perplexities."""
     heads, result = run.result["heads"], run.result
     model = replace(run.config.model, kept=tuple(map(tuple, heads["kept"])))
-    body = cost.count(model, scales.vocab("paper"))["multiply_adds"]["body"]
+    body = cost.count(model, scales.vocab("paper"))["multiply_adds"]["body"]  # any vocabulary: it is not in the body
     return {
         "run": run.id, "name": run.config.name, "kind": run.config.model.kind, "seed": run.config.train.seed,
         "lambda": run.config.gates.lam if run.config.gates else None,

@@ -62,16 +62,17 @@ def _smoke() -> Scale:
 
 
 def _laptop() -> Scale:
-    """Our choice, measured: notebook 03 says how near the two baselines come, and the README what it costs."""
-    model = ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=256, segment=64, memory=64, positions=65,
+    """Our choice, measured: of the settings tried, the one whose two baselines come nearest (notebook 03, README)."""
+    model = ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65,
                         init="unit", persistent_gain=20.0)
-    gates = GateConfig(penalty_warmup=50, lr=2e-2)
+    gates = GateConfig(penalty_warmup=100, lr=2e-2)
     return Scale(
         name="laptop", data=DataConfig(vocab_size=2000), vocab=2000, models=_pair(model),
-        baselines=_both(TrainConfig(steps=1300, rows=16, lr=2e-3, warmup=50)),
-        prune=TrainConfig(steps=300, rows=16, lr=5e-4, schedule="constant"), gates=gates,
-        lambdas={"all-attention": (0.01, 0.02, 0.04, 0.08, 0.16), "transformer-xl": (0.01, 0.02, 0.04, 0.08, 0.16)},
-        example=0.04)
+        baselines=_both(TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50)),
+        prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=gates,
+        # Heads of All-attention carry the persistent vectors too, so it takes more to close them.
+        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12)},
+        example=0.07)
 
 
 def _gpu() -> Scale:

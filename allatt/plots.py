@@ -1,4 +1,4 @@
-"""A drawing function for each figure, from its sidecar's data alone: `make figures` draws them without training."""
+"""A drawing function for each figure, from the data of its sidecar; `make figures` draws them without training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from allatt.drawings import (  # noqa: F401 (every drawing function, and DRAW, i
     forces_on_a_gate,
     gentle_start,
     hard_concrete,
+    one_head,
     output_scaling,
     parts_of_a_body,
     remaining_cost,
     tokens_a_word,
+    where_heads_look,
     window,
     zipf,
 )

@@ -40,7 +40,7 @@ class DataConfig:
     min_count: int = 1
     """Words seen less often than this in the training text become <unk>. Subwords, characters: not used."""
     text_sha256: str = ""
-    """Checksum of a user's own text, filled in by `allatt.tokens.pin`, so that a changed text is another run."""
+    """Checksum of the text where it is known, filled in by `allatt.tokens.pin`, so that a changed text is another run."""
 
     def __post_init__(self):
         kinds = ("words", "subwords", "characters")

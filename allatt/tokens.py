@@ -77,7 +77,7 @@ def load(data: DataConfig) -> Tokens:
     Raises AllattError for text that is missing, empty, binary, or another than `data.text_sha256` says.
     """
     text = locate(data.corpus)
-    check(data.text_sha256 in ("", _digest(text)), f"the text of {data.corpus} has changed since this was configured; "
+    check(data.text_sha256 in ("", _digest(text.sha256)), f"the text of {data.corpus} has changed since this was configured; "
                                                    f"put the old text back, or configure it anew")
     settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
     settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
@@ -98,15 +98,20 @@ def load(data: DataConfig) -> Tokens:
 
 
 def pin(data: DataConfig) -> DataConfig:
-    """For a folder of the user's own, with its full path and the checksum of its text: another text is another run."""
+    """With the checksum of its text, and a user's own folder with its full path: another text is another run.
+
+    For a named corpus it follows from the checksums in CORPORA; empty where they are not all known beforehand.
+    """
     if data.corpus in CORPORA:
-        return data
-    return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()), text_sha256=_digest(locate(data.corpus)))
+        known = CORPORA[data.corpus].sha256
+        return replace(data, text_sha256=_digest(known) if len(known) == len(SPLITS) else "")
+    return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()),
+                   text_sha256=_digest(locate(data.corpus).sha256))
 
 
-def _digest(text: Text) -> str:
-    """One checksum of all three splits."""
-    return hashlib.sha256(" ".join(text.sha256[split] for split in SPLITS).encode()).hexdigest()
+def _digest(sha256: dict[str, str]) -> str:
+    """One checksum of the splits' checksums."""
+    return hashlib.sha256(" ".join(sha256[split] for split in SPLITS).encode()).hexdigest()
 
 
 def _make(text: Text, data: DataConfig, folder: Path) -> None:

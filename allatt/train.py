@@ -35,8 +35,8 @@ class Machine:
     """auto (cuda where there is one), cuda or cpu."""
     micro_rows: int = 0
     """Rows that go through the model at once, where memory is short; 0: all rows of this process."""
-    log_every: int = 20
-    """Steps between two lines of metrics."""
+    log_every: int = 0
+    """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints (written on a step that logs)."""
     progress: bool = True
@@ -127,6 +127,7 @@ class Trainer:
         self.stream = Stream(ids, t.rows, config.model.segment)
         share = t.rows // world
         self.my_rows = slice(rank * share, (rank + 1) * share)
+        self.log_every = machine.log_every or min(100, max(1, t.steps // 50))
         self.micro_rows = min(machine.micro_rows or share, share)
         self.memory = model.empty_memory(share)
         self.noise = torch.Generator().manual_seed(t.seed)
@@ -175,7 +176,7 @@ class Trainer:
                 measured = self.one_step()
                 losses.append(measured["loss"])
                 bar.update()
-                if self.step % self.machine.log_every == 0 or self.step == steps:
+                if self.step % self.log_every == 0 or self.step == steps:
                     line = self.read(measured, losses, time.monotonic() - since)
                     losses, since = [], time.monotonic()
                     bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, "

@@ -364,7 +364,9 @@ def test_binary_far_into_a_file_is_one_clear_line(home, tmp_path):
 
 
 def test_a_pinned_text_may_not_change(mine):
-    assert pin(DataConfig()) == DataConfig() and pin(DataConfig("wikitext-103")) == DataConfig("wikitext-103")
+    assert pin(DataConfig("wikitext-103", text_sha256="of another")) == DataConfig("wikitext-103")
+    built_in = pin(DataConfig())
+    assert len(built_in.text_sha256) == 64 and pin(built_in) == built_in, "a release with another text has other runs"
     pinned = pin(config(mine))
     assert len(pinned.text_sha256) == 64 and pinned.corpus == mine and pin(pinned) == pinned
     assert load(pinned).folder == load(config(mine)).folder

@@ -133,10 +133,22 @@ def headline(executed: Path) -> str:
     """What follows the last "Headline: " in an executed notebook's outputs; "" where there is none."""
     found = ""
     for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", ()):
+        for output in _merged(cell.get("outputs", [])):
             for line in "".join(output.get("text", ())).splitlines():
                 found = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else found
     return found
+
+
+def _merged(outputs: list[dict]) -> list[dict]:
+    """Outputs in which what a stream wrote at a stretch is one piece: how it is cut differs from run to run."""
+    merged: list[dict] = []
+    for output in outputs:
+        if merged and output["output_type"] == "stream" and output["name"] == merged[-1].get("name"):
+            text = "".join(merged[-1]["text"]) + "".join(output["text"])
+            merged[-1] = merged[-1] | {"text": text.splitlines(keepends=True)}
+        else:
+            merged.append(output)
+    return merged
 
 
 def clean_executed(notebook: Path) -> None:
@@ -171,7 +183,7 @@ def clean(notebook: dict, root: Path) -> dict:
         if cell["metadata"].get("tags"):
             kept["metadata"] = {"tags": cell["metadata"]["tags"]}
         if cell["cell_type"] == "code":
-            outputs = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+            outputs = _merged([output for output in cell["outputs"] if output.get("name") != "stderr"])
             kept |= {"execution_count": cell["execution_count"], "outputs": _without_paths(outputs, root)}
         cells.append({key: kept[key] for key in sorted(kept)})
     return {"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},

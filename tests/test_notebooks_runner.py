@@ -404,3 +404,19 @@ def test_committed_notebooks_know_the_three_parameters():
     (0.04, "0.0 s"), (7, "7 s"), (59.94, "59.9 s"), (59.99, "1 min 0 s"), (245.2, "4 min 5 s"), (7380, "2 h 3 min")])
 def test_duration(seconds, text):
     assert notebooks.duration(seconds) == text
+
+
+def test_how_a_stream_is_cut_into_pieces_does_not_matter(tmp_path):
+    """A kernel sends what one cell prints in pieces of its own choice."""
+    def book(*pieces):
+        outputs = [{"name": "stdout", "output_type": "stream", "text": [piece]} for piece in pieces]
+        picture = {"output_type": "display_data", "data": {}, "metadata": {}}
+        cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": "", "execution_count": 1,
+                "outputs": [*outputs, picture, *outputs]}
+        return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+    whole, cut = book("one\nHeadline: 3.5 nats\n"), book("one\nHead", "line: 3.5", " nats\n")
+    assert kernel.clean(whole, tmp_path) == kernel.clean(cut, tmp_path)
+    assert len(kernel.clean(cut, tmp_path)["cells"][0]["outputs"]) == 3
+    (tmp_path / "cut.ipynb").write_text(json.dumps(cut))
+    assert kernel.headline(tmp_path / "cut.ipynb") == "3.5 nats"

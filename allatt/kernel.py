@@ -143,11 +143,12 @@ def _merged(outputs: list[dict]) -> list[dict]:
     """Outputs in which what a stream wrote at a stretch is one piece: how it is cut differs from run to run."""
     merged: list[dict] = []
     for output in outputs:
+        before = ""
         if merged and output["output_type"] == "stream" and output["name"] == merged[-1].get("name"):
-            text = "".join(merged[-1]["text"]) + "".join(output["text"])
-            merged[-1] = merged[-1] | {"text": text.splitlines(keepends=True)}
-        else:
-            merged.append(output)
+            before = "".join(merged.pop()["text"])
+        if output["output_type"] == "stream":
+            output = output | {"text": (before + "".join(output["text"])).splitlines(keepends=True)}
+        merged.append(output)
     return merged
 
 

@@ -262,7 +262,8 @@ def closing_gates(data: dict) -> Figure:
     drawn, (path, end) = new_figure(columns=2)
     worth, example, colors = data["worth"], data["example"], colormaps[COLORMAP]
     for w, logits in zip(worth, zip(*example["logits"], strict=True), strict=True):
-        path.plot(logits, color=colors(1 - math.log(w / worth[0]) / math.log(worth[-1] / worth[0])), linewidth=1.6)
+        color = colors(1 - math.log(w / worth[0]) / math.log(worth[-1] / worth[0]))
+        path.plot(example["steps"], logits, color=color, linewidth=1.6)
     path.axhline(0, color=COLORS["paper"], linestyle="--", linewidth=1)
     path.set(xlabel="step", ylabel="logit a (open above 0)", title=f"λ = {example['lambda']:.2g}")
     points = [(lam, w, state) for lam, row in zip(data["lambdas"], data["kept"], strict=True)

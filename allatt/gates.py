@@ -41,7 +41,7 @@ class HeadGates(nn.Module):
         z_LH = torch.sigmoid((noise_LH + self.logit_LH) / c.beta)
         soft_LH = (z_LH * (c.zeta - c.gamma) + c.gamma).clamp(0, 1)
         hard_LH = (soft_LH >= 0.5).to(soft_LH)
-        return self._scaled(hard_LH + soft_LH - soft_LH.detach(), hard_LH)
+        return self._scaled(hard_LH + (soft_LH - soft_LH.detach()), hard_LH)
 
     def evaluation(self) -> Tensor:
         """What multiplies each head at evaluation: 0 or 1, times the output scaling of its layer."""

@@ -131,7 +131,8 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     trainer.run()
     if rank == 0:
         result = measure(config, model, gates, tokens)
-        result |= {"seconds": trainer.seconds, "tokens_seen": config.train.steps * config.train.rows * config.model.segment}
+        result |= {"seconds": trainer.seconds,
+                   "tokens_seen": config.train.steps * config.train.rows * config.model.segment}
         model.save(folder / "model.safetensors")
         if gates is not None:
             _save_gates(gates, folder / "gates.safetensors")
@@ -145,8 +146,9 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     if start is None:
         return LanguageModel(config.model, tokens.vocab), gates
     model, trained = start.load(), start.gates()
-    check(model.vocab == tokens.vocab, f"run {start.id} has {model.vocab} tokens, and the text of {config.name} {tokens.vocab}; "
-                                       "a run and its start need the same text and tokens")
+    check(model.vocab == tokens.vocab,
+          f"run {start.id} has {model.vocab} tokens, and the text of {config.name} {tokens.vocab}; "
+          "a run and its start need the same text and tokens")
     if config.model.kept != model.config.kept and config.model.kept is not None:
         scale = trained.evaluation().amax(dim=-1) if trained is not None else None
         model = remove(model, config.model.kept, scale)

@@ -43,6 +43,11 @@ def test_samples_are_zero_or_one_with_the_gradient_of_the_soft_gate():
     assert (gradient > 0).any()
 
 
+def test_an_open_gate_is_exactly_one():
+    samples = HeadGates(GateConfig(output_scaling=False), 100, 8).sample(torch.Generator().manual_seed(0))
+    assert set(samples.detach().flatten().tolist()) == {0.0, 1.0}
+
+
 def test_penalty_is_the_expected_number_of_open_stretched_gates():
     """P(c > 0) = sigmoid(a - beta log(-gamma/zeta)): checked by drawing."""
     logits = [[-1.0, 0.0, 1.0], [2.0, -3.0, 0.5]]

@@ -79,7 +79,8 @@ def test_results_are_those_of_the_physically_smaller_model(gated):
 
 def test_a_pruning_run_starts_from_the_trained_weights(dense, gated):
     start = get_or_run(dense, QUIET)
-    still = get_or_run(replace(gated, train=replace(gated.train, steps=0), gates=replace(gated.gates, output_scaling=False)), QUIET)
+    gates = replace(gated.gates, output_scaling=False)
+    still = get_or_run(replace(gated, train=replace(gated.train, steps=0), gates=gates), QUIET)
     for name, tensor in start.load().state_dict().items():
         assert torch.equal(tensor, still.load().state_dict()[name]), name
     assert still.result["test"]["loss"] == pytest.approx(start.result["test"]["loss"])

@@ -7,6 +7,9 @@ NOTEBOOKS ?=
 PARAMS ?=
 export SCALE CORPUS SEED NOTEBOOKS PARAMS
 
+# Threads that wait sleep instead of spinning: where other programs want the cores too, that is 5 to 20 times faster.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 # The active virtual or conda environment (not conda's base); else .venv, made with $(PYTHON).
 PYTHON ?= python3
 ENVIRONMENT := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)),$(CURDIR)/.venv)

@@ -230,7 +230,11 @@ class Runner:
                 self.say(f"\r{prefix} {duration(seen[0])} ", end="", flush=True)
             return self.stop_when()
 
-        outcome = execute(path, self.state / path.name, parameters, tick)
+        try:
+            outcome = execute(path, self.state / path.name, parameters, tick)
+        except BaseException:
+            self.say()  # what is said of it begins on a line of its own
+            raise
         written = {name for name, stat in self._stats().items() if old.get(name) != stat}
         entry = {"state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
                  "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": mark,

@@ -185,9 +185,9 @@ class Runner:
 
     def run(self, notebooks: list[Path], parameters: dict[str, dict], marks: dict[str, str], force: bool) -> bool:
         """All notebooks, in order; True if none failed."""
-        began, bad = time.monotonic(), {}
+        began, bad, width = time.monotonic(), {}, max(len(path.stem) for path in notebooks)
         for place, path in enumerate(notebooks, start=1):
-            prefix = f"[{place:2}/{len(notebooks)}] {path.stem:<26}"
+            prefix = f"[{place:2}/{len(notebooks)}] {path.stem:<{width}}"
             cause = next((bad[n] for n in self.needs.get(path.name[:2], ()) if n in bad), None)
             if cause:
                 entry = {"state": "skipped", "headline": f"needs {cause}, which failed"}
@@ -278,11 +278,13 @@ def status(scale: str = "") -> str:
         return "nothing has been reproduced yet; run `make reproduce`"
     lines = []
     for folder in folders:
-        lines += [folder.name, f"  {'notebook':<26} {'state':<11} {'time':>12} {'memory':>9}  headline"]
-        for stem, entry in sorted(read_status(folder).items()):
+        entries = read_status(folder)
+        width = max(map(len, ["notebook", *entries]))
+        lines += [folder.name, f"  {'notebook':<{width}} {'state':<11} {'time':>12} {'memory':>9}  headline"]
+        for stem, entry in sorted(entries.items()):
             state = "interrupted" if entry["state"] == "running" and not _locked(folder) else entry["state"]
             seconds, peak = entry.get("seconds"), entry.get("peak_mb")
-            lines.append(f"  {stem:<26} {state:<11} {duration(seconds) if seconds is not None else '':>12} "
+            lines.append(f"  {stem:<{width}} {state:<11} {duration(seconds) if seconds is not None else '':>12} "
                          f"{f'{peak} MB' if peak else '':>9}  {entry.get('headline', '')}".rstrip())
     return "\n".join(lines)
 

@@ -157,6 +157,15 @@ def test_status_table(first):
     assert "nothing has been reproduced" in notebooks.status("paper")
 
 
+def test_a_broken_status_is_as_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    state = notebooks.target("smoke", "", 0)
+    state.mkdir(parents=True)
+    (state / "status.json").write_text('{"00_fine": {"sta')
+    assert notebooks.read_status(state) == {}
+    assert notebooks.status().splitlines()[0] == "smoke-default-seed0"
+
+
 def test_second_run_executes_only_what_changed(first, project, monkeypatch):
     """Unchanged: not executed. A figure gone, or an edited cell: executed. What needs an executed one: executed too."""
     before = first[2]

@@ -22,8 +22,8 @@ FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "your disk q
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 (a notebook failed), 2 (a mistake of the user's), 130 (Ctrl-C)."""
     arguments = _parser().parse_args(argv)
-    # Before torch is imported: its idle threads sleep instead of spinning (`allatt.kernel`).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is imported: its idle threads spin a moment, then sleep (`allatt.kernel`).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         status = arguments.handler(arguments)
         sys.stdout.flush()

@@ -86,14 +86,14 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     env = dict(os.environ)
     for name, first in (("JUPYTER_PATH", scratch), ("PYTHONPATH", Path(allatt.__file__).resolve().parents[1])):
         env[name] = os.pathsep.join([str(first), *filter(None, [env.get(name)])])
-    # Folders as they are seen from here: the notebook runs in its own. Threads that wait should sleep: by default they
-    # spin, and where other programs want the cores too, training was 5 to 20 times slower for it.
+    # Folders as they are seen from here: the notebook runs in its own. Threads that wait spin a moment (10,000 rounds: as
+    # fast as by default), then sleep: by default they spin on, and training on shared cores was 5 to 20 times slower.
     data = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
     return env | {
         "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures_folder("any").parent),
         "ALLATT_DATA": os.pathsep.join(data), "ALLATT_NOTEBOOK": notebook.stem,
         "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_WAIT_POLICY": env.get("OMP_WAIT_POLICY", "PASSIVE"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1", "GOMP_SPINCOUNT": env.get("GOMP_SPINCOUNT", "10000"),
     }
 
 

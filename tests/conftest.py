@@ -6,7 +6,7 @@ import pytest
 
 # pytest-xdist runs several of us: together, and with the kernels that nbval starts, no more threads than cores.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep instead of spinning
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads spin a moment, then sleep
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 

@@ -42,8 +42,9 @@ def perplexity_against_size(data: dict) -> Figure:
             ax.plot([p[what] for p in points], [p["test_perplexity"] for p in points], **look(kind, marker=""))
             for p in series["points"][1:]:
                 ax.plot(p[what], p["test_perplexity"], **look(kind, label=f"{NAMES[kind]}, pruned", linestyle=""))
-                ax.annotate(f"{p['sparsity']:.0%}", (p[what], p["test_perplexity"]), (0, 8 if kind == worse else -16),
-                            textcoords="offset points", color=COLORS[kind], fontsize=9, ha="center")
+                ax.annotate(f"{p['sparsity']:.0%}", (p[what], p["test_perplexity"]), textcoords="offset points",
+                            xytext=(5, 6) if kind == worse else (-5, -14), ha="left" if kind == worse else "right",
+                            color=COLORS[kind], fontsize=9)
             for p, mark, label in ((control, "D", "control, λ = 0"), (series["baseline"], "o", "baseline")):
                 ax.plot(p[what], p["test_perplexity"], **look(kind, linestyle="", fillstyle="none", marker=mark,
                                                               markersize=9, label=f"{NAMES[kind]}, {label}"))
@@ -108,7 +109,7 @@ def survivors(data: dict) -> Figure:
             heads = [head for head in data["heads"] if head["kept"] == kept]
             ax.plot([h["layer"] - 0.3 + width * (h["head"] - 1) for h in heads],
                     [h[what] * (100 if what == "persistent" else 1) for h in heads], **style)
-        ax.set(xlabel="layer", xticks=range(1, layers + 1), xlim=(0.5, layers + 0.5), ylim=(0, None),
+        ax.set(xlabel="layer", xticks=range(1, layers + 1), xlim=(0.5, layers + 0.5), ylim=(0, 1.08 * ax.get_ylim()[1]),
                title={"persistent": "Attention to persistent vectors", "distance": "How far back in the context"}[what],
                ylabel={"persistent": "share of a head's attention (%)", "distance": "mean distance (tokens)"}[what])
         ax.grid(axis="x", visible=False)
@@ -119,21 +120,22 @@ def survivors(data: dict) -> Figure:
 @figure("09_speed")
 def time_left(data: dict) -> Figure:
     """Measured time of really smaller bodies, relative to all heads, beside the ideal line and closed gates alone."""
-    drawn, axes = new_figure(columns=2, height=4.8, sharey=True)
-    for ax, (what, models) in zip(axes, data["passes"].items(), strict=True):
-        for kind, rows in models.items():
-            removed = [row for row in rows if not row["gates"]]
-            gates = [row for row in rows if row["gates"]]
-            ax.plot([100 * row["share"] for row in removed], [100 * row["ideal"] for row in removed],
-                    **look(kind, marker="", linestyle="--", linewidth=1.5))
-            for some, style in ((removed, {"label": f"{NAMES[kind]}, removed"}),
-                                (gates, {"label": f"{NAMES[kind]}, only gated", "marker": "+", "markersize": 11})):
-                ax.plot([100 * row["share"] for row in some], [100 * row["time"] for row in some],
-                        **look(kind, linestyle="", **style))
-        ax.plot([], [], color=COLORS["control"], linestyle="--", label="every head costs the same")
-        ax.set(title=what, xlabel="heads removed or closed (%)", xlim=(-4, 104), ylim=(0, None))
-    axes[0].set_ylabel("time of a pass, relative to all heads (%)")
-    _legend(drawn, axes[0], columns=3)
+    drawn, axes = new_figure(columns=2, rows=len(data["shapes"]), height=1.2 + 3.4 * len(data["shapes"]), sharey=True,
+                             squeeze=False)
+    for line, (shape, passes) in zip(axes, data["shapes"].items(), strict=True):
+        for ax, (what, models) in zip(line, passes.items(), strict=True):
+            for kind, table in models.items():
+                x, y, ideal = ([100 * row[key] for row in table] for key in ("share", "time", "ideal"))
+                end = sum(not row["gates"] for row in table)  # rows with gates come last
+                ax.plot(x[:end], ideal[:end], color=COLORS[kind], linestyle="--", linewidth=1.5)
+                ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{NAMES[kind]}, removed"))
+                ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{NAMES[kind]}, only gated")
+            ax.plot([], [], color=COLORS["control"], linestyle="--", label="if each head took as long")
+            ax.set(title=f"{shape}: {what}", xlim=(-4, 104), ylim=(0, None))
+        line[0].set_ylabel("time, relative to all heads (%)")
+    for ax in axes[-1]:
+        ax.set_xlabel("heads removed or closed (%)")
+    _legend(drawn, axes[0][0], columns=3)
     return drawn
 
 

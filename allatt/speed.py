@@ -7,10 +7,12 @@ matrices runs in the same rounds: the highest rate that this machine reached in 
 
 from __future__ import annotations
 
+import math
+import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -27,10 +29,11 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def measure(variants: dict[str, Callable[[], object]], rounds: int, device: str = "cpu",
-            dtype: torch.dtype = torch.float32) -> dict:
-    """Run all variants in turn, `rounds` times, and compare each with the first.
+            dtype: torch.dtype = torch.float32, limit: float = math.inf) -> dict:
+    """Run all variants once a round, in random order, and compare each with the first.
 
-    Returns rounds; peak (operations a second of a product of matrices of `dtype`, the best of the same rounds; a
+    After `limit` seconds no further round begins (but three are always made): a busy machine measures less, not longer.
+    Returns rounds (made); peak (operations a second of a product of matrices of `dtype`, the best of the same rounds; a
     multiply-add is two); and variants: for each its seconds (median, best) and how many times as fast as the first it
     is (times_as_fast: median of the ratios within a round; best_times_as_fast: ratio of the best times).
     """
@@ -41,9 +44,13 @@ def measure(variants: dict[str, Callable[[], object]], rounds: int, device: str 
     for _, call in calls:  # the first call allocates, and chooses kernels
         _seconds(call, device)
     seconds: dict = {name: [] for name, _ in calls}
-    for number in range(rounds):
-        turn = number % len(calls)
-        for name, call in calls[turn:] + calls[:turn]:
+    order = random.Random(0)  # not just turns: what a variant finds in the caches depends on which one ran before it
+    began = time.perf_counter()
+    for made in range(rounds):
+        if made >= 3 and time.perf_counter() - began > limit:
+            rounds = made
+            break
+        for name, call in order.sample(calls, len(calls)):
             seconds[name].append(_seconds(call, device))
     first = seconds[next(iter(variants))]
     return {
@@ -83,8 +90,13 @@ def make_pass(model: LanguageModel, rows: int, gate_LH: torch.Tensor | None = No
     return call
 
 
+def without_dropout(model: ModelConfig) -> ModelConfig:
+    """The same model with every dropout at 0: it takes time of its own, and in attention rules out the flash kernel."""
+    return replace(model, **{f.name: 0.0 for f in fields(model) if f.name.startswith("drop_")})
+
+
 def body_only(model: ModelConfig) -> ModelConfig:
-    """The same body under the smallest softmax, for measuring the body: one table, so that embedding is a look-up."""
+    """The same body under one table of tokens, so that embedding is a look-up and only the body takes time."""
     return replace(model, cutoffs=())
 
 
@@ -105,6 +117,34 @@ def closed(model: LanguageModel, share: float) -> torch.Tensor:
     for layer, heads in enumerate(evenly(model.config, share)):
         gate_LH[layer, list(heads)] = 1
     return gate_LH
+
+
+def compare(shape: ModelConfig, rows: int, rounds: int, train: bool = False, whole: bool = False, vocab: int = 32,
+            device: str = "cpu", precision: str = "fp32", limit: float = math.inf) -> dict:
+    """Time of really smaller models beside all heads, and beside gates that are closed without removing anything.
+
+    Returns what `measure` does, and table: a row for each of SHARES removed, then for half and all of the heads gated:
+    share, gates, time (relative to all heads, by the median ratio), best (the same by best times) and ideal.
+    """
+    model = LanguageModel(shape if whole else body_only(shape), vocab).to(device)
+    options = {"train": train, "whole": whole, "precision": precision}
+    cases = {(share, False): make_pass(m, rows, **options) for share, m in lighter(model).items()}
+    cases |= {(share, True): make_pass(model, rows, closed(model, share), **options) for share in (0.5, 1.0)}
+    names = {f"{share:.0%}{' gated' * gates}": call for (share, gates), call in cases.items()}
+    measured = measure(names, rounds, device, torch.bfloat16 if precision == "bf16" else torch.float32, limit)
+    found = dict(zip(cases, measured["variants"].values(), strict=True))
+    none = 1 / found[1.0, False]["times_as_fast"]
+    return measured | {"table": [
+        {"share": share, "gates": gates, "time": 1 / one["times_as_fast"], "best": 1 / one["best_times_as_fast"],
+         "ideal": ideal(1.0, none, 0 if gates else share)} for (share, gates), one in found.items()]}
+
+
+def memory(shape: ModelConfig, rows: int, device: str = "cpu", precision: str = "fp32") -> list[dict]:
+    """For each of SHARES: share, and bytes of the smaller body: weights, peak activations at inference and training."""
+    model = LanguageModel(body_only(shape), 32).to(device)
+    return [{"share": share, "weights": weight_bytes(m)} | {
+        name: activation_bytes(make_pass(m, rows, train=train, precision=precision), device)
+        for name, train in (("inference", False), ("training", True))} for share, m in lighter(model).items()]
 
 
 def ideal(full: float, none: float, share: float) -> float:

@@ -1,7 +1,8 @@
 """Measuring: turns, ratios and shares are exact; times themselves are never asserted."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -46,13 +47,15 @@ class Clock:
         return call
 
 
-def test_variants_take_turns_after_a_first_call(monkeypatch):
+def test_every_round_has_every_variant_once_in_changing_order(monkeypatch):
+    """In a fixed order one variant would always find the caches as the same other one leaves them."""
     clock = Clock(monkeypatch)
-    result = speed.measure({"a": clock.variant("a", 1.0), "b": clock.variant("b", 1.0)}, 4)
-    rounds = [clock.log[i:i + 3] for i in range(0, len(clock.log), 3)]
-    assert result["rounds"] == 4 and len(rounds) == 5
-    assert all(sorted(r) == ["a", "b", "product"] for r in rounds), "every round has every variant once"
-    assert {r[0] for r in rounds[1:]} == {"a", "b", "product"}, "the first place goes round"
+    result = speed.measure({name: clock.variant(name, 1.0) for name in "abc"}, 60)
+    rounds = [clock.log[i:i + 4] for i in range(0, len(clock.log), 4)]
+    assert result["rounds"] == 60 and len(rounds) == 61, "and a first call of each, which does not count"
+    assert all(sorted(r) == ["a", "b", "c", "product"] for r in rounds)
+    before = {name: {x for r in rounds[1:] for x, y in pairwise(r) if y == name} for name in "abc"}
+    assert before == {"a": {"b", "c", "product"}, "b": {"a", "c", "product"}, "c": {"a", "b", "product"}}
 
 
 def test_ratios_are_paired_within_a_round(monkeypatch):
@@ -79,6 +82,13 @@ def test_a_median_ratio_is_not_a_ratio_of_medians(monkeypatch):
     result = speed.measure({name: clock.variant(name, seconds) for name, seconds in times.items()}, 3)
     assert result["variants"]["b"]["times_as_fast"] == 1.0  # of 1, 1/2 and 3/2; the medians are 2 and 4
     assert result["variants"]["b"]["median"] == 4.0
+
+
+@pytest.mark.parametrize("limit, rounds", [(0.0, 3), (4.0, 3), (11.5, 4), (1000.0, 10)])
+def test_a_busy_machine_measures_less(monkeypatch, limit, rounds):
+    clock = Clock(monkeypatch)  # 3 seconds a round
+    result = speed.measure({"a": clock.variant("a", 1.0)}, 10, limit=limit)
+    assert result["rounds"] == rounds and clock.log.count("a") == rounds + 1
 
 
 def test_nothing_to_measure_is_a_clear_error():
@@ -157,6 +167,14 @@ def test_body_only_has_no_bands():
     assert speed.body_only(scales.model("paper", "all-attention")).cutoffs == ()
 
 
+def test_without_dropout_nothing_else_changes():
+    paper = scales.model("paper", "all-attention")
+    still = speed.without_dropout(paper)
+    changed = {f.name for f in fields(paper) if getattr(paper, f.name) != getattr(still, f.name)}
+    assert changed == {"drop_attention", "drop_projection", "drop_input", "drop_output", "drop_word"}
+    assert all(getattr(still, name) == 0 for name in changed)
+
+
 def test_ideal_is_the_line_between_the_two_ends():
     assert [speed.ideal(8.0, 2.0, share) for share in (0, 0.5, 1)] == [8.0, 5.0, 2.0]
 
@@ -168,7 +186,28 @@ def test_share_of_peak_counts_backward_twice():
     assert speed.share_of_peak(shape, 4, 2.0, operations, train=True) == pytest.approx(1.5)
 
 
+def test_comparison_has_removed_and_gated_rows_and_an_ideal_line(monkeypatch):
+    seconds = {"0%": 8.0, "25%": 7.0, "50%": 5.0, "75%": 4.0, "100%": 2.0, "50% gated": 8.0, "100% gated": 10.0}
+    monkeypatch.setattr(speed, "measure", lambda variants, *options: {"peak": 1.0, "variants": {
+        name: {"times_as_fast": 8 / seconds[name], "best_times_as_fast": 8 / seconds[name]} for name in variants}})
+    table = speed.compare(MODELS["all-attention"], 2, 3)["table"]
+    assert [(row["share"], row["gates"]) for row in table] == [
+        (0.0, False), (0.25, False), (0.5, False), (0.75, False), (1.0, False), (0.5, True), (1.0, True)]
+    assert [row["time"] for row in table] == pytest.approx([1, 7 / 8, 5 / 8, 1 / 2, 1 / 4, 1, 10 / 8])
+    assert [row["ideal"] for row in table] == pytest.approx([1, 13 / 16, 10 / 16, 7 / 16, 1 / 4, 1, 1])
+
+
 # Memory
+
+def test_memory_of_smaller_bodies():
+    shape = MODELS["transformer-xl"]
+    table = speed.memory(shape, 2)
+    assert [row["share"] for row in table] == list(speed.SHARES)
+    for row in table:
+        small = replace(shape, kept=speed.evenly(shape, row["share"]))
+        assert row["weights"] == 4 * cost.count(small, 32)["parameters"]["body"]
+        assert row["training"] > row["inference"] > 0
+
 
 def test_activations_are_those_alive_at_once():
     start = torch.zeros(1000)

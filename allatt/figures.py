@@ -119,6 +119,18 @@ def look(meaning: str, **changes: Any) -> dict[str, Any]:
     """
     return {"color": COLORS[meaning], "marker": MARKERS.get(meaning, ""), "linestyle": "-"} | changes
 
+DRAW: dict[str, Draw] = {}
+"""Every drawing function by its figure's name, which is also the name of its files: NN_what, after its notebook."""
+
+
+def figure(name: str) -> Callable[[Draw], Draw]:
+    """Register a drawing function under the name of its figure. It makes the figure from its sidecar's data alone."""
+    def register(draw: Draw) -> Draw:
+        DRAW[name] = draw
+        return draw
+
+    return register
+
 
 def figures_folder(scale: str) -> Path:
     """Where the figures of a scale are: in ALLATT_FIGURES, or in figures/ of the repository (elsewhere: here)."""

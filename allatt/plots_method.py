@@ -1,6 +1,6 @@
 """Drawing functions of the notebooks that explain: text (00), the layer (01), its cost (02), gates (04).
 
-Each makes a figure from its sidecar's data alone; `allatt.plots` has the others, and these too.
+Each makes a figure from its sidecar's data alone; `allatt.plots_results` has the others, `allatt.plots` all.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from allatt.figures import COLORMAP, COLORS, look, new_figure
-from allatt.panels import figure
+from allatt.figures import COLORMAP, COLORS, figure, look, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

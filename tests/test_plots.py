@@ -1,0 +1,123 @@
+"""The figures of notebooks 07 to 09 show their data, at its place and under its name."""
+
+import pytest
+
+from allatt import plots
+from allatt.figures import COLORS, style
+
+KINDS = ("all-attention", "transformer-xl")
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    with style():
+        yield
+
+
+def points(kind, shift=0.0):
+    """A control and two pruned models."""
+    sizes = ((0.0, 100, 50.0), (0.25, 75, 60.0), (0.5, 50, 80.0))
+    return [{"sparsity": s, "body_parameters": n, "body_multiply_adds": 2 * n, "test_loss": ppl + shift,
+             "test_perplexity": ppl + shift, "above": ppl - 50, "removed": 1 - n / 100, "lambda": s} for s, n, ppl in sizes]
+
+
+def lines(ax, color):
+    return [line for line in ax.lines if line.get_color() == color]
+
+
+def labels(drawn):
+    return [text.get_text() for text in drawn.legends[0].get_texts()]
+
+
+def test_perplexity_against_both_sizes():
+    data = {"models": {kind: {"baseline": points(kind)[0] | {"test_perplexity": 70.0}, "points": points(kind, 5.0 * place)}
+                       for place, kind in enumerate(KINDS)}}
+    drawn = plots.perplexity_against_size(data)
+    for ax, factor in zip(drawn.axes, (1, 2), strict=True):
+        for kind in KINDS:
+            curve, *marks = lines(ax, COLORS[kind])
+            shift = 5.0 * KINDS.index(kind)
+            assert list(curve.get_xdata()) == [50 * factor, 75 * factor, 100 * factor]
+            assert list(curve.get_ydata()) == [80 + shift, 60 + shift, 50 + shift]
+            hollow = {(line.get_xdata()[0], line.get_ydata()[0]) for line in marks if line.get_fillstyle() == "none"}
+            assert hollow == {(100 * factor, 50 + shift), (100 * factor, 70)}, "what was not pruned is hollow"
+        assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
+    assert drawn.axes[0].get_xlabel() == "parameters of the body"
+    assert drawn.axes[1].get_xlabel() == "multiply-adds a token"
+    assert labels(drawn) == [f"{name}, {what}" for name in ("All-attention", "Transformer-XL")
+                             for what in ("pruned", "control, λ = 0", "baseline")]
+
+
+def test_loss_above_the_control():
+    drawn = plots.loss_above_control({"models": {kind: points(kind) for kind in KINDS}})
+    for ax, x in zip(drawn.axes, ([0, 25, 50], [0, 25, 50]), strict=True):
+        for kind in KINDS:
+            (line,) = lines(ax, COLORS[kind])
+            assert list(line.get_xdata()) == x and list(line.get_ydata()) == [0, 10, 30]
+
+
+def test_kept_heads_are_written_where_they_are_colored():
+    maps = [{"title": "ours", "lambdas": [0.1, 0.2, 0.3], "kept": [[4, 3], [4, 1], [2, 0]], "heads": 4},
+            {"title": "theirs", "lambdas": [0.5], "kept": [[8, 2]], "heads": 8}]
+    ours, theirs = plots.kept_heads_by_layer({"maps": maps}).axes[:2]
+    assert ours.images[0].get_array().tolist() == [[1, 1, 0.5], [0.75, 0.25, 0]], "a row a layer, a column a lambda"
+    assert {text.get_position(): text.get_text() for text in ours.texts} == {
+        (0, 0): "4", (1, 0): "4", (2, 0): "2", (0, 1): "3", (1, 1): "1", (2, 1): "0"}
+    assert theirs.images[0].get_array().tolist() == [[1], [0.25]]
+    assert [tick.get_text() for tick in ours.get_xticklabels()] == ["0.1", "0.2", "0.3"]
+    assert [tick.get_text() for tick in ours.get_yticklabels()] == ["1", "2"]
+
+
+def test_survivors_and_pruned_heads_have_their_own_marks():
+    heads = [{"layer": layer, "head": head, "persistent": 0.1 * layer, "distance": 5.0 * head, "kept": head == 1}
+             for layer in (1, 2) for head in (1, 2)]
+    drawn = plots.survivors({"heads": heads, "lam": 0.04})
+    for ax, kept, pruned in zip(drawn.axes, ([10, 20], [5, 5]), ([10, 20], [10, 10]), strict=True):
+        (dots,), (crosses,) = lines(ax, COLORS["all-attention"]), lines(ax, COLORS["control"])
+        assert dots.get_ydata().tolist() == pytest.approx(kept)
+        assert crosses.get_ydata().tolist() == pytest.approx(pruned) and crosses.get_marker() == "x"
+        assert [round(x) for x in dots.get_xdata()] == [round(x) for x in crosses.get_xdata()] == [1, 2]
+        assert ax.get_ylim()[1] > max(kept + pruned), "no mark is cut off"
+    assert labels(drawn) == ["kept at λ = 0.04", "pruned"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_time_left_keeps_removal_and_gates_apart(count):
+    table = [{"share": share, "gates": gates, "time": time, "ideal": 1 - share * (not gates), "best": 1.0}
+             for share, gates, time in ((0, False, 1.0), (0.5, False, 0.6), (1, False, 0.0), (0.5, True, 1.02))]
+    passes = {"inference": dict.fromkeys(KINDS, table), "training step": dict.fromkeys(KINDS, table)}
+    drawn = plots.time_left({"shapes": {f"size {number}": passes for number in range(count)}})
+    assert len(drawn.axes) == 2 * count
+    for ax in drawn.axes:
+        for kind in KINDS:
+            ideal, removed, gates = lines(ax, COLORS[kind])
+            assert list(ideal.get_ydata()) == [100, 50, 0] and ideal.get_linestyle() == "--"
+            assert list(removed.get_ydata()) == [100, 60, 0] and removed.get_linestyle() == "None"
+            assert list(gates.get_xdata()) == [50] and list(gates.get_ydata()) == [102] and gates.get_marker() == "+"
+
+
+def test_memory_left_is_in_millions_of_bytes():
+    rows = [{"share": 0.5, "weights": 3_000_000, "inference": 2_000_000, "training": 7_000_000}]
+    drawn = plots.memory_left({"models": dict.fromkeys(KINDS, rows)})
+    assert [lines(ax, COLORS[KINDS[0]])[0].get_ydata()[0] for ax in drawn.axes] == [3, 2, 7]
+    assert [ax.get_title(loc="left") for ax in drawn.axes] == ["Weights", "Peak, inference", "Peak, training"]
+
+
+def test_the_papers_models_have_three_bars_each():
+    models = [{"name": "all heads", "heads": 128, "parameters": 1.0, "multiply_adds": 1.0, "time": 1.0},
+              {"name": "λ = 0.02", "heads": 59, "parameters": 0.5, "multiply_adds": 0.4, "time": 0.3}]
+    ax = plots.paper_models({"models": models}).axes[0]
+    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+    assert heights == [[100, 50], [100, 40], [100, 30]]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["all heads\n128 heads", "λ = 0.02\n59 heads"]
+    assert [text.get_text() for text in ax.texts] == ["100", "50", "100", "40", "100", "30"]
+
+
+def test_every_figure_is_registered_once_and_named_after_its_notebook():
+    from allatt import plots
+
+    mine = [name for name in plots.DRAW if name[:2] in ("07", "08", "09")]
+    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_survivors", "09_memory",
+                            "09_paper_models", "09_speed"]
+    assert len(set(plots.DRAW.values())) == len(plots.DRAW)
+    assert all(getattr(plots, draw.__name__) is draw for draw in plots.DRAW.values()), "to be had from allatt.plots"

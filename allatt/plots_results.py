@@ -107,6 +107,7 @@ def three_methods(data: dict) -> Figure:
     ax.set(xlabel=f"kept heads, of {ordered[-1]['of']}", ylabel="test perplexity (tokens)", yscale="log")
     ax.yaxis.set_minor_formatter("{x:.0f}")
     ax.yaxis.set_major_formatter("{x:.0f}")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return drawn
 

@@ -47,10 +47,13 @@ def main(argv: list[str] | None = None) -> int:
         if (error.name or "allatt").startswith("allatt"):
             raise
         return _complain(f"this needs the package {error.name}; install it: pip install -e '.[notebooks]'", 2)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported here
-            raise
-        return _complain("the GPU's memory is too small; try --micro-rows 8, then 4 (the result stays the same)", 2)
+    except Exception as error:
+        kind = type(error).__name__  # of torch and safetensors, which may not be imported here
+        if kind == "OutOfMemoryError":
+            return _complain("the GPU's memory is too small; try --micro-rows 8, then 4 (the result stays the same)", 2)
+        if kind == "SafetensorError" and f"os error {errno.ENOSPC}" in str(error):
+            return _complain(f"{FULL[errno.ENOSPC]}; free some, then run the same command again: what was finished is kept", 2)
+        raise
 
 
 def _complain(message: str, status: int) -> int:

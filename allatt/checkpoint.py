@@ -43,8 +43,8 @@ def save_checkpoint(trainer: Trainer) -> None:
                 tensors[f"optimizer.{index}.{name}"] = value
             else:
                 scalars[f"{index}.{name}"] = value
-    about = {"run": trainer.config.id, "step": trainer.step, "seconds": trainer.seconds, "filled": trainer.memory.filled,
-             "groups": optimizer["param_groups"], "scalars": scalars}
+    about = {"run": trainer.config.id, "world": _world(), "step": trainer.step, "seconds": trainer.seconds,
+             "filled": trainer.memory.filled, "groups": optimizer["param_groups"], "scalars": scalars}
     path = _path(trainer.folder, trainer.step, rank)
     temporary = path.with_name(path.name + ".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"about": json.dumps(about)})
@@ -66,6 +66,7 @@ def load_checkpoint(trainer: Trainer) -> bool:
     try:
         step = json.loads(pointer.read_text())["step"]
         path = _path(trainer.folder, step, _rank())
+        path = path if path.exists() else _path(trainer.folder, step, 0)  # more processes than wrote it: told below
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -74,6 +75,8 @@ def load_checkpoint(trainer: Trainer) -> bool:
                           "remove the folder to start the run again") from None
     check(about["run"] == trainer.config.id,
           f"{path} is a checkpoint of run {about['run']}, not of {trainer.config.id}; remove it, or use its own config")
+    check(about["world"] == _world(), f"{path} was written by {about['world']} processes, and now there are {_world()}; "
+                                      "continue with as many, or remove the folder to start the run again")
     _part(trainer.model, tensors, "model.")
     if trainer.gates is not None:
         _part(trainer.gates, tensors, "gates.")
@@ -113,6 +116,10 @@ def _remove_files(folder: Path, but: int | None = None) -> None:
 
 def _part(module: torch.nn.Module, tensors: dict, prefix: str) -> None:
     module.load_state_dict({name[len(prefix):]: v for name, v in tensors.items() if name.startswith(prefix)})
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def _rank() -> int:

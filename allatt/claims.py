@@ -21,9 +21,11 @@ from allatt.runs import get_or_run, provenance, write_json
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told at this scale"
 MARGIN = 0.01
-"""Nats a token: with one seed, a smaller difference is none (our choice; other gate noise moves a loss that far)."""
+"""Nats a token: a smaller difference is called none (our choice; one seed cannot tell how large the noise is)."""
 ABOUT = 0.05
 """Nats a token that still count as about equal: 5% of the perplexity (our choice)."""
+UNEVEN = 2.0
+"""Times the unevenness of chance from which layers are said to differ (our choice)."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 UNKNOWN = "not available"
 OURS, THEIRS = "all-attention", "transformer-xl"
@@ -67,7 +69,7 @@ CLAIMS = {
     "4d": Claim("The three methods stabilize pruning", UNKNOWN, "needs several seeds: not judged with one",
                 "06_stability"),
     "5a": Claim("Pruning is layer-wise: kept heads differ by layer", "three lists of 16 layers",
-                "some layers keep more heads than others, at every λ that removes 10 to 90% of the heads",
+                f"at least {UNEVEN:g} times as uneven as heads removed blindly, at every λ that removes 10 to 90% of them",
                 "08_kept_heads"),
     "5b": Claim("Layer 2 is pruned hardest each time", "3, 4 and 2 of its 8 heads kept",
                 "no layer keeps fewer heads than layer 2, at every such λ", "08_kept_heads"),
@@ -195,8 +197,8 @@ def _methods(measured: dict) -> Judged:
 def _layers(measured: dict) -> Judged:
     pruned = [p for p in measured["sweeps"][OURS] if 0.1 <= p["sparsity"] <= 0.9]
     lists = [p["per_layer"] for p in pruned]
-    differ, second = (sum(len(set(kept)) > 1 for kept in lists), sum(kept[1:2] == [min(kept)] for kept in lists))
     spread = [unevenness(kept, measured["heads"]) for kept in lists]
+    differ, second = sum(times >= UNEVEN for times in spread), sum(kept[1:2] == [min(kept)] for kept in lists)
     chance = f"; {min(spread):.1f} to {max(spread):.1f} times as uneven as chance" if spread else ""
     return {
         "5a": (f"at {differ} of {len(lists)} λ{chance}", _verdict(differ == len(lists)) if lists else UNTOLD, pruned),

@@ -179,6 +179,7 @@ class TrainConfig:
 
     def __post_init__(self):
         check(self.steps >= 0, f"steps is {self.steps}; it must be 0 or more")
+        check(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be between 0 and 2,147,483,647")
         check(self.rows >= 1, f"rows is {self.rows}; it must be 1 or more")
         check(self.optimizer in ("adamw", "lamb"), f"optimizer is {self.optimizer!r}; choose adamw or lamb")
         check(self.schedule in ("cosine", "constant"), f"schedule is {self.schedule!r}; choose cosine or constant")

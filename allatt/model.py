@@ -198,7 +198,7 @@ class LanguageModel(nn.Module):
         except AllattError:
             raise
         except Exception as error:
-            raise AllattError(f"{path} is not a model of allatt ({error}); remove it and run again") from None
+            raise AllattError(f"{path} is not a model of allatt ({error})") from None
         model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
         return model
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 import allatt
 from allatt.checkpoint import remove_checkpoint
 from allatt.config import AllattError, RunConfig, check, from_dict, to_dict
-from allatt.corpus import home
+from allatt.corpus import home, locate
 from allatt.evaluate import evaluate
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
@@ -52,18 +52,28 @@ class Run:
     def metrics(self) -> list[dict]:
         """The lines that training logged, in order."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except ValueError as error:
+            raise AllattError(f"{path} is damaged ({error}); remove its folder and run again") from None
 
     def load(self) -> LanguageModel:
         """The trained model, with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
-        return LanguageModel.load(self.folder / "model.safetensors").eval()
+        try:
+            return LanguageModel.load(self.folder / "model.safetensors").eval()
+        except AllattError as error:
+            raise AllattError(f"run {self.id} is damaged: {error}; remove the folder {self.folder}") from None
 
     def gates(self) -> HeadGates | None:
         """The trained gates; None for a run without."""
         if self.config.gates is None:
             return None
         gates = HeadGates(self.config.gates, self.config.model.layers, self.config.model.heads)
-        gates.load_state_dict(load_file(self.folder / "gates.safetensors"))
+        path = self.folder / "gates.safetensors"
+        try:
+            gates.load_state_dict(load_file(path))
+        except Exception as error:
+            raise AllattError(f"{path} does not hold the gates ({error}); remove its folder and run again") from None
         return gates
 
     def pruned(self) -> LanguageModel:
@@ -90,28 +100,47 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
     """
     machine = machine or Machine()
     folder = home() / "runs" / config.id
-    if (folder / "result.json").exists():
-        return Run(folder)
+    if _finished(folder):
+        return _same_text(Run(folder))
     start = get_or_run(config.start, machine) if config.start is not None else None
-    rank, world = rank_and_world()
+    rank, _ = rank_and_world()
     folder.mkdir(parents=True, exist_ok=True)
-    if rank == 0:
-        lock = FileLock(folder.with_suffix(".lock"))
+    lock = FileLock(folder.with_suffix(".lock"))
+    if rank == 0:  # for all processes of torchrun; the others wait in _finished until it has the lock
         try:
             lock.acquire(timeout=0)
         except Timeout:
             print(f"waiting for another process that is training run {config.id} ({config.name})", file=sys.stderr)
             lock.acquire()
     try:
-        if not (folder / "result.json").exists():
+        if not _finished(folder):
             with torch.random.fork_rng():  # a notebook's own random numbers do not depend on whether a run was cached
                 _execute(config, start, folder, machine)
-        if world > 1:
-            dist.barrier()
+        _finished(folder)  # meets the others: the run is read after its result is written
     finally:
-        if rank == 0:
-            lock.release()
+        lock.release()
     return Run(folder)
+
+
+def _finished(folder: Path) -> bool:
+    """Whether the run is done. Process 0 looks, for all: two that saw different things would wait for each other."""
+    done = [(folder / "result.json").exists()]
+    if rank_and_world()[1] > 1:
+        dist.broadcast_object_list(done, 0)
+    return done[0]
+
+
+def _same_text(run: Run) -> Run:
+    """The run, unless its corpus, where it is at hand, has another text by now (one whose checksum is not in the config)."""
+    if not run.config.data.text_sha256:
+        try:
+            text = locate(run.config.data.corpus).sha256
+        except AllattError:  # not at hand: nothing to compare with
+            return run
+        check(text == run.provenance["data"]["sha256"],
+              f"run {run.id} ({run.config.name}) read another text of {run.config.data.corpus} than is there now; "
+              f"remove {run.folder} to train it again")
+    return run
 
 
 def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machine) -> None:
@@ -146,6 +175,8 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     if start is None:
         return LanguageModel(config.model, tokens.vocab), gates
     model, trained = start.load(), start.gates()
+    check(trained is None or config.model.kept is not None,
+          f"{config.name} starts from run {start.id}, whose gates have closed heads; name the heads to keep in model.kept")
     check(model.vocab == tokens.vocab,
           f"run {start.id} has {model.vocab} tokens, and the text of {config.name} {tokens.vocab}; "
           "a run and its start need the same text and tokens")

@@ -82,7 +82,8 @@ def test_integers_are_read_as_floats_where_floats_belong(value):
     assert from_dict(GateConfig, {"initial": value}) == GateConfig(initial=float(value))
 
 
-@pytest.mark.parametrize("changes,word", [({"steps": -1}, "steps"), ({"rows": 0}, "rows"), ({"optimizer": "sgd"}, "optimizer"),
+@pytest.mark.parametrize("changes,word", [({"steps": -1}, "steps"), ({"seed": 10**20}, "seed"), ({"seed": -1}, "seed"),
+                                          ({"rows": 0}, "rows"), ({"optimizer": "sgd"}, "optimizer"),
                                           ({"lr": 0.0}, "lr"), ({"clip": 0.0}, "clip"), ({"precision": "fp16"}, "precision"),
                                           ({"final_lr": 2.0}, "final_lr"), ({"schedule": "linear"}, "schedule")])
 def test_training_values_out_of_range(changes, word):

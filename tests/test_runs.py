@@ -191,6 +191,35 @@ def test_killed_and_started_again_ends_with_the_same_numbers(gated, tmp_path, mo
     assert not list(folder.glob("checkpoint*")), "a finished run keeps no checkpoint"
 
 
+def test_a_damaged_run_names_its_folder(gated):
+    run = get_or_run(replace(gated, train=replace(gated.train, steps=2)), QUIET)
+    for name, read in (("gates.safetensors", run.gates), ("model.safetensors", run.load), ("metrics.jsonl", run.metrics)):
+        path = run.folder / name
+        path.write_bytes(path.read_bytes()[:20])
+        with pytest.raises(AllattError, match="remove (its|the) folder") as error:
+            read()
+        assert "\n" not in str(error.value) and str(run.folder) in str(error.value)
+
+
+def test_a_run_of_another_text_is_not_taken_for_this_one(dense, monkeypatch):
+    """Corpora whose checksum is not known beforehand are not in the hash: the text that was read is compared."""
+    config = replace(dense, data=replace(dense.data, text_sha256=""), train=replace(dense.train, steps=1))
+    run = get_or_run(config, QUIET)
+    assert get_or_run(config, QUIET).id == run.id
+
+    class Other:
+        sha256 = {"train": "of another text"}
+
+    monkeypatch.setattr(runs, "locate", lambda name: Other)
+    with pytest.raises(AllattError, match="read another text of .* than is there now; remove"):
+        get_or_run(config, QUIET)
+
+
+def test_closed_heads_do_not_open_again_by_themselves(gated):
+    with pytest.raises(AllattError, match="whose gates have closed heads; name the heads to keep"):
+        get_or_run(RunConfig("tuned", gated.data, MODEL, gated.train, None, gated), QUIET)
+
+
 def test_a_damaged_result_is_one_clear_line(dense, tmp_path):
     run = get_or_run(replace(dense, train=replace(dense.train, steps=1)), QUIET)
     (run.folder / "result.json").write_text("{")

@@ -114,6 +114,16 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
         other.run()
 
 
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path, monkeypatch):
+    t = trainer(DENSE, tmp_path)
+    t.one_step()
+    save_checkpoint(t)
+    monkeypatch.setattr("allatt.checkpoint._world", lambda: 2)
+    monkeypatch.setattr("allatt.checkpoint._rank", lambda: 1)
+    with pytest.raises(AllattError, match="was written by 1 processes, and now there are 2"):
+        trainer(DENSE, tmp_path).run()
+
+
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
     t = trainer(DENSE, tmp_path)
     t.one_step()
@@ -189,6 +199,9 @@ def test_gates_have_their_own_learning_rate_and_no_decay(tmp_path):
     t = trainer(replace(GATED, train=replace(TRAIN, weight_decay=0.3)), tmp_path)
     groups = [(g["base_lr"], g["weight_decay"]) for g in t.optimizer.param_groups]
     assert groups == [(0.01, 0.3), (0.01, 0.0), (0.2, 0.0)]
+    names = {id(p): name for name, p in t.model.named_parameters()}
+    plain = {names[id(p)] for p in t.optimizer.param_groups[1]["params"]}
+    assert plain == {name for name in names.values() if "bias" in name or "norm" in name} and len(plain) == 11
     counted = sum(len(g["params"]) for g in t.optimizer.param_groups)
     assert counted == len(list(t.model.parameters())) + 1
 

@@ -164,6 +164,7 @@ def _run(a: argparse.Namespace) -> int:
     if first:
         values = {"id": run.id, "name": run.config.name, "folder": str(run.folder), **run.result}
         print(json.dumps(values, indent=1) if a.json else _table(values))
+    _leave_torchrun()
     return 0
 
 
@@ -219,6 +220,17 @@ def _join_torchrun(device: str) -> bool:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     return torch.distributed.get_rank() == 0
+
+
+def _leave_torchrun() -> None:
+    """Part from the other processes and end at once: gloo's threads abort Python's own clean-up now and then."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        import torch
+
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _table(values: dict) -> str:

@@ -231,6 +231,9 @@ t = trainer(replace(GATED, model=model), Path(sys.argv[1]))
 t.run()
 if dist.get_rank() == 0:
     t.model.save(Path(sys.argv[1]) / "model.safetensors")
+dist.barrier()
+dist.destroy_process_group()
+os._exit(0)  # as allatt.__main__ does
 """
 
 

@@ -102,7 +102,7 @@ class LanguageModel(nn.Module):
     """All-attention LM (Sukhbaatar et al. 2019) or Transformer-XL (Dai et al. 2019), after `config.kind`.
 
     `path` chooses the attention: "fast", or "reference" (the equations, for tests and teaching). Transformer-XL shares its
-    position biases u and w between layers; All-attention has its own in each layer (PAPER.md's counts follow from that).
+    position biases u and w between layers; All-attention has its own in each layer (the paper's counts follow from that).
     """
 
     def __init__(self, config: ModelConfig, vocab: int):

@@ -88,7 +88,7 @@ def _gpu() -> Scale:
 
 
 def _paper() -> Scale:
-    """The released configuration (PAPER.md's facts are in the README); what differs is marked. Not run yet."""
+    """The released configuration; what differs is marked. Not run yet."""
     model = ModelConfig(  # paper: 16 layers, 8 heads, d 512, d_h 64, N 2048, T = M = 192; released code: the rest
         cutoffs=(20_000, 40_000, 200_000), drop_attention=0.2, drop_projection=0.1, drop_input=0.1, drop_output=0.1,
         drop_word=0.1)

@@ -24,7 +24,7 @@ def inputs(B, H, T, M, N, K, persistent=True, seed=0, dtype=torch.float64):
 
 
 def by_loops(q, k, v, r, u, w, pk=None, pv=None, filled=None):
-    """softmax over the visible keys of each query, one query at a time: PAPER's equations without any tensor tricks."""
+    """softmax over the visible keys of each query, one query at a time: the paper's equations without any tensor tricks."""
     B, H, T, K = q.shape
     M = k.shape[2] - T
     filled = M if filled is None else filled

@@ -19,8 +19,9 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-aten = torch.ops.aten
+from allatt import persistent
 
 
 def reference(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Tensor, w_HK: Tensor,
@@ -58,35 +59,124 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
     """The same values and gradients as `reference`, without work or memory for what is masked.
 
     Only the band of C = M + 1 visible keys goes through the softmax. The persistent block knows neither mask nor position,
-    so it runs through torch's flash kernel, which never writes the T x N scores down; the two parts meet through their
-    normalizers. With attention dropout, or where the kernel does not exist, the persistent scores are written down.
+    so its T x N scores are never written down (`allatt.persistent`); the two parts meet through their normalizers.
+    Half precision is kept on a GPU; a CPU, where it is emulated, computes in float32.
     """
-    T, C, K = q_BHTK.shape[-2], r_HCK.shape[-2], q_BHTK.shape[-1]
-    scale = 1 / math.sqrt(K)
-    # Column c of the band is distance M - c, so the table of distances is read backwards once: no relative shift is left.
-    band_BHTC = _band(((q_BHTK + u_HK[:, None]) * scale) @ k_BHSK.mT, C)
-    band_BHTC = band_BHTC + ((q_BHTK + w_HK[:, None]) * scale) @ r_HCK.flip(-2).mT
-    if filled is not None and filled < C - 1:
-        column_C = torch.arange(C, device=q_BHTK.device)
-        row_T = torch.arange(T, device=q_BHTK.device)
-        band_BHTC = band_BHTC.masked_fill(row_T[:, None] + column_C < C - 1 - filled, -math.inf)
-    if pk_HNK is None:
-        return _unband(F.dropout(band_BHTC.softmax(-1), drop)) @ v_BHSK
-    pv_HNK = math.sqrt(pv_HNK.shape[-2]) * pv_HNK
-    if drop == 0 and q_BHTK.device.type == "cpu":
-        return _SplitSoftmax.apply(band_BHTC, v_BHSK, q_BHTK, pk_HNK, pv_HNK)
-    weights = torch.cat([band_BHTC, q_BHTK @ pk_HNK.mT], dim=-1).softmax(-1)
-    context_BHTC, persistent_BHTN = F.dropout(weights, drop).split([C, pk_HNK.shape[-2]], dim=-1)
-    return _unband(context_BHTC) @ v_BHSK + persistent_BHTN @ pv_HNK
+    device = q_BHTK.device.type
+    dtype = torch.float32 if device == "cpu" and q_BHTK.dtype != torch.float64 else q_BHTK.dtype
+    tensors = [None if x is None else x.to(dtype) for x in (q_BHTK, k_BHSK, v_BHSK, r_HCK, u_HK, w_HK, pk_HNK, pv_HNK)]
+    with torch.autocast(device, enabled=False):
+        return _Fast.apply(*tensors, filled, drop)
 
 
 PATHS = {"fast": fast, "reference": reference}
 
 
+class _Fast(torch.autograd.Function):
+    """One softmax over two blocks, and its gradient by hand: the band of context scores, and the persistent vectors.
+
+    Each block has its own normalizer, E_c and E_p (the logarithm of a sum of exponentials); together L = logaddexp(E_c, E_p).
+    The output is the sum of the blocks', each times its share exp(E - L) of the weight. Given L and the joint output O, a
+    block's gradients need nothing of the other block:
+
+        dS = P * (dropped(dO V^T) - sum(dO * O)),   P = exp(S - L)
+
+    Normalizers are free of dropout, since it follows the softmax; so this holds with dropout too. Band weights are saved
+    as exp(S - top), with the largest score of their row at 1; what is left to P, exp(top - L), scales small tensors.
+    """
+
+    @staticmethod
+    def forward(ctx, q_BHTK, k_BHSK, v_BHSK, r_HCK, u_HK, w_HK, pk_HNK, pv_HNK, filled, drop):
+        B, H, T, K = q_BHTK.shape
+        C, dtype, wide = r_HCK.shape[-2], q_BHTK.dtype, _wide(q_BHTK.dtype)
+        scale = 1 / math.sqrt(K)
+        qu_BHTK = (q_BHTK + u_HK[:, None]) * scale
+        # What does not depend on the row of the batch: there the rows fold into the queries, Q = B T, one product a head.
+        qw_HQK = _fold((q_BHTK + w_HK[:, None]) * scale)
+        # Column c of the band is distance M - c, so the table of distances is read backwards once: no relative shift is left.
+        r_HCK = r_HCK.flip(-2)
+        band_BHTC = _band(qu_BHTK @ k_BHSK.mT, C).to(wide) + _unfold(qw_HQK @ r_HCK.mT, B)
+        if filled is not None and filled < C - 1:
+            column_C = torch.arange(C, device=q_BHTK.device)
+            row_T = torch.arange(T, device=q_BHTK.device)
+            band_BHTC = band_BHTC.masked_fill(row_T[:, None] + column_C < C - 1 - filled, -math.inf)
+        top_BHT1 = band_BHTC.amax(-1, keepdim=True)
+        weights_BHTC = (band_BHTC - top_BHT1).exp_()
+        joint_BHT1 = top_BHT1 + weights_BHTC.sum(-1, keepdim=True).log()
+        if pk_HNK is not None:
+            q_HQK = _fold(q_BHTK)
+            out_HQK, norm_HQ, random = persistent.forward(q_HQK, pk_HNK, pv_HNK, drop)
+            norm_BHT1 = _unfold(norm_HQ[..., None], B)
+            joint_BHT1 = torch.logaddexp(joint_BHT1, norm_BHT1)
+        share_BHT1 = (top_BHT1 - joint_BHT1).exp()
+        weights_BHTS = dropped_BHTS = _unband(weights_BHTC.to(dtype))
+        if drop:
+            dropped_BHTS = _unband((weights_BHTC * persistent.mask(weights_BHTC, drop)).to(dtype))
+        out_BHTK = (dropped_BHTS @ v_BHSK) * share_BHT1
+        saved = [k_BHSK, v_BHSK, r_HCK, qu_BHTK, qw_HQK, weights_BHTS, dropped_BHTS, share_BHT1]
+        if pk_HNK is not None:
+            # sqrt(N) of the values multiplies what is read, not the N vectors.
+            gain_BHT1 = (norm_BHT1 - joint_BHT1).exp() * math.sqrt(pk_HNK.shape[-2])
+            out_BHTK = torch.addcmul(out_BHTK, _unfold(out_HQK, B), gain_BHT1)
+            saved += [joint_BHT1, q_HQK, pk_HNK, pv_HNK, *random]
+        out_BHTK = out_BHTK.to(dtype)
+        ctx.save_for_backward(out_BHTK, *saved)
+        ctx.drop = drop
+        return out_BHTK
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_BHTK):
+        (out_BHTK, k_BHSK, v_BHSK, r_HCK, qu_BHTK, qw_HQK, weights_BHTS, dropped_BHTS, share_BHT1,
+         *persistent_block) = ctx.saved_tensors
+        B, H, T, K = grad_BHTK.shape
+        C, dtype, scale = r_HCK.shape[-2], out_BHTK.dtype, 1 / math.sqrt(K)
+        with torch.autocast(grad_BHTK.device.type, enabled=False):
+            grad_BHTK = grad_BHTK.to(dtype)
+            delta_BHT1 = (grad_BHTK * out_BHTK).sum(-1, keepdim=True, dtype=share_BHT1.dtype)
+            shared_BHTK = (grad_BHTK * share_BHT1).to(dtype)
+            grad_v = dropped_BHTS.mT @ shared_BHTK
+            # Outside the band the weights are 0, and so is the gradient of the scores.
+            grad_BHTS = shared_BHTK @ v_BHSK.mT
+            if ctx.drop:
+                grad_BHTS = grad_BHTS * dropped_BHTS - weights_BHTS * (delta_BHT1 * share_BHT1)
+            else:
+                grad_BHTS = (grad_BHTS - delta_BHT1 * share_BHT1).mul_(weights_BHTS)
+            grad_BHTS = grad_BHTS.to(dtype)
+            grad_qu, grad_k = grad_BHTS @ k_BHSK, grad_BHTS.mT @ qu_BHTK
+            grad_HQC = _fold(_band(grad_BHTS, C))
+            grad_qw, grad_r = grad_HQC @ r_HCK, (grad_HQC.mT @ qw_HQK).flip(-2)
+            grad_u, grad_w = grad_qu.sum((0, 2)) * scale, grad_qw.sum(1) * scale
+            grad_q = (grad_qu + _unfold(grad_qw, B)) * scale
+            grad_pk = grad_pv = None
+            if persistent_block:
+                joint_BHT1, q_HQK, pk_HNK, pv_HNK, *random = persistent_block
+                root = math.sqrt(pk_HNK.shape[-2])
+                grad_HQK, grad_pk, grad_pv = persistent.backward(
+                    _fold(grad_BHTK * root), q_HQK, pk_HNK, pv_HNK, _fold(out_BHTK / root), _fold(joint_BHT1)[..., 0],
+                    ctx.drop, random)
+                grad_q = grad_q + _unfold(grad_HQK, B)
+        return grad_q, grad_k, grad_v, grad_r, grad_u, grad_w, grad_pk, grad_pv, None, None
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """What a softmax is computed in: float32 at least."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _fold(x_BHTk: Tensor) -> Tensor:
+    """(B, H, T, k) -> (H, B T, k): the rows of the batch one after the other, head by head."""
+    return x_BHTk.transpose(0, 1).flatten(1, 2)
+
+
+def _unfold(x_HQk: Tensor, rows: int) -> Tensor:
+    """The inverse of `_fold`."""
+    return x_HQk.unflatten(1, (rows, -1)).transpose(0, 1)
+
+
 def _band(full_BHTS: Tensor, C: int) -> Tensor:
-    """Row i's columns i .. i+C-1 of (B, H, T, S), S = C - 1 + T: rows of S read as rows of S + 1 slip one column a row."""
-    B, H, T, S = full_BHTS.shape
-    return F.pad(full_BHTS.flatten(-2), (0, T)).view(B, H, T, S + 1)[..., :C]
+    """Row i's columns i .. i+C-1 of (B, H, T, S), S = C - 1 + T, as a view: each row starts S + 1 numbers after the last."""
+    return full_BHTS.flatten(-2).unfold(-1, C, full_BHTS.shape[-1] + 1)
 
 
 def _unband(band_BHTC: Tensor) -> Tensor:
@@ -94,44 +184,3 @@ def _unband(band_BHTC: Tensor) -> Tensor:
     B, H, T, C = band_BHTC.shape
     S = C - 1 + T
     return F.pad(band_BHTC, (0, S + 1 - C)).flatten(-2)[..., :T * S].view(B, H, T, S)
-
-
-class _SplitSoftmax(torch.autograd.Function):
-    """One softmax over two blocks: the band of context scores, and persistent keys inside the flash kernel.
-
-    With the joint normalizer L = logaddexp(L_context, L_persistent) and the joint output O, a block's gradients need
-    nothing of the other block: dS = P * (dO V^T - sum(dO * O)), P = exp(S - L). That is what the kernel's own backward
-    computes when it is given the joint O and L in place of its own, so both blocks are exact.
-    """
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # under autocast the kernel wants one type
-    def forward(ctx, band_BHTC, v_BHSK, q_BHTK, pk_HNK, pv_HNK):
-        # No mask and no position: the rows fold into the queries, so the vectors are read once, not once a row.
-        q_1HQK = q_BHTK.transpose(0, 1).flatten(1, 2)[None]
-        out_1HQK, norm_1HQ = aten._scaled_dot_product_flash_attention_for_cpu(
-            q_1HQK, pk_HNK[None], pv_HNK[None], 0.0, False, attn_mask=None, scale=1.0)
-        B, H, T, K = q_BHTK.shape
-        out_BHTK, norm_BHT = out_1HQK.view(H, B, T, K).transpose(0, 1), norm_1HQ.view(H, B, T).transpose(0, 1)
-        joint_BHT = torch.logaddexp(band_BHTC.logsumexp(-1), norm_BHT)
-        weights_BHTC = (band_BHTC - joint_BHT[..., None]).exp_()
-        out_BHTK = _unband(weights_BHTC) @ v_BHSK + (norm_BHT - joint_BHT).exp_()[..., None] * out_BHTK
-        ctx.save_for_backward(weights_BHTC, v_BHSK, q_1HQK, pk_HNK, pv_HNK, out_BHTK, joint_BHT)
-        return out_BHTK
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, grad_BHTK):
-        weights_BHTC, v_BHSK, q_1HQK, pk_HNK, pv_HNK, out_BHTK, joint_BHT = ctx.saved_tensors
-        B, H, T, K = grad_BHTK.shape
-        delta_BHT1 = (grad_BHTK * out_BHTK).sum(-1, keepdim=True)
-        grad_band = weights_BHTC * (_band(grad_BHTK @ v_BHSK.mT, weights_BHTC.shape[-1]) - delta_BHT1)
-        grad_v = _unband(weights_BHTC).mT @ grad_BHTK
-
-        def fold(x_BHT):
-            return x_BHT.transpose(0, 1).flatten(1, 2)[None]
-
-        grad_q, grad_pk, grad_pv = aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            fold(grad_BHTK), q_1HQK, pk_HNK[None], pv_HNK[None], fold(out_BHTK), fold(joint_BHT), 0.0, False,
-            attn_mask=None, scale=1.0)
-        return grad_band, grad_v, grad_q.view(H, B, T, K).transpose(0, 1), grad_pk[0], grad_pv[0]

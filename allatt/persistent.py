@@ -1,0 +1,151 @@
+"""Attention to persistent vectors alone, without writing its Q x N weights down: the larger part of an All-attention layer.
+
+    out[i] = sum_n dropout(exp(q_i . pk_n - E_i)) pv_n,      E_i = log sum_n exp(q_i . pk_n)
+
+Given a joint normalizer L and joint output O of a softmax that has other keys too, `backward` computes this block's exact
+gradients (`allatt.attention`). The kernel depends on where it runs:
+
+    CPU                              torch's flash kernel; with dropout, which that does not know, blocks of persistent vectors
+    GPU, half precision              torch's flash kernel, which draws its dropout itself
+    anything else                    blocks of persistent vectors
+
+Shape suffixes:
+    H heads   Q queries (of all rows)   N persistent vectors a head   n persistent vectors of a block   K d_head
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+aten = torch.ops.aten
+
+BLOCK = 512
+"""Persistent vectors whose scores are written down at a time, where no kernel does it."""
+_LEVELS = 2 ** 16
+
+
+def forward(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """out_HQK, the normalizer E_HQ (float32 at least), and what `backward` needs to know of the dropout."""
+    kernel = _kernel(q_HQK, drop)
+    if kernel == "cpu":
+        out_1HQK, norm_1HQ = aten._scaled_dot_product_flash_attention_for_cpu(
+            q_HQK[None], pk_HNK[None], pv_HNK[None], 0.0, False, attn_mask=None, scale=1.0)
+        return out_1HQK[0], norm_1HQ[0], ()
+    if kernel == "gpu":
+        out_1HQK, norm_1HQ, _, _, _, _, seed, offset, _ = aten._scaled_dot_product_flash_attention(
+            q_HQK[None], pk_HNK[None], pv_HNK[None], drop, False, False, scale=1.0)
+        return out_1HQK[0], norm_1HQ[0], (seed, offset)
+    seed = torch.randint(2 ** 62, ())
+    out_HQK, norm_HQ = torch.ops.allatt.persistent_blocks(q_HQK, pk_HNK, pv_HNK, drop, seed)
+    return out_HQK, norm_HQ, (seed,)
+
+
+def backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, joint_out_HQK: Tensor, joint_norm_HQ: Tensor,
+             drop: float, random: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, pk and pv, from the gradient, the value and the normalizer of the joint output."""
+    kernel = _kernel(q_HQK, drop)
+    tensors = grad_HQK[None], q_HQK[None], pk_HNK[None], pv_HNK[None], joint_out_HQK[None], joint_norm_HQ[None].contiguous()
+    if kernel == "cpu":
+        grads = aten._scaled_dot_product_flash_attention_for_cpu_backward(*tensors, 0.0, False, attn_mask=None, scale=1.0)
+    elif kernel == "gpu":
+        Q, N = q_HQK.shape[1], pk_HNK.shape[1]
+        grads = aten._scaled_dot_product_flash_attention_backward(
+            *tensors, None, None, Q, N, drop, False, *random, scale=1.0)
+    else:
+        return torch.ops.allatt.persistent_blocks_backward(
+            grad_HQK, q_HQK, pk_HNK, pv_HNK, joint_out_HQK, joint_norm_HQ, drop, *random)
+    return grads[0][0], grads[1][0], grads[2][0]
+
+
+def _kernel(q_HQK: Tensor, drop: float) -> str:
+    if q_HQK.device.type == "cpu" and drop == 0:
+        return "cpu"
+    if q_HQK.device.type == "cuda" and q_HQK.dtype in (torch.float16, torch.bfloat16) and q_HQK.shape[-1] % 8 == 0:
+        return "gpu"
+    return "blocks"
+
+
+def mask(like: Tensor, drop: float) -> Tensor:
+    """Dropout's factor for each weight: 0, or 1 / (1 - drop), of the shape and type of `like`; from torch's own generator."""
+    if like.device.type == "cpu":
+        return torch.ops.allatt.mask(like, drop, torch.randint(2 ** 62, ()))
+    return F.dropout(torch.ones_like(like), drop)
+
+
+def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
+    """The same from a generator of its own.
+
+    On a CPU, torch draws a number for each weight, one after the other, which takes longer than the attention itself. Here
+    one number of 64 bits is four draws of 16, so that `drop` is rounded to 1/65536; the factor follows the rounded one, and
+    the mean is exact.
+    """
+    dropped = min(max(round(drop * _LEVELS), 1), _LEVELS - 1)
+    bits = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
+    draws = bits.random_(-2 ** 63, None, generator=generator).view(torch.int16)[:like.numel()].view(like.shape)
+    return (draws >= dropped - _LEVELS // 2).to(like.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+
+
+# Single operations for torch.compile: it can trace neither a generator of our own nor how briefly a block's scores live.
+@torch.library.custom_op("allatt::mask", mutates_args=())
+def _mask(like: Tensor, drop: float, seed: Tensor) -> Tensor:
+    return _draw(like, drop, torch.Generator(like.device).manual_seed(int(seed)))
+
+
+@_mask.register_fake
+def _(like, drop, seed):
+    return like.new_empty(like.shape)
+
+
+@torch.library.custom_op("allatt::persistent_blocks", mutates_args=())
+def _blocks(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """Block by block, with the softmax's running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022)."""
+    dtype = torch.float64 if q_HQK.dtype == torch.float64 else torch.float32
+    generator = torch.Generator(q_HQK.device).manual_seed(int(seed))
+    out_HQK = q_HQK.new_zeros(q_HQK.shape, dtype=dtype)
+    sum_HQ1 = out_HQK.new_zeros(*q_HQK.shape[:2], 1)
+    top_HQ1 = torch.full_like(sum_HQ1, -torch.inf)
+    for pk_HnK, pv_HnK in zip(pk_HNK.split(BLOCK, 1), pv_HNK.split(BLOCK, 1), strict=True):
+        scores_HQn = (q_HQK @ pk_HnK.mT).to(dtype)
+        old_HQ1, top_HQ1 = top_HQ1, torch.maximum(top_HQ1, scores_HQn.amax(-1, keepdim=True))
+        weights_HQn = scores_HQn.sub_(top_HQ1).exp_()
+        shrink_HQ1 = (old_HQ1 - top_HQ1).exp_()
+        sum_HQ1 = sum_HQ1 * shrink_HQ1 + weights_HQn.sum(-1, keepdim=True)
+        if drop:
+            weights_HQn = weights_HQn.mul_(_draw(weights_HQn, drop, generator))
+        out_HQK = torch.baddbmm(out_HQK.mul_(shrink_HQ1), weights_HQn, pv_HnK.to(dtype))
+    return (out_HQK / sum_HQ1).to(q_HQK.dtype), (top_HQ1 + sum_HQ1.log()).squeeze(-1)
+
+
+@_blocks.register_fake
+def _(q_HQK, pk_HNK, pv_HNK, drop, seed):
+    dtype = torch.float64 if q_HQK.dtype == torch.float64 else torch.float32
+    return q_HQK.new_empty(q_HQK.shape), q_HQK.new_empty(q_HQK.shape[:2], dtype=dtype)
+
+
+@torch.library.custom_op("allatt::persistent_blocks_backward", mutates_args=())
+def _blocks_backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, out_HQK: Tensor, norm_HQ: Tensor,
+                     drop: float, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """dS = P * (dropped(dO V^T) - sum(dO * O)), block by block; the seed draws the same dropout again."""
+    generator = torch.Generator(q_HQK.device).manual_seed(int(seed))
+    delta_HQ1 = (grad_HQK * out_HQK).sum(-1, keepdim=True, dtype=norm_HQ.dtype)
+    grad_q, grads_pk, grads_pv = q_HQK.new_zeros(q_HQK.shape), [], []
+    for pk_HnK, pv_HnK in zip(pk_HNK.split(BLOCK, 1), pv_HNK.split(BLOCK, 1), strict=True):
+        weights_HQn = (q_HQK @ pk_HnK.mT).to(norm_HQ.dtype).sub_(norm_HQ[..., None]).exp_()
+        grad_HQn = (grad_HQK @ pv_HnK.mT).to(norm_HQ.dtype)
+        dropped_HQn = weights_HQn
+        if drop:
+            mask_HQn = _draw(weights_HQn, drop, generator)
+            grad_HQn.mul_(mask_HQn)
+            dropped_HQn = mask_HQn.mul_(weights_HQn)
+        grads_pv.append(dropped_HQn.to(q_HQK.dtype).mT @ grad_HQK)
+        grad_HQn = grad_HQn.sub_(delta_HQ1).mul_(weights_HQn).to(q_HQK.dtype)
+        grad_q.baddbmm_(grad_HQn, pk_HnK)
+        grads_pk.append(grad_HQn.mT @ q_HQK)
+    return grad_q, torch.cat(grads_pk, 1), torch.cat(grads_pv, 1)
+
+
+@_blocks_backward.register_fake
+def _(grad_HQK, q_HQK, pk_HNK, pv_HNK, out_HQK, norm_HQ, drop, seed):
+    return tuple(x.new_empty(x.shape) for x in (q_HQK, pk_HNK, pv_HNK))

@@ -27,7 +27,8 @@ def nll(model: LanguageModel, ids: np.ndarray, rows: int, gate_LH: Tensor | None
     length = math.ceil(predicted / rows)
     training = model.training
     model.eval()
-    memory = model.empty_memory(rows)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        memory = model.empty_cache(rows)
     total = torch.zeros((), dtype=torch.float64, device=device)
     for begin in range(0, length, T):
         width = min(T, length - begin)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from allatt.attention import PATHS
 from allatt.config import AllattError, ModelConfig, check, from_dict, to_dict
+from allatt.single import prepare, single
 from allatt.softmax import TiedSoftmax
 
 
@@ -32,6 +33,27 @@ class Memory(NamedTuple):
     hidden_LBMD: Tensor
     filled: int
     """How many of the M positions (the last ones) hold text; the rest are masked."""
+
+
+class Cache(NamedTuple):
+    """A memory for weights that do not change: keys and values, instead of the hidden states that they come from.
+
+    The same outputs as with `Memory`, without projecting M positions anew for every segment.
+    """
+
+    past: tuple[tuple[Tensor, Tensor], ...]
+    """Each layer's keys and values of earlier segments, (M, B, H, K) both: position first, so that they grow quickly."""
+    filled: int
+    """As in `Memory`."""
+    fixed: tuple[tuple, ...]
+    """Of each layer, what follows from the weights alone (`LanguageModel.fixed`)."""
+    single: tuple[tuple, ...]
+    """The same, prepared for segments of one token (`allatt.single`)."""
+
+
+Past = Tensor | tuple[Tensor, Tensor]
+"""One layer's part of `Memory`, hidden states (B, M, D), or of `Cache`, keys and values."""
+Kind = TypeVar("Kind", Memory, Cache)
 
 
 class Block(nn.Module):
@@ -63,10 +85,11 @@ class Block(nn.Module):
             self.feed_in = nn.Linear(D, config.feed_forward)
             self.feed_out = nn.Linear(config.feed_forward, D)
 
-    def forward(self, x_BTD: Tensor, memory_BMD: Tensor, filled: int, distance_CD: Tensor, bias: tuple[Tensor, Tensor],
-                gate_H: Tensor | None, path: str) -> Tensor:
+    def forward(self, x_BTD: Tensor, past: Past, filled: int, fixed: tuple, gate_H: Tensor | None,
+                path: str) -> tuple[Tensor, Past]:
+        """z (B, T, D), and the past as `attend` returns it. `fixed`: see `Cache`."""
         if self.heads:
-            heads_BTHK = self.attend(x_BTD, memory_BMD, filled, distance_CD, bias, path)
+            heads_BTHK, past = self.attend(x_BTD, past, filled, fixed, path)
             if gate_H is not None:
                 heads_BTHK = heads_BTHK * gate_H[:, None]
             attended_BTD = heads_BTHK.flatten(2) @ self.output_HKD.flatten(0, 1) + self.output_bias_D
@@ -76,23 +99,25 @@ class Block(nn.Module):
         if self.config.kind == "transformer-xl":
             hidden_BTF = self.drop(self.feed_in(self.feed_norm(x_BTD)).relu())
             x_BTD = x_BTD + self.drop(self.feed_out(hidden_BTF))
-        return x_BTD
+        return x_BTD, past
 
-    def attend(self, x_BTD: Tensor, memory_BMD: Tensor, filled: int, distance_CD: Tensor, bias: tuple[Tensor, Tensor],
-               path: str) -> Tensor:
-        """The heads' outputs, (B, T, H, K), before gates and Wo."""
-        K = self.config.d_head
-        context_BSD = self.norm(torch.cat([memory_BMD, x_BTD], dim=1))
-        queries_BTD = context_BSD[:, memory_BMD.shape[1]:]
-        q_BHTK = F.linear(queries_BTD, self.query_HKD.flatten(0, 1)).unflatten(-1, (-1, K)).transpose(1, 2)
-        k_BHSK = F.linear(context_BSD, self.key_HKD.flatten(0, 1)).unflatten(-1, (-1, K)).transpose(1, 2)
-        v_BHSK = F.linear(context_BSD, self.value_HKD.flatten(0, 1)).unflatten(-1, (-1, K)).transpose(1, 2)
-        r_HCK = F.linear(distance_CD, self.position_HKD.flatten(0, 1)).unflatten(-1, (-1, K)).transpose(0, 1)
-        persistent = (None, None)
-        if self.config.kind == "all-attention":
-            persistent = (self.persistent_key_HNK, self.persistent_value_HNK)
+    def attend(self, x_BTD: Tensor, past: Past, filled: int, fixed: tuple, path: str) -> tuple[Tensor, Past]:
+        """The heads' outputs, (B, T, H, K), before gates and Wo; and the past.
+
+        Hidden states are projected together with the segment, and come back as they are. Keys and values are continued
+        by the segment's, and come back without the oldest T.
+        """
+        T, hidden = x_BTD.shape[1], isinstance(past, Tensor)
+        context_BSD = self.norm(torch.cat([past, x_BTD], dim=1) if hidden else x_BTD)
+        q_BHTK = _project(context_BSD[:, -T:], self.query_HKD).permute(1, 2, 0, 3)
+        k_SBHK, v_SBHK = _project(context_BSD, self.key_HKD), _project(context_BSD, self.value_HKD)
+        if not hidden:
+            k_SBHK, v_SBHK = torch.cat([past[0], k_SBHK]), torch.cat([past[1], v_SBHK])
+            past = k_SBHK[T:], v_SBHK[T:]
         drop = self.config.drop_attention if self.training else 0.0
-        return PATHS[path](q_BHTK, k_BHSK, v_BHSK, r_HCK, *bias, *persistent, filled, drop).transpose(1, 2)
+        attention = single if path == "single" else PATHS[path]
+        heads_BHTK = attention(q_BHTK, k_SBHK.permute(1, 2, 0, 3), v_SBHK.permute(1, 2, 0, 3), *fixed, filled, drop)
+        return heads_BHTK.transpose(1, 2), past
 
     def drop(self, x_BTD: Tensor) -> Tensor:
         return _dropout(x_BTD, self.config.drop_projection, self.config.variational, self.training)
@@ -137,26 +162,54 @@ class LanguageModel(nn.Module):
         c = self.config
         return Memory(self.distance_PD.new_zeros(c.layers, rows, c.memory, c.d_model), 0)
 
-    def forward(self, input_BT: Tensor, memory: Memory, gate_LH: Tensor | None = None) -> tuple[Tensor, Memory]:
-        """The last layer's hidden states (B, T, D), and the memory for the next segment.
+    @torch.no_grad()
+    def empty_cache(self, rows: int) -> Cache:
+        """The memory before the first segment, where no weight will change: for evaluation and generation.
 
-        `gate_LH` multiplies the heads of each layer (`allatt.gates`); it needs a model with all its heads.
+        Under autocast it holds half precision, as the projections do.
         """
-        c = self.config
+        fixed = tuple(self.fixed(layer) for layer in range(self.config.layers))
+        past = tuple((r.new_zeros(self.config.memory, rows, len(r), self.config.d_head),) * 2 for r, *_ in fixed)
+        return Cache(past, 0, fixed, tuple(prepare(*one) for one in fixed))
+
+    def forward(self, input_BT: Tensor, memory: Kind, gate_LH: Tensor | None = None) -> tuple[Tensor, Kind]:
+        """The last layer's hidden states (B, T, D), and the memory for the next segment, of the same kind as `memory`.
+
+        `gate_LH` multiplies the heads of each layer (`allatt.gates`); it needs a model with all its heads. AllattError
+        for a `Cache` in training mode or with gradients on.
+        """
+        c, cached = self.config, isinstance(memory, Cache)
         check(gate_LH is None or c.kept is None, "gates need a model with all its heads; this one has heads removed")
+        check(not cached or not (self.training or torch.is_grad_enabled()),
+              "a cache of keys and values is for weights that stay as they are; call model.eval(), and use torch.no_grad()")
         x_BTD = self.softmax.embed(input_BT, c.drop_word)
         x_BTD = _dropout(x_BTD, c.drop_input, c.variational, self.training)
-        distance_CD = self.distance_PD[:c.memory + 1]
+        path, fixed = self.path, memory.fixed if cached else None
+        if cached and path == "fast" and input_BT.shape[1] == 1:
+            path, fixed = "single", memory.single
         remembered = []
         for layer, block in enumerate(self.blocks):
-            remembered.append(x_BTD.detach())
-            gate_H = None if gate_LH is None else gate_LH[layer]
-            x_BTD = block(x_BTD, memory.hidden_LBMD[layer], memory.filled, distance_CD, self.biases(layer), gate_H, self.path)
+            entered_BTD, gate_H = x_BTD.detach(), None if gate_LH is None else gate_LH[layer]
+            past = memory.past[layer] if cached else memory.hidden_LBMD[layer]
+            known = fixed[layer] if cached else self.fixed(layer)
+            x_BTD, past = block(x_BTD, past, memory.filled, known, gate_H, path)
+            remembered.append(past if cached else entered_BTD)
         x_BTD = _dropout(x_BTD, c.drop_output, c.variational, self.training)
+        filled = min(c.memory, memory.filled + input_BT.shape[1])
+        if cached:
+            return x_BTD, memory._replace(past=tuple(remembered), filled=filled)
         hidden_LBMD = torch.cat([memory.hidden_LBMD, torch.stack(remembered).to(memory.hidden_LBMD)], dim=2)
         kept_from = hidden_LBMD.shape[2] - c.memory
-        filled = min(c.memory, memory.filled + input_BT.shape[1])
         return x_BTD, Memory(hidden_LBMD[:, :, kept_from:], filled)
+
+    def fixed(self, layer: int) -> tuple:
+        """What a layer's attention takes from the weights alone: r, u, w, pk and pv (`allatt.attention`)."""
+        block = self.blocks[layer]
+        persistent = (None, None)
+        if self.config.kind == "all-attention":
+            persistent = (block.persistent_key_HNK, block.persistent_value_HNK)
+        r_CE = F.linear(self.distance_PD[:self.config.memory + 1], block.position_HKD.flatten(0, 1))
+        return r_CE.unflatten(-1, block.position_HKD.shape[:2]).transpose(0, 1), *self.biases(layer), *persistent
 
     def biases(self, layer: int) -> tuple[Tensor, Tensor]:
         """The position biases u and w (H, K) of a layer's heads."""
@@ -167,8 +220,8 @@ class LanguageModel(nn.Module):
         heads = list(self.config.kept[layer])
         return self.content_bias_HK[heads], self.position_bias_HK[heads]
 
-    def loss(self, input_BT: Tensor, target_BT: Tensor, memory: Memory,
-             gate_LH: Tensor | None = None) -> tuple[Tensor, Memory]:
+    def loss(self, input_BT: Tensor, target_BT: Tensor, memory: Kind,
+             gate_LH: Tensor | None = None) -> tuple[Tensor, Kind]:
         """Negative log-likelihood of each target (B, T), in nats, and the memory for the next segment."""
         hidden_BTD, memory = self(input_BT, memory, gate_LH)
         return self.softmax.nll(hidden_BTD, target_BT), memory
@@ -201,6 +254,11 @@ class LanguageModel(nn.Module):
             raise AllattError(f"{path} is not a model of allatt ({error})") from None
         model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
         return model
+
+
+def _project(x: Tensor, weight_HKD: Tensor) -> Tensor:
+    """Projections (B, T, D) by head: (T, B, H, K)."""
+    return F.linear(x, weight_HKD.flatten(0, 1)).unflatten(-1, weight_HKD.shape[:2]).transpose(0, 1)
 
 
 def _dropout(x_BTD: Tensor, drop: float, variational: bool, training: bool) -> Tensor:

@@ -21,9 +21,9 @@ def build(kind="all-attention", vocab=11, **changes):
     return model.eval()
 
 
-def read(model, ids, widths, gate=None):
+def read(model, ids, widths, gate=None, cached=False):
     """Hidden states of a text that is read in segments of the given widths."""
-    memory, out, at = model.empty_memory(len(ids)), [], 0
+    memory, out, at = model.empty_cache(len(ids)) if cached else model.empty_memory(len(ids)), [], 0
     for width in widths:
         hidden, memory = model(ids[:, at:at + width], memory, gate)
         out, at = [*out, hidden], at + width
@@ -40,6 +40,59 @@ def test_segments_with_memory_give_what_one_long_segment_gives(kind, path):
     whole = read(model, ids, [12])
     for widths in ([4, 4, 4], [1] * 12, [5, 7], [2, 3, 1, 6]):
         assert (read(model, ids, widths) - whole).abs().max() < 1e-10
+
+
+PRUNED = {"kept": ((1,), ())}, {"kept": ((), (0, 2))}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", ["fast", "reference"])
+@pytest.mark.parametrize("changes", [{}, *PRUNED, {"memory": 0}, {"memory": 1}])
+def test_cached_keys_and_values_give_what_hidden_states_give(kind, path, changes):
+    """Token by token and in segments, shorter and longer than the memory, from the first, unfilled one on."""
+    model = build(kind, **changes)
+    model.path = path
+    ids = torch.randint(0, 11, (2, 16))
+    for widths in ([16], [1] * 16, [4] * 4, [5, 1, 1, 9], [9, 1, 2, 1, 3]):
+        whole = read(model, ids, widths)
+        assert (read(model, ids, widths, cached=True) - whole).abs().max() < 1e-12
+        assert (read(model, ids, [16]) - whole).abs().max() < 1e-12
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_cached_in_single_precision(kind):
+    model = build(kind)
+    ids = torch.randint(0, 11, (2, 16))
+    whole = read(model, ids, [16])
+    assert (read(model.float(), ids, [3] + [1] * 13, cached=True) - whole).abs().max() < 1e-5 * whole.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("widths", [[4, 4, 4], [1] * 12])
+def test_cached_with_gates(widths):
+    model, gate = build(), torch.tensor([[1.0, 0.0, 0.3], [2.0, 1.0, 0.0]], dtype=torch.float64)
+    ids = torch.randint(0, 11, (2, 12))
+    assert (read(model, ids, widths, gate, cached=True) - read(model, ids, widths, gate)).abs().max() < 1e-12
+
+
+@torch.no_grad()
+def test_a_cache_can_be_continued_twice():
+    """It is a value: what one continuation adds, another does not see."""
+    model, ids = build(), torch.randint(0, 11, (1, 8))
+    _, cache = model(ids[:, :5], model.empty_cache(1))
+    first = model(ids[:, 5:], cache)[0]
+    model(ids[:, :3], cache)
+    assert torch.equal(model(ids[:, 5:], cache)[0], first)
+
+
+def test_a_cache_is_for_weights_that_do_not_change():
+    model, ids = build(), torch.zeros(1, 4, dtype=torch.long)
+    with pytest.raises(AllattError, match="no_grad"):
+        model(ids, model.empty_cache(1))
+    with pytest.raises(AllattError, match="eval"), torch.no_grad():
+        model.train()(ids, model.empty_cache(1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,8 +164,8 @@ def test_a_layer_without_heads_is_the_identity_plus_its_bias():
     model = build(kept=((), (0, 2)))
     x = torch.randn(2, 4, 12, dtype=torch.float64)
     memory = model.empty_memory(2).hidden_LBMD[0]
-    out = model.blocks[0](x, memory, 0, model.distance_PD[:7], model.biases(0), None, "fast")
-    assert torch.equal(out, x + model.blocks[0].output_bias_D)
+    out, past = model.blocks[0](x, memory, 0, model.fixed(0), None, "fast")
+    assert torch.equal(out, x + model.blocks[0].output_bias_D) and past is memory
 
 
 @pytest.mark.parametrize("kind,body", [("all-attention", 54_566_912), ("transformer-xl", 54_608_896)])

@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
     run.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
                      help="rows at once, where memory is short; changes no result (default: all)")
+    run.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
     run.add_argument("--json", action="store_true", help="print JSON")
 
     prune = _add(commands, "prune", _prune, "remove a run's closed heads, and write the smaller model")
@@ -157,8 +158,9 @@ def _run(a: argparse.Namespace) -> int:
 
     check(a.micro_rows >= 0, f"--micro-rows is {a.micro_rows}; it must be 0 (all) or more")
     check(a.device in ("auto", "cuda", "cpu"), f"--device is {a.device!r}; choose auto, cuda or cpu")
+    check(a.compile in ("auto", "on", "off"), f"--compile is {a.compile!r}; choose auto, on or off")
     config = _config(a)
-    machine = Machine(device=a.device, micro_rows=a.micro_rows, progress=sys.stderr.isatty())
+    machine = Machine(device=a.device, micro_rows=a.micro_rows, compile=a.compile, progress=sys.stderr.isatty())
     first = _join_torchrun(machine.resolve())
     run = runs.get_or_run(config, machine)
     if first:

@@ -10,6 +10,7 @@ Shape suffixes:
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -126,13 +127,16 @@ class Block(nn.Module):
 class LanguageModel(nn.Module):
     """All-attention LM (Sukhbaatar et al. 2019) or Transformer-XL (Dai et al. 2019), after `config.kind`.
 
-    `path` chooses the attention: "fast", or "reference" (the equations, for tests and teaching). Transformer-XL shares its
-    position biases u and w between layers; All-attention has its own in each layer (the paper's counts follow from that).
+    `path` chooses the attention: "fast", or "reference" (the equations, for tests and teaching). `compiled` sends blocks and
+    softmax through torch.compile, which takes a while at the first pass and gives the same values but for rounding.
+    Transformer-XL shares its position biases u and w between layers; All-attention has its own in each layer (the paper's
+    counts follow from that).
     """
 
     def __init__(self, config: ModelConfig, vocab: int):
         super().__init__()
         self.config, self.vocab, self.path = config, vocab, "fast"
+        self.compiled = False
         self.softmax = TiedSoftmax(config, vocab)
         self.distance_PD = nn.Parameter(torch.empty(config.positions, config.d_model))
         self.blocks = nn.ModuleList(Block(config, heads) for heads in config.heads_per_layer)
@@ -187,12 +191,13 @@ class LanguageModel(nn.Module):
         path, fixed = self.path, memory.fixed if cached else None
         if cached and path == "fast" and input_BT.shape[1] == 1:
             path, fixed = "single", memory.single
+        run = _compiled(Block.forward) if self.compiled else Block.__call__
         remembered = []
         for layer, block in enumerate(self.blocks):
             entered_BTD, gate_H = x_BTD.detach(), None if gate_LH is None else gate_LH[layer]
             past = memory.past[layer] if cached else memory.hidden_LBMD[layer]
             known = fixed[layer] if cached else self.fixed(layer)
-            x_BTD, past = block(x_BTD, past, memory.filled, known, gate_H, path)
+            x_BTD, past = run(block, x_BTD, past, memory.filled, known, gate_H, path)
             remembered.append(past if cached else entered_BTD)
         x_BTD = _dropout(x_BTD, c.drop_output, c.variational, self.training)
         filled = min(c.memory, memory.filled + input_BT.shape[1])
@@ -224,7 +229,10 @@ class LanguageModel(nn.Module):
              gate_LH: Tensor | None = None) -> tuple[Tensor, Kind]:
         """Negative log-likelihood of each target (B, T), in nats, and the memory for the next segment."""
         hidden_BTD, memory = self(input_BT, memory, gate_LH)
-        return self.softmax.nll(hidden_BTD, target_BT), memory
+        # Sorting tokens into bands depends on the tokens, so that it cannot be compiled as one piece.
+        one_band = len(self.softmax.bands) == 1
+        nll = _compiled(TiedSoftmax.nll) if self.compiled and one_band else TiedSoftmax.nll
+        return nll(self.softmax, hidden_BTD, target_BT), memory
 
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of the body, the table of distances, and embedding and softmax: the paper's three parts."""
@@ -254,6 +262,14 @@ class LanguageModel(nn.Module):
             raise AllattError(f"{path} is not a model of allatt ({error})") from None
         model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
         return model
+
+
+@functools.cache
+def _compiled(function):
+    """`function` compiled for the shapes that it is called with; blocks of one shape share what was compiled."""
+    # Pruned layers differ in their heads, and each number of heads is a shape of its own.
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    return torch.compile(function, dynamic=False)
 
 
 def _project(x: Tensor, weight_HKD: Tensor) -> Tensor:

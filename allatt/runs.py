@@ -155,7 +155,7 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     rank, _ = rank_and_world()
     if rank == 0:
         write_json(folder / "config.json", to_dict(config))
-        write_json(folder / "provenance.json", provenance(device) | {"data": tokens.meta})
+        write_json(folder / "provenance.json", provenance(device) | {"compiled": machine.compiles(), "data": tokens.meta})
     trainer = Trainer(config, model, gates, tokens.train, folder, machine)
     trainer.run()
     if rank == 0:

@@ -35,6 +35,8 @@ class Machine:
     """auto (cuda where there is one), cuda or cpu."""
     micro_rows: int = 0
     """Rows that go through the model at once, where memory is short; 0: all rows of this process."""
+    compile: str = "auto"
+    """on, off, or auto: torch.compile on a GPU, not on a CPU, where short runs do not earn back its time."""
     log_every: int = 0
     """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
     checkpoint_seconds: float = 60.0
@@ -47,6 +49,11 @@ class Machine:
             check(self.device != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def compiles(self) -> bool:
+        """Whether training goes through torch.compile."""
+        check(self.compile in ("auto", "on", "off"), f"compile is {self.compile!r}; choose auto, on or off")
+        return self.resolve() == "cuda" if self.compile == "auto" else self.compile == "on"
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -168,6 +175,7 @@ class Trainer:
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         steps = self.config.train.steps
         self.model.train()
+        self.model.compiled = self.machine.compiles()
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False,
                    disable=not self.machine.progress or rank > 0)
         losses, saved, since = [], time.monotonic(), time.monotonic()
@@ -189,6 +197,7 @@ class Trainer:
                         saved = time.monotonic()
         finally:
             bar.close()
+            self.model.compiled = False  # the evaluation's shapes differ, and it is short
 
     def read(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
         """One line of metrics, for the steps since the last one."""

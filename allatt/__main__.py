@@ -101,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("run", metavar="RUN", help="the id of a finished run with gates, or how it starts")
     prune.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where model.safetensors goes")
 
+    write = _add(commands, "generate", _generate, "write text with a trained model, its closed heads removed")
+    write.add_argument("run", metavar="RUN", help="the id of a finished run, or how it starts; or a folder that prune wrote")
+    write.add_argument("--prompt", action="append", metavar="TEXT", help="how a text starts (default: a new line); repeatable")
+    for name, value, text in (("length", 100, "tokens to write"), ("temperature", 1.0, "0 takes the likeliest token"),
+                              ("top-k", 0, "draw among so many likeliest tokens; 0 is all"),
+                              ("top-p", 1.0, "draw among the likeliest tokens with this mass; 1 is all"),
+                              ("seed", 0, "of the random numbers"), ("samples", 1, "texts a prompt")):
+        write.add_argument(f"--{name}", type=type(value), default=value, help=f"{text} (default: %(default)s)")
+    write.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+
     reproduce = _add(commands, "reproduce", _reproduce, "run the notebooks, and make every figure and table")
     reproduce.add_argument("--scale", default="auto", help=f"auto, {scale} (default: %(default)s)")
     reproduce.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
@@ -154,19 +164,17 @@ def _cost(a: argparse.Namespace) -> int:
 
 def _run(a: argparse.Namespace) -> int:
     from allatt import runs
-    from allatt.train import Machine
+    from allatt.train import Machine, join_torchrun, leave_torchrun
 
     check(a.micro_rows >= 0, f"--micro-rows is {a.micro_rows}; it must be 0 (all) or more")
-    check(a.device in ("auto", "cuda", "cpu"), f"--device is {a.device!r}; choose auto, cuda or cpu")
-    check(a.compile in ("auto", "on", "off"), f"--compile is {a.compile!r}; choose auto, on or off")
     config = _config(a)
     machine = Machine(device=a.device, micro_rows=a.micro_rows, compile=a.compile, progress=sys.stderr.isatty())
-    first = _join_torchrun(machine.resolve())
+    first = join_torchrun(machine.resolve())
     run = runs.get_or_run(config, machine)
     if first:
         values = {"id": run.id, "name": run.config.name, "folder": str(run.folder), **run.result}
         print(json.dumps(values, indent=1) if a.json else _table(values))
-    _leave_torchrun()
+    leave_torchrun()
     return 0
 
 
@@ -212,29 +220,6 @@ def _change(values: dict, change: str) -> None:
         values[key] = text
 
 
-def _join_torchrun(device: str) -> bool:
-    """Under torchrun, meet the other processes. True for the one that prints."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return True
-    import torch
-
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-    return torch.distributed.get_rank() == 0
-
-
-def _leave_torchrun() -> None:
-    """Part from the other processes and end at once: gloo's threads abort Python's own clean-up now and then."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        import torch
-
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-        sys.stdout.flush()
-        os._exit(0)
-
-
 def _table(values: dict) -> str:
     """A run's result as aligned lines."""
     heads, parameters = values["heads"], values["parameters"]
@@ -271,6 +256,22 @@ def _prune(a: argparse.Namespace) -> int:
     print(f"{path}: {sum(heads)} of {small.config.layers * small.config.heads} heads ({' '.join(map(str, heads))})\n"
           f"body {after['body']:,} parameters instead of {before['body']:,}; in all {after['total']:,} instead of "
           f"{before['total']:,}\nLanguageModel.load(path) of allatt.model reads it")
+    return 0
+
+
+def _generate(a: argparse.Namespace) -> int:
+    from allatt import runs
+    from allatt.generate import say
+    from allatt.train import Machine
+
+    model, tokens = runs.writer(a.run)
+    model.to(Machine(device=a.device).resolve())
+    try:
+        for piece in say(model, tokens, a.prompt or [""], a.length, a.temperature, a.top_k, a.top_p, a.seed, a.samples):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:  # enough was read; there is nothing to continue
+        print()
+        return 130
     return 0
 
 

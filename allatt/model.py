@@ -274,7 +274,7 @@ def _compiled(function):
 
 def _project(x: Tensor, weight_HKD: Tensor) -> Tensor:
     """Projections (B, T, D) by head: (T, B, H, K)."""
-    return F.linear(x, weight_HKD.flatten(0, 1)).unflatten(-1, weight_HKD.shape[:2]).transpose(0, 1)
+    return F.linear(x, weight_HKD.flatten(0, 1)).view(*x.shape[:2], *weight_HKD.shape[:2]).transpose(0, 1)
 
 
 def _dropout(x_BTD: Tensor, drop: float, variational: bool, training: bool) -> Tensor:

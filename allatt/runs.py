@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 import allatt
 from allatt.checkpoint import remove_checkpoint
-from allatt.config import AllattError, RunConfig, check, from_dict, to_dict
+from allatt.config import AllattError, DataConfig, RunConfig, check, from_dict, to_dict
 from allatt.corpus import home, locate
 from allatt.evaluate import evaluate
 from allatt.gates import HeadGates
@@ -90,6 +90,25 @@ def find(run_id: str) -> Run:
     found = sorted(path.parent for path in (home() / "runs").glob(f"{run_id}*/result.json")) if run_id.isalnum() else []
     check(len(found) == 1, f"{len(found)} finished runs start with {run_id!r} in {home() / 'runs'}; give the id of one")
     return Run(found[0])
+
+
+def writer(name: str) -> tuple[LanguageModel, Tokens]:
+    """A model that is to be used, its closed heads removed, and the tokens that it was trained on.
+
+    `name` is how the id of a finished run starts, or a folder: a run's, or one that `python -m allatt prune` wrote.
+    """
+    folder = Path(name)
+    if (folder / "about.json").exists():
+        model, data = LanguageModel.load(folder / "model.safetensors").eval(), _read(folder / "about.json").get("data")
+        tokens = load(from_dict(DataConfig, data))
+    else:
+        check(not folder.is_dir() or (folder / "result.json").exists(),
+              f"{name} is neither the folder of a finished run nor one that `python -m allatt prune` wrote")
+        run = Run(folder) if folder.is_dir() else find(name)
+        model, tokens = run.pruned(), load(run.config.data)
+    check(model.vocab == tokens.vocab, f"the model of {name} has {model.vocab} tokens, and its text {tokens.vocab} by now; "
+                                       "put the old text back, or train again")
+    return model, tokens
 
 
 def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,7 @@ class Machine:
 
     def resolve(self) -> str:
         """The device, with auto decided."""
+        check(self.device in ("auto", "cuda", "cpu"), f"device is {self.device!r}; choose auto, cuda or cpu")
         if self.device != "auto":
             check(self.device != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
             return self.device
@@ -59,6 +62,25 @@ class Machine:
 def rank_and_world() -> tuple[int, int]:
     """This process's number and how many there are (torchrun); 0 and 1 without torch.distributed."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def join_torchrun(device: str) -> bool:
+    """Under torchrun, meet the other processes. True for the one that prints."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return True
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    return dist.get_rank() == 0
+
+
+def leave_torchrun() -> None:
+    """Part from the other processes and end at once: gloo's threads abort Python's own clean-up now and then."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:

@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def test_help_imports_no_torch():
             "assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("data", "cost", "run", "prune", "reproduce", "status", "figures", "notebooks"):
+    for command in ("data", "cost", "run", "prune", "generate", "reproduce", "status", "figures", "notebooks"):
         assert re.search(rf"^    {command}\b", done.stdout, flags=re.MULTILINE)
 
 
@@ -182,7 +184,7 @@ SMOKE = ("--scale", "smoke", "--model", "all-attention")
     (["--config", "none.json", "--seed", "0"], "so --seed cannot be given too"),
     (["--scale", "smoke", "--model", "gpt"], "model is 'gpt'"),
     ([*SMOKE, "--lam", "-1"], "lam is -1.0; it must be 0 or more"),
-    ([*SMOKE, "--device", "tpu"], "--device is 'tpu'; choose auto, cuda or cpu"),
+    ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
     ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
     ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
     ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, rows"),
@@ -231,6 +233,80 @@ def test_prune_refuses(gated, tmp_path, capsys):
     assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
     (tmp_path / "file").touch()
     assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))
+
+
+def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, capsys):
+    """By its id, by its folder, and from the smaller model's folder: the same text, of the pruned model."""
+    from allatt import runs
+    from allatt.generate import encode, generate
+    from allatt.tokens import load
+
+    assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    options = ["--prompt", "the quick ", "--length", "20", "--seed", "4", "--top-k", "5", "--top-p", "0.9",
+               "--temperature", "2"]
+    said = []
+    for name in (gated[1]["id"][:8], gated[1]["folder"], str(tmp_path)):
+        assert main(["generate", name, *options, "--device", "cpu"]) == 0
+        said.append(capsys.readouterr().out)
+    run = runs.find(gated[1]["id"])
+    tokens = load(run.config.data)
+    ids = encode(tokens, "the quick ")
+    new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()
+    assert said == [tokens.decode(ids + new) + "\n"] * 3 and said[0].startswith("the quick ")
+    assert main(["generate", str(tmp_path), "--length", "3"]) == 0
+    assert len(capsys.readouterr().out.strip("\n")) <= 3, "without a prompt, only what is new"
+
+
+def test_generate_prints_several_texts_as_blocks(gated, capsys):
+    assert main(["generate", gated[1]["id"], "--prompt", "the", "--prompt", "a dog", "--samples", "2", "--length", "5"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^--- (\d) of 4 ---\n(the|a d)", out, flags=re.MULTILINE) == \
+        [("1", "the"), ("2", "the"), ("3", "a d"), ("4", "a d")]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--length", "0"], "length is 0; it must be 1 or more"),
+    (["--temperature", "-1"], "temperature is -1.0; it must be 0 (the likeliest token) or more"),
+    (["--top-k", "-1"], "top-k is -1; it must be 0 (all tokens) or more"),
+    (["--top-p", "0"], "top-p is 0.0; it must be above 0, and at most 1 (all tokens)"),
+    (["--seed", "-1"], "seed is -1; it must be 0 or more"),
+    (["--samples", "0"], "samples is 0; it must be 1 or more"),
+    (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
+    (["--prompt", "the 7 dogs"], "the prompt has ['7'], which the model's vocabulary does not know; leave it out"),
+])
+def test_generate_refuses(gated, arguments, message, capsys):
+    assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
+
+
+def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
+    from allatt import generate
+
+    def say(*given):
+        yield "the"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate, "say", say)
+    assert main(["generate", gated[1]["id"]]) == 130
+    assert capsys.readouterr() == ("the\n", "")
+
+
+def test_generate_refuses_what_is_no_model(gated, tmp_path, capsys):
+    from allatt import tokens
+
+    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "generate", "ffffffff")
+    assert "neither the folder of a finished run nor one that" in refused(capsys, "generate", str(tmp_path))
+    (tmp_path / "about.json").write_text("{}")
+    assert "model.safetensors is not a model" in refused(capsys, "generate", str(tmp_path))
+    shutil.copy(Path(gated[1]["folder"]) / "model.safetensors", tmp_path)
+    assert "DataConfig must be an object" in refused(capsys, "generate", str(tmp_path))
+    (tmp_path / "about.json").write_text('{"data": {"corpus": "wikitext-104"}}')
+    assert "wikitext-104" in refused(capsys, "generate", str(tmp_path))
+    data = replace(from_dict(RunConfig, json.loads(gated[0].read_text())).data, tokens="words")
+    tokens.load(data)
+    capsys.readouterr()
+    (tmp_path / "about.json").write_text(json.dumps({"data": to_dict(data)}))
+    assert "tokens, and its text" in refused(capsys, "generate", str(tmp_path))
 
 
 @pytest.mark.parametrize("good, status", [(True, 0), (False, 1)])

@@ -5,7 +5,8 @@ CORPUS ?=
 SEED ?= 0
 NOTEBOOKS ?=
 PARAMS ?=
-export SCALE CORPUS SEED NOTEBOOKS PARAMS
+ROUNDS ?= 12
+export SCALE CORPUS SEED NOTEBOOKS PARAMS ROUNDS
 
 # Threads that wait spin a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.
 export GOMP_SPINCOUNT ?= 10000
@@ -51,7 +52,7 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures test lint notebooks lab clean
+.PHONY: help env reproduce status figures bench test lint notebooks lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -70,6 +71,9 @@ status: env ## show each notebook's state, time, peak memory and headline number
 
 figures: env ## redraw the figures from their results, without training
 	@exec "$(BIN)/python" -m allatt figures $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")
+
+bench: env ## measure speed and memory beside the reference path and x-transformers
+	@exec "$(BIN)/python" -m allatt bench --rounds "$$ROUNDS"
 
 test: env ## lint, unit tests, and the committed notebooks as tests
 	@failed=0; \

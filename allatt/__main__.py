@@ -120,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--force", action="store_true", help="execute also what is unchanged")
     reproduce.add_argument("--stop-with-parent", action="store_true", help="end when the calling process (make) does")
 
+    bench = _add(commands, "bench", _bench, "measure speed and memory, beside the reference path and x-transformers")
+    bench.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+    bench.add_argument("--rounds", type=int, default=12, help="interleaved rounds (default: %(default)s)")
+    bench.add_argument("--sections", default="", metavar="'paths removal'", help="only these (default: all)")
+    bench.add_argument("--quick", action="store_true", help="toy shapes: shows that it runs, and nothing else")
+    bench.add_argument("--out", type=Path, metavar="FILE.json", help="where results go (default: figures/bench)")
+
     status = _add(commands, "status", _status, "show each notebook's state, time, peak memory and headline number")
     status.add_argument("--scale", default="", help=f"auto, {scale} (default: all that were used)")
     figures = _add(commands, "figures", _figures, "redraw the figures from their results, without training")
@@ -181,7 +188,7 @@ def _run(a: argparse.Namespace) -> int:
 def _config(a: argparse.Namespace):
     """The RunConfig that the options of `run` describe."""
     from allatt import experiments, scales
-    from allatt.config import RunConfig, from_dict, to_dict
+    from allatt.config import RunConfig, alter, from_dict, to_dict
     from allatt.tokens import pin
 
     if a.config:
@@ -198,26 +205,10 @@ def _config(a: argparse.Namespace):
             experiments.pruning(scale, a.model, a.lam, corpus, seed)
         values = to_dict(config)
     for change in a.set:
-        _change(values, change)
+        alter(values, change)
     config = from_dict(RunConfig, values)
     data = pin(config.data)  # --set data.corpus may name another text
     return config if data == config.data else from_dict(RunConfig, values | {"data": to_dict(data)})
-
-
-def _change(values: dict, change: str) -> None:
-    """Apply one --set SECTION.KEY=VALUE to the JSON values of a config."""
-    path, equals, text = change.partition("=")
-    *sections, key = path.split(".")
-    check(bool(equals and sections and key), f"--set {change!r}: write SECTION.KEY=VALUE, e.g. train.steps=100")
-    for section in sections:
-        have = ", ".join(k for k, v in values.items() if isinstance(v, dict))
-        check(isinstance(values.get(section), dict), f"--set {path}: there is no section {section}; there is {have}")
-        values = values[section]
-    check(key in values, f"--set {path}: there is no {key}; there is {', '.join(values)}")
-    try:
-        values[key] = json.loads(text)
-    except ValueError:
-        values[key] = text
 
 
 def _table(values: dict) -> str:
@@ -282,6 +273,18 @@ def _reproduce(a: argparse.Namespace) -> int:
     good = notebooks.reproduce(a.scale, a.corpus, a.seed, a.notebooks, a.params, a.force,
                                stop_when=lambda: a.stop_with_parent and os.getppid() != parent)
     return 0 if good else 1
+
+
+def _bench(a: argparse.Namespace) -> int:
+    from allatt import bench
+    from allatt.train import Machine
+
+    check(a.device in ("auto", "cuda", "cpu"), f"--device is {a.device!r}; choose auto, cuda or cpu")
+    check(a.rounds >= 1, f"--rounds is {a.rounds}; it must be 1 or more")
+    sections = tuple(a.sections.split()) or bench.SECTIONS
+    found = bench.run(Machine(a.device).resolve(), a.rounds, sections, a.quick, say=lambda text: print(text + "\n", flush=True))
+    print(bench.save(found, a.out))
+    return 0
 
 
 def _status(a: argparse.Namespace) -> int:

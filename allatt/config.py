@@ -237,6 +237,22 @@ def from_dict(cls: type, values: dict) -> Any:
     return cls(**{key: _read(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
 
 
+def alter(values: dict, change: str) -> None:
+    """Apply one "SECTION.KEY=VALUE" (`--set` of the command line) to the JSON values of a config."""
+    path, equals, text = change.partition("=")
+    *sections, key = path.split(".")
+    check(bool(equals and sections and key), f"--set {change!r}: write SECTION.KEY=VALUE, e.g. train.steps=100")
+    for section in sections:
+        have = ", ".join(k for k, v in values.items() if isinstance(v, dict))
+        check(isinstance(values.get(section), dict), f"--set {path}: there is no section {section}; there is {have}")
+        values = values[section]
+    check(key in values, f"--set {path}: there is no {key}; there is {', '.join(values)}")
+    try:
+        values[key] = json.loads(text)
+    except ValueError:
+        values[key] = text
+
+
 def _read(hint: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type `hint`; lists become tuples."""
     if get_origin(hint) in (Union, UnionType):

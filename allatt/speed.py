@@ -64,8 +64,8 @@ def measure(variants: dict[str, Callable[[], object]], rounds: int, device: str 
 
 
 def make_pass(model: LanguageModel, rows: int, gate_LH: torch.Tensor | None = None, train: bool = False,
-              whole: bool = False, precision: str = "fp32") -> Callable[[], None]:
-    """A call that takes `rows` random segments through `model`, with a full memory.
+              whole: bool = False, precision: str = "fp32", cached: bool = False) -> Callable[[], None]:
+    """A call that takes `rows` random segments through `model`, with a full memory (`cached`: as keys and values).
 
     The body alone, or, with `whole`, the softmax too. With `train` the backward pass follows; the optimizer's step,
     whose time is that of the parameters alone, is left out. `gate_LH` closes heads without removing them.
@@ -76,6 +76,11 @@ def make_pass(model: LanguageModel, rows: int, gate_LH: torch.Tensor | None = No
     hidden_LBMD = torch.randn(c.layers, rows, c.memory, c.d_model, generator=generator).to(device)
     memory = Memory(hidden_LBMD, c.memory)
     model.train(train)
+    if cached:
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            memory = model.empty_cache(rows)
+            for _ in range(-(-c.memory // c.segment)):
+                memory = model(ids_BT[:, :-1], memory)[1]
 
     def call() -> None:
         with torch.set_grad_enabled(train), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):

@@ -1,0 +1,237 @@
+"""`make bench`: how fast this code is, beside its own reference path, beside x-transformers, and after pruning.
+
+Five tables, each from interleaved rounds (`allatt.speed`), with the product of matrices that the machine reached in them:
+
+    paths        the ways to compute one body at the paper's layer shape, and x-transformers at the same shape
+    dropout      the same in training with the recipe's attention dropout
+    removal      bodies and whole models without 0 to 100 % of their heads, and with gates that only close them
+    lists        the paper's three lists of kept heads, removed in earnest
+    generation   tokens written with cached keys and values, beside recomputing the window for each
+
+Results go to figures/bench/<device>.json, with hardware and versions. x-transformers (`pip install -e '.[bench]'`) is
+left out where it is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from allatt import experiments, generate, scales, speed
+from allatt.config import ModelConfig, check
+from allatt.figures import figures_folder
+from allatt.model import LanguageModel
+from allatt.runs import provenance, write_json
+
+OURS, THEIRS = "all-attention", "transformer-xl"
+PASSES = {"inference": False, "training": True}
+SECTIONS = ("paths", "dropout", "removal", "lists", "generation")
+ROWS = {"cpu": 2, "cuda": 32}
+"""Rows of a pass at the paper's shape (our choice: 2 is what PERFORMANCE of the first version was measured with)."""
+
+
+def run(device: str = "cpu", rounds: int = 12, sections: tuple[str, ...] = SECTIONS, quick: bool = False,
+        say: Callable[[str], None] = print) -> dict:
+    """Measure; returns {section: ...} with "provenance", and says each table as it is there.
+
+    `quick` takes toy shapes and few rounds: it shows that everything runs, and nothing else.
+    """
+    unknown = [name for name in sections if name not in SECTIONS]
+    check(not unknown, f"there is no section {', '.join(unknown)}; choose from {', '.join(SECTIONS)}")
+    shape = _paper(OURS, layers=2 if device == "cpu" else 16)
+    if quick:
+        rounds, shape = min(rounds, 3), replace(shape, d_model=32, persistent=32, segment=8, memory=8, positions=9)
+    precision = "bf16" if device == "cuda" else "fp32"
+    bench = Bench(device, precision, ROWS[device], rounds, shape)
+    found: dict = {"provenance": provenance(device), "device": device, "precision": precision, "rows": ROWS[device],
+                   "rounds": rounds, "quick": quick}
+    for name in sections:
+        found[name] = getattr(bench, name)()
+        say(table(name, found[name]))
+    return found
+
+
+class Bench:
+    """The five measurements, at one shape on one device."""
+
+    def __init__(self, device: str, precision: str, rows: int, rounds: int, shape: ModelConfig):
+        self.device, self.precision, self.rows, self.rounds, self.shape = device, precision, rows, rounds, shape
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+
+    def paths(self) -> dict:
+        """Reference and fast path, as they are and compiled; inference also with keys and values cached."""
+        found = {}
+        for what, train in PASSES.items():
+            calls = {f"{path}{', compiled' * compiled}": self.ours(path, train, compiled=compiled)
+                     for path in ("reference", "fast") for compiled in (False, True)}
+            if not train:
+                calls |= {"fast, cached": self.ours("fast", train, cached=True),
+                          "fast, cached, compiled": self.ours("fast", train, cached=True, compiled=True)}
+            found[what] = self.measured(calls | self.x_transformers(train), train)
+        return found
+
+    def dropout(self, drop: float = 0.2) -> dict:
+        """Training with dropout 0.2 on the attention (the released recipe)."""
+        shape = replace(self.shape, drop_attention=drop)
+        calls = {"reference": self.ours("reference", True, shape), "fast": self.ours("fast", True, shape),
+                 "fast, compiled": self.ours("fast", True, shape, compiled=True)}
+        return {"training": self.measured(calls | self.x_transformers(True, drop), True)}
+
+    def removal(self) -> dict:
+        """By pass and model kind: body, at inference and in training; and the whole model, at inference, with 10,000 tokens."""
+        found = {}
+        for what, train in PASSES.items():
+            found[f"body, {what}"] = {kind: self.compared(kind, train=train) for kind in scales.KINDS}
+        found["whole model, inference"] = {kind: self.compared(kind, whole=True, vocab=10_000) for kind in scales.KINDS}
+        return found
+
+    def lists(self) -> dict:
+        """Bodies of 16 layers with the paper's lists of kept heads: time beside what the heads' shares would give."""
+        full, found = replace(self.shape, layers=16), {}
+        kept = {"all heads": (8,) * 16, **{f"lambda {lam:g}": heads for lam, heads in experiments.PAPER_KEPT.items()},
+                "no heads": (0,) * 16}
+        bodies = {kind: {name: replace(full, kind=kind, feed_forward=full.persistent,
+                                       kept=tuple(tuple(range(n)) for n in heads))
+                         for name, heads in kept.items()} for kind in scales.KINDS}
+        for what, train in PASSES.items():
+            for kind, shapes in bodies.items():
+                calls = {name: self.ours("fast", train, shape) for name, shape in shapes.items()}
+                variants = self.measured(calls, train, rounds=max(3, self.rounds // 2))["variants"]
+                times = {name: 1 / one["times_as_fast"] for name, one in variants.items()}
+                found.setdefault(what, {})[kind] = [
+                    {"name": name, "heads": sum(heads), "time": times[name],
+                     "ideal": speed.ideal(1.0, times["no heads"], 1 - sum(heads) / 128)} for name, heads in kept.items()]
+        return found
+
+    def generation(self) -> dict:
+        """Tokens a second at the laptop shape: cached (one row, and sixteen), and recomputing the window for each token."""
+        torch.manual_seed(0)
+        model, length = LanguageModel(scales.model("laptop", OURS), scales.vocab("laptop")).to(self.device).eval(), 64
+        prompts = torch.randint(model.vocab, (16, model.config.segment), generator=torch.Generator().manual_seed(0)).tolist()
+        calls = {"recomputing the window": lambda: recompute(model, prompts[0], 8),
+                 "cached": lambda: generate.generate(model, prompts[:1], length),
+                 "cached, 16 rows": lambda: generate.generate(model, prompts, length)}
+        tokens = {"recomputing the window": 8, "cached": length, "cached, 16 rows": 16 * length}
+        found = speed.measure(calls, self.rounds, self.device, self.dtype)
+        for name, one in found["variants"].items():
+            one["tokens_per_second"] = tokens[name] / one["median"]
+            one["times_as_fast"] *= tokens[name] / 8
+            one["best_times_as_fast"] *= tokens[name] / 8
+        return found
+
+    def ours(self, path: str, train: bool, shape: ModelConfig | None = None, compiled: bool = False,
+             cached: bool = False) -> Callable[[], None]:
+        """A pass of the body through one path."""
+        torch.manual_seed(0)
+        model = LanguageModel(shape or self.shape, 32).to(self.device)
+        model.path, model.compiled = path, compiled
+        return speed.make_pass(model, self.rows, train=train, precision=self.precision, cached=cached)
+
+    def x_transformers(self, train: bool, drop: float = 0.0) -> dict[str, Callable[[], None]]:
+        """Passes of x-transformers' decoder of attention alone, with persistent vectors and memory; none where it is missing.
+
+        Its flash attention, pre-norm, rotary positions (which cost less than relative ones); every query sees all of the
+        memory (ours: M positions). It has no projection of distances, so 6.3M parameters instead of 6.8M.
+        """
+        if importlib.util.find_spec("x_transformers") is None:
+            return {}
+        from x_transformers import Decoder
+
+        c = self.shape
+        torch.manual_seed(0)
+        x_BTD, memory_BMD = (torch.randn(self.rows, n, c.d_model, device=self.device) for n in (c.segment, c.memory))
+
+        def make(compiled: bool) -> Callable[[], None]:
+            decoder = Decoder(dim=c.d_model, depth=c.layers, heads=c.heads, attn_dim_head=c.d_head, attn_flash=True,
+                              attn_num_mem_kv=c.persistent, attn_dropout=drop, custom_layers=("a",) * c.layers,
+                              rotary_pos_emb=True).to(self.device).train(train)
+            forward = torch.compile(decoder, dynamic=False) if compiled else decoder
+
+            def call() -> None:
+                half = self.precision == "bf16"
+                with torch.set_grad_enabled(train), torch.autocast(self.device, torch.bfloat16, enabled=half):
+                    out = forward(x_BTD, mems=[memory_BMD] * c.layers)
+                if train:
+                    out.float().mean().backward()
+                    decoder.zero_grad(set_to_none=True)
+
+            return call
+
+        return {"x-transformers": make(False), "x-transformers, compiled": make(True)}
+
+    def measured(self, calls: dict, train: bool, rounds: int = 0) -> dict:
+        """What `speed.measure` returns, and for each variant bytes (peak activations) and share (of the peak rate)."""
+        found = speed.measure(calls, rounds or self.rounds, self.device, self.dtype)
+        for name, one in found["variants"].items():
+            one["share"] = speed.share_of_peak(self.shape, self.rows, one["median"], found["peak"], train)
+            if "compiled" not in name:  # what a compiled pass allocates inside is not seen on a CPU
+                one["bytes"] = speed.activation_bytes(calls[name], self.device)
+        return found
+
+    def compared(self, kind: str, **options) -> dict:
+        """`speed.compare` of one kind, with `memory` where it is the body."""
+        shape = replace(self.shape, kind=kind, feed_forward=self.shape.persistent)
+        return speed.compare(shape, self.rows, self.rounds, device=self.device, precision=self.precision, **options)
+
+
+def _paper(kind: str, layers: int) -> ModelConfig:
+    """The paper's layer shape, without dropout, under one small table of tokens."""
+    return replace(speed.body_only(speed.without_dropout(scales.model("paper", kind))), layers=layers)
+
+
+@torch.no_grad()
+def recompute(model: LanguageModel, prompt: list[int], length: int) -> list[int]:
+    """The likeliest tokens after a prompt the slow way: the whole window of M + T tokens anew for each. Returns the new ids."""
+    ids, window = list(prompt), model.config.memory + model.config.segment
+    for _ in range(length):
+        input_BT = torch.tensor([ids[-window:]], device=model.distance_PD.device)
+        hidden_BTD, _ = model(input_BT, model.empty_memory(1))
+        ids.append(int(model.softmax.log_probs(hidden_BTD[0, -1]).argmax()))
+    return ids[len(prompt):]
+
+
+def table(section: str, found: dict) -> str:
+    """A section as aligned text."""
+    if section == "generation":
+        rows = [("", "tokens/s", "x", "x by best")]
+        rows += [(name, f"{one['tokens_per_second']:,.0f}", f"{one['times_as_fast']:.2f}", f"{one['best_times_as_fast']:.2f}")
+                 for name, one in found["variants"].items()]
+        return _aligned("generation, laptop shape", rows)
+    blocks = []
+    for what, part in found.items():
+        if section in ("paths", "dropout"):
+            rows = [("", "ms", "best", "x", "x by best", "of peak", "MB")]
+            rows += [(name, f"{1e3 * one['median']:.1f}", f"{1e3 * one['best']:.1f}", f"{one['times_as_fast']:.2f}",
+                      f"{one['best_times_as_fast']:.2f}", f"{one['share']:.0%}",
+                      f"{one['bytes'] / 1e6:.0f}" if "bytes" in one else "")
+                     for name, one in part["variants"].items()]
+            title = f"{section}, {what} ({part['rounds']} rounds, products of matrices at {part['peak'] / 1e9:,.0f} GFLOP/s)"
+            blocks.append(_aligned(title, rows))
+            continue
+        for kind, lines in part.items():
+            rows = [("", "time", "ideal", "off by")]
+            for one in lines if section == "lists" else lines["table"]:
+                name = f"{one['name']}, {one['heads']} heads" if section == "lists" else \
+                    f"{one['share']:.0%} {'gated' if one['gates'] else 'removed'}"
+                rows.append((name, f"{one['time']:.3f}", f"{one['ideal']:.3f}", f"{one['time'] / one['ideal'] - 1:+.1%}"))
+            blocks.append(_aligned(f"{section}, {what}, {experiments.LABELS[kind]}", rows))
+    return "\n\n".join(blocks)
+
+
+def _aligned(title: str, rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
+             for row in rows]
+    return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def save(found: dict, out: Path | None = None) -> Path:
+    """Write what `run` returned; where it goes by default is figures/bench/<device>.json, for full runs."""
+    path = out or figures_folder("bench") / f"{found['device']}{'-quick' if found['quick'] else ''}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    return path

@@ -69,7 +69,8 @@ def count(model: ModelConfig, vocab: int) -> dict:
 def executed(model: ModelConfig, rows: int) -> dict:
     """Multiply-adds that one pass of the body over `rows` segments really does on the reference path.
 
-    Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens;
+    Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens (in
+    training; a `model.Cache` saves the M);
     the M + 1 distances are projected once a pass, whatever the rows, and only so many distances are scored.
     Returns a_pass (exact), a_token (a_pass / (rows T)), and parts of a_pass (see LABELS; distances is r's projection).
     """

@@ -130,7 +130,8 @@ def encode(tokens: Tokens, prompt: str) -> list[int]:
         text = "\n".join(map(tokenize, prompt.split("\n"))) or "\n"
         strange = [word for word in text.split() if word != UNKNOWN and tokens.unknown_id in tokens.encode(word)]
     check(bool(prompt) or not strange, "an empty prompt stands for an end of line, and this text has none; give a prompt")
-    check(not strange, f"the prompt has {strange[:1]}, which the model's vocabulary does not know; leave it out")
+    what = ", ".join(map(repr, strange[:3]))
+    check(not strange, f"the model's vocabulary does not know {what} of the prompt; leave that out")
     return tokens.encode(text)
 
 

@@ -273,7 +273,7 @@ def test_generate_prints_several_texts_as_blocks(gated, capsys):
     (["--seed", "-1"], "seed is -1; it must be 0 or more"),
     (["--samples", "0"], "samples is 0; it must be 1 or more"),
     (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["--prompt", "the 7 dogs"], "the prompt has ['7'], which the model's vocabulary does not know; leave it out"),
+    (["--prompt", "the 7 dogs"], "the model's vocabulary does not know '7' of the prompt; leave that out"),
 ])
 def test_generate_refuses(gated, arguments, message, capsys):
     assert message in refused(capsys, "generate", gated[1]["id"], *arguments)

@@ -250,6 +250,7 @@ def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, c
         assert main(["generate", name, *options, "--device", "cpu"]) == 0
         said.append(capsys.readouterr().out)
     run = runs.find(gated[1]["id"])
+    assert runs.writer(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
     tokens = load(run.config.data)
     ids = encode(tokens, "the quick ")
     new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,14 +23,14 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.corpus import CORPORA, Text, home, locate, note
+from allatt.cutting import Pieces, number_words, progress, titles
 from allatt.files import damage, disk, lines, written
 from allatt.plain import SPLITS
-from allatt.vocabulary import Characters, Subwords, Vocabulary, Words, count, progress
+from allatt.vocabulary import Characters, Subwords, Vocabulary, Words, total
 
 # Raised by one whenever the same text would become other ids.
 FORMAT = 1
 _KINDS = {"words": Words, "subwords": Subwords, "characters": Characters}
-_TITLE = re.compile(r"^ ?= (?!=).* = ?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -116,35 +117,39 @@ def _digest(sha256: dict[str, str]) -> str:
 
 def _make(text: Text, data: DataConfig, folder: Path) -> None:
     """Learn the vocabulary and write everything that `load` reads."""
-    vocabulary = _learn(text, data)
-    vocabulary.save(folder)
-    dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
-    splits = {split: _write(text.files[split], vocabulary, dtype, folder / f"{split}.ids") for split in SPLITS}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        def cut(split: str) -> Pieces | None:
+            if data.tokens == "characters":
+                return None
+            return number_words(text.files[split], Path(scratch, split), f"words of {split}")
+
+        train = cut("train")
+        vocabulary = _learn(text, train, data)
+        vocabulary.save(folder)
+        dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
+        splits = {split: _write(text.files[split], train if split == "train" else cut(split), vocabulary, dtype,
+                                folder / f"{split}.ids") for split in SPLITS}
     meta = {"name": text.name, "title": text.title, "licence": text.licence, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _learn(text: Text, data: DataConfig) -> Vocabulary:
-    if data.tokens == "characters":
+def _learn(text: Text, train: Pieces | None, data: DataConfig) -> Vocabulary:
+    if train is None:
         return Characters.learn(text.files)
-    counts, ends = count(text.files["train"])
+    counts, ends = total(train, text.files["train"])
     check(bool(counts), f"{text.files['train']} holds no words")
     return Words.learn(counts, ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
 
 
-def _write(source: Path, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
-    """Write a split's ids block by block; what `Tokens.meta` says of it."""
-    found = dict.fromkeys(("documents", "lines", "words", "bytes", "tokens", "unknown"), 0)
-    found["bytes"] = source.stat().st_size
+def _write(source: Path, pieces: Pieces | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
+    """Write a split's ids, from the numbers of its words, or its characters; what `Tokens.meta` says of it."""
+    found = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
+    found |= pieces.found if pieces is not None else {}
+    arrays = _encoded(source, vocabulary, found) if pieces is None else pieces.ids(vocabulary.table)
     with open(target, "wb") as out:
-        for block in progress(source, f"ids of {target.stem}"):
-            ids = vocabulary.encode(block)
+        for ids in arrays:
             out.write(ids.astype(dtype).data)
-            ends = block.count("\n")
-            found["documents"] += len(_TITLE.findall(block))
-            found["lines"] += ends
-            found["words"] += len(block.split()) + ends
             found["tokens"] += len(ids)
             if vocabulary.unknown_id is not None:
                 found["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
@@ -152,6 +157,16 @@ def _write(source: Path, vocabulary: Vocabulary, dtype: np.dtype, target: Path) 
     # Text without titles is one document.
     found["documents"] = max(1, found["documents"])
     return found
+
+
+def _encoded(source: Path, vocabulary: Characters, found: dict[str, int]) -> Iterator[np.ndarray]:
+    """Ids of a text's characters; documents, lines and words are counted in `found`."""
+    for block in progress(source, f"ids of {source.name}"):
+        ends = block.count("\n")
+        found["documents"] += titles(block)
+        found["lines"] += ends
+        found["words"] += len(block.split()) + ends
+        yield vocabulary.encode(block)
 
 
 class Stream:

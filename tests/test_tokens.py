@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allatt import tokens, vocabulary
+from allatt import cutting, tokens, vocabulary
 from allatt.config import AllattError, DataConfig
 from allatt.corpus import CORPORA
 from allatt.plain import SPLITS
@@ -104,7 +104,7 @@ def test_ids_of_words_follow_from_counts(lines, min_count):
 
 def test_counting_forgets_rare_words_when_there_are_too_many(tmp_path, monkeypatch):
     monkeypatch.setattr(vocabulary, "DISTINCT", 1000)
-    monkeypatch.setattr(vocabulary, "_BLOCK", 4096)
+    monkeypatch.setattr(cutting, "_BLOCK", 4096)
     path = tmp_path / "text"
     path.write_text("".join(f"often once{i} twice{i // 2}\n" for i in range(20_000)))
     counts, lines = vocabulary.count(path)
@@ -250,7 +250,7 @@ def test_meta_counts_what_is_there(some):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_size_of_blocks_changes_nothing(mine, tmp_path, monkeypatch, kind):
     whole = load(config(mine, kind))
-    monkeypatch.setattr(vocabulary, "_BLOCK", 50)
+    monkeypatch.setattr(cutting, "_BLOCK", 50)
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "again"))
     again = load(config(mine, kind))
     assert again.meta == whole.meta and again.folder != whole.folder

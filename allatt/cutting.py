@@ -111,15 +111,16 @@ def number_words(path: Path, folder: Path, label: str) -> Pieces:
     spans = ranges(path, processes() if path.stat().st_size >= _LARGE else 1, _BLOCK)
     with bar(path, label) as shown:
         if len(spans) == 1:
-            found = [_number(path, *spans[0], folder, _BLOCK, shown.update)]
+            found = [_number(path, *spans[0], folder, _BLOCK, _DISTINCT, shown.update)]
         else:
             found = _in_processes(path, spans, folder, shown.update)
     paths = [folder / f"{start}-{i}" for (start, _), one in zip(spans, found, strict=True) for i in range(one["pieces"])]
     return Pieces(paths, {key: sum(one[key] for one in found) for key in ("documents", "lines", "words")})
 
 
-def _number(path: Path, start: int, stop: int | None, folder: Path, size: int, report: Callable[[int], object]) -> dict:
-    """Number the words of one range of a text file; `report` is told of bytes that are done."""
+def _number(path: Path, start: int, stop: int | None, folder: Path, size: int, distinct: int,
+            report: Callable[[int], object]) -> dict:
+    """Number the words of one range of a text file, read in blocks of `size`; `report` is told of bytes that are done."""
     found = {"documents": 0, "lines": 0, "words": 0, "pieces": 0}
     source = blocks(path, size, start, stop)
     rest = next(source, None)
@@ -129,7 +130,7 @@ def _number(path: Path, start: int, stop: int | None, folder: Path, size: int, r
         known.default_factory = known.__len__  # a new word's number is how many there are
         counts = np.zeros(0, np.int64)
         with open(name, "wb") as out:
-            while rest is not None and len(known) < _DISTINCT:
+            while rest is not None and len(known) < distinct:
                 held, words, done = [], 0, 0
                 while rest is not None and words < _HELD:
                     cut = rest.replace("\n", f" {BREAK} ").split()
@@ -160,7 +161,7 @@ def _in_processes(path: Path, spans: list[tuple[int, int | None]], folder: Path,
         try:
             try:
                 for index, (start, stop) in enumerate(spans):
-                    task = json.dumps([index, str(path), start, stop, str(folder), _BLOCK])
+                    task = json.dumps([index, str(path), start, stop, str(folder), _BLOCK, _DISTINCT])
                     # A session of its own: Ctrl-C is for this process, which ends them below.
                     workers.append(subprocess.Popen([sys.executable, "-P", "-m", "allatt.cutting", task], env=env,
                                                     stdin=subprocess.DEVNULL, stdout=writing, start_new_session=True))
@@ -188,7 +189,7 @@ def _in_processes(path: Path, spans: list[tuple[int, int | None]], folder: Path,
 
 def _work(task: str) -> None:
     """What one process does."""
-    index, path, start, stop, folder, size = json.loads(task)
+    index, path, start, stop, folder, size, distinct = json.loads(task)
 
     def say(message: int | dict) -> None:
         # One write, so that lines of several processes do not mix.
@@ -196,7 +197,7 @@ def _work(task: str) -> None:
 
     try:
         try:
-            say(_number(Path(path), start, stop, Path(folder), size, say))
+            say(_number(Path(path), start, stop, Path(folder), size, distinct, say))
         except AllattError as error:
             say({"error": str(error)})
         except BrokenPipeError:

@@ -236,7 +236,7 @@ def total(pieces: Pieces, path: Path) -> tuple[Counter, int]:
     counts: Counter = Counter()
     for word, n in pieces.counts():
         counts[word] += n
-        if len(counts) - (BREAK in counts) > DISTINCT:
+        if len(counts) > DISTINCT:
             return count(path)  # which words are forgotten depends on their order
     return counts, counts.pop(BREAK, 0)
 

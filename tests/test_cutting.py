@@ -32,6 +32,7 @@ def several(monkeypatch):
     class Popen(subprocess.Popen):
         def __init__(self, *arguments, **named):
             super().__init__(*arguments, **named)
+            self.env, self.has_own_session = named["env"], os.getsid(self.pid) == self.pid
             started.append(self)
 
     monkeypatch.setattr(cutting, "_LARGE", 0)
@@ -106,16 +107,21 @@ def _encoded(made, text: str) -> list[int]:
 
 def test_numbers_start_anew_when_there_are_many_words(tmp_path, monkeypatch):
     path = tmp_path / "text"
-    path.write_text("".join(f"often once{i} twice{i // 2}\n" for i in range(5000)))
+    # Most of the new words come late, so that the processes start anew more or less often.
+    path.write_text("often often often\n" * 4000 + "".join(f"often once{i} twice{i // 2}\n" for i in range(5000)))
     whole = number_words(path, tmp_path / "whole", "")
     monkeypatch.setattr(cutting, "_DISTINCT", 1000)
     monkeypatch.setattr(cutting, "_HELD", 100)
     monkeypatch.setattr(cutting, "_BLOCK", 4096)
     pieces = number_words(path, tmp_path / "pieces", "")
-    assert len(whole.paths) == 1 and len(pieces.paths) > 5 and pieces.found == whole.found
-    assert vocabulary.total(pieces, path) == vocabulary.total(whole, path) == vocabulary.count(path)
-    words = vocabulary.Words.learn(*vocabulary.total(whole, path), DataConfig(tokens="words", vocab_size=0))
-    assert np.concatenate(list(pieces.ids(words.table))).tolist() == words.encode(path.read_text()).tolist()
+    monkeypatch.setattr(cutting, "_LARGE", 0)
+    monkeypatch.setattr(cutting, "processes", lambda: 3)
+    several = number_words(path, tmp_path / "several", "")
+    assert len(whole.paths) == 1 and len(pieces.paths) > 5 and len(several.paths) > 5
+    words = vocabulary.Words.learn(*vocabulary.count(path), DataConfig(tokens="words", vocab_size=0))
+    for made in (whole, pieces, several):
+        assert made.found == whole.found and vocabulary.total(made, path) == vocabulary.count(path)
+        assert np.concatenate(list(made.ids(words.table))).tolist() == words.encode(path.read_text()).tolist()
 
 
 @pytest.mark.parametrize("text, too_many", [("a b c d\na b\n", False), ("a b c d\na b\ne", True), ("a b c d a b", False),
@@ -205,7 +211,7 @@ def test_ctrl_c_ends_the_processes(tmp_path, several):
     with pytest.raises(KeyboardInterrupt):
         cutting._in_processes(path, files.ranges(path, 3, 64), tmp_path / "numbers", interrupted)
     assert len(several) == 3 and all(worker.poll() is not None for worker in several)
-    assert all(os.getsid(0) != worker.pid for worker in several)
+    assert all(worker.has_own_session for worker in several), "Ctrl-C reaches them too, and each complains"
 
 
 def test_a_process_ends_with_the_one_that_waits_for_it(tmp_path):
@@ -214,7 +220,7 @@ def test_a_process_ends_with_the_one_that_waits_for_it(tmp_path):
     path.write_bytes(b"\n".join(LINES))
     reading, writing = os.pipe()
     os.close(reading)
-    task = json.dumps([0, str(path), 0, None, str(tmp_path), 64])
+    task = json.dumps([0, str(path), 0, None, str(tmp_path), 64, 1000])
     done = subprocess.run([sys.executable, "-m", "allatt.cutting", task], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
@@ -234,6 +240,13 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
         done = subprocess.run([sys.executable, source, folder], input=script.read_text(), capture_output=True, text=True,
                               env=env, cwd=tmp_path)
         assert (done.returncode, done.stdout.split()) == (0, ["started", "3"]), done.stderr
+
+
+def test_processes_find_the_packages_of_the_one_that_starts_them(tmp_path, monkeypatch, several):
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    (tmp_path / "text").write_bytes(b"\n".join(LINES))
+    number_words(tmp_path / "text", tmp_path / "numbers", "")
+    assert [str(tmp_path / "packages") in worker.env["PYTHONPATH"].split(os.pathsep) for worker in several] == [True] * 3
 
 
 def test_a_process_starts_quickly():

@@ -19,8 +19,8 @@ import allatt
 ROOT = Path(allatt.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-CORE = ("config", "files", "tokens", "attention", "gates", "softmax", "model", "prune", "cost", "train", "checkpoint",
-        "evaluate", "runs", "scales", "corpus")
+CORE = ("config", "files", "cutting", "vocabulary", "tokens", "attention", "gates", "softmax", "model", "prune", "cost",
+        "train", "checkpoint", "evaluate", "runs", "scales", "corpus")
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
 
 

@@ -132,7 +132,7 @@ def _number(path: Path, start: int, stop: int | None, folder: Path, size: int, d
         with open(name, "wb") as out:
             while rest is not None and len(known) < distinct:
                 held, words, done = [], 0, 0
-                while rest is not None and words < _HELD:
+                while rest is not None and len(known) < distinct and words < _HELD:
                     cut = rest.replace("\n", f" {BREAK} ").split()
                     held.append(np.fromiter(map(known.__getitem__, cut), np.int32, len(cut)))
                     found["documents"] += titles(rest)

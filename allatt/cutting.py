@@ -78,10 +78,10 @@ class Pieces:
     found: dict[str, int]
     """Documents, lines, and words (an end of line is one) of the text."""
 
-    def counts(self) -> Iterator[tuple[str, int]]:
-        """Words and how often they stand in a piece, piece by piece; BREAK is an end of line."""
+    def counts(self) -> Iterator[dict[str, int]]:
+        """For each piece, how often each word stands in it; BREAK is an end of line."""
         for path in self.paths:
-            yield from zip(_words(path), np.fromfile(path.with_suffix(".counts"), np.int64).tolist(), strict=True)
+            yield dict(zip(_words(path), np.fromfile(path.with_suffix(".counts"), np.int64).tolist(), strict=True))
 
     def ids(self, table: Callable[[list[str]], tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
         """The text's ids in its order, int32. `table` gives the ids of some words in a row, and how many each has."""

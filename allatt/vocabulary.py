@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -86,9 +87,13 @@ class Words:
     def learn(cls, counts: Counter, lines: int, data: DataConfig) -> Words:
         check(data.vocab_size not in (1, 2), f"vocab_size is {data.vocab_size}; words need at least 3, or 0 for all")
         known = [(n, word) for word, n in counts.items() if n >= data.min_count and word not in (UNKNOWN, END)]
-        known = _sorted(known)[:data.vocab_size - 2 if data.vocab_size else None]
+        known.sort(key=itemgetter(1))  # two stable sorts: three times as fast as one by pairs
+        known.sort(key=itemgetter(0), reverse=True)
+        known = known[:data.vocab_size - 2] if data.vocab_size else known
         unknown = counts.total() - sum(n for n, _ in known)
-        return cls([word for _, word in _sorted([*known, (unknown, UNKNOWN), (lines, END)])])
+        for item in ((unknown, UNKNOWN), (lines, END)):
+            insort(known, item, key=lambda item: (-item[0], item[1]))
+        return cls([word for _, word in known])
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
@@ -111,11 +116,6 @@ class Words:
     @classmethod
     def read(cls, folder: Path) -> Words:
         return cls((folder / "words.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-
-
-def _sorted(counted: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """By falling number, then by the alphabet. Two stable sorts: three times as fast as one by pairs."""
-    return sorted(sorted(counted, key=itemgetter(1)), key=itemgetter(0), reverse=True)
 
 
 class Subwords:
@@ -234,8 +234,8 @@ def _codes(text: str) -> np.ndarray:
 def total(pieces: Pieces, path: Path) -> tuple[Counter, int]:
     """How often each word stands in a text file that has been numbered, and the number of its line ends."""
     counts: Counter = Counter()
-    for word, n in pieces.counts():
-        counts[word] += n
+    for piece in pieces.counts():
+        counts.update(piece)
         if len(counts) > DISTINCT:
             return count(path)  # which words are forgotten depends on their order
     return counts, counts.pop(BREAK, 0)

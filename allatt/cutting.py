@@ -99,11 +99,11 @@ class Pieces:
 
 
 def _words(path: Path) -> list[str]:
-    return path.with_suffix(".words").read_bytes().decode().split("\n")
+    return path.with_suffix(".words").read_bytes().decode().split()
 
 
 def number_words(path: Path, folder: Path, label: str) -> Pieces:
-    """Cut a text file into words, and write their numbers and counts the new `folder`.
+    """Cut a text file into words, and write their numbers and counts into the new `folder`.
 
     What comes out does not depend on the number of processes. Raises AllattError for bytes that are no text.
     """

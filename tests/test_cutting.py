@@ -295,3 +295,13 @@ def test_an_end_of_line_is_a_word_of_its_own(tmp_path):
     pieces = number_words(path, tmp_path / "numbers", "")
     assert list(pieces.counts()) == [{"b": 2, "a": 3, BREAK: 3}]
     assert pieces.found == {"documents": 0, "lines": 3, "words": 8}
+
+
+@pytest.mark.parametrize("text, words", [("", 0), ("  ", 0), ("\n", 1), (" a", 1)])
+def test_a_text_with_next_to_nothing(tmp_path, text, words):
+    path = tmp_path / "text"
+    path.write_text(text)
+    pieces = number_words(path, tmp_path / "numbers", "")
+    assert pieces.found["words"] == words == vocabulary.total(pieces, path)[0].total() + text.count("\n")
+    table = vocabulary.Words(["<unk>", "<eos>"]).table
+    assert sum(map(len, pieces.ids(table))) == words

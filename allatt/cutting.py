@@ -4,7 +4,7 @@
 
 The vocabulary is known only when all words have been counted, but no word needs to be looked up twice for that: the
 numbers are kept beside the counts, and become ids by indexing. CPython cuts and looks up 4 to 5 million words a second
-and core, so that two processes number a large text at 8 million; what numpy does afterwards hardly counts.
+on one core, two processes 5 to 6 million on two that share their caches; what numpy does afterwards takes an eighth of that.
 
 The processes are plain `python -m allatt.cutting`: forking is not safe beside torch's and Jupyter's threads, and
 multiprocessing's spawn runs the caller's script again, which fails in one without `if __name__ == "__main__"`. This module

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,14 +23,14 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.corpus import CORPORA, Text, home, locate, note
+from allatt.cutting import Pieces, number_words, progress, titles
 from allatt.files import damage, disk, lines, written
 from allatt.plain import SPLITS
-from allatt.vocabulary import Characters, Subwords, Vocabulary, Words, count, progress
+from allatt.vocabulary import Characters, Subwords, Vocabulary, Words, total
 
 # Raised by one whenever the same text would become other ids.
 FORMAT = 1
 _KINDS = {"words": Words, "subwords": Subwords, "characters": Characters}
-_TITLE = re.compile(r"^ ?= (?!=).* = ?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -116,35 +117,39 @@ def _digest(sha256: dict[str, str]) -> str:
 
 def _make(text: Text, data: DataConfig, folder: Path) -> None:
     """Learn the vocabulary and write everything that `load` reads."""
-    vocabulary = _learn(text, data)
-    vocabulary.save(folder)
-    dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
-    splits = {split: _write(text.files[split], vocabulary, dtype, folder / f"{split}.ids") for split in SPLITS}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        def cut(split: str) -> Pieces | None:
+            if data.tokens == "characters":
+                return None
+            return number_words(text.files[split], Path(scratch, split), f"words of {split}")
+
+        train = cut("train")
+        vocabulary = _learn(text, train, data)
+        vocabulary.save(folder)
+        dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
+        splits = {split: _write(text.files[split], train if split == "train" else cut(split), vocabulary, dtype,
+                                folder / f"{split}.ids") for split in SPLITS}
     meta = {"name": text.name, "title": text.title, "licence": text.licence, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _learn(text: Text, data: DataConfig) -> Vocabulary:
-    if data.tokens == "characters":
+def _learn(text: Text, train: Pieces | None, data: DataConfig) -> Vocabulary:
+    if train is None:
         return Characters.learn(text.files)
-    counts, ends = count(text.files["train"])
+    counts, ends = total(train, text.files["train"])
     check(bool(counts), f"{text.files['train']} holds no words")
     return Words.learn(counts, ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
 
 
-def _write(source: Path, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
-    """Write a split's ids block by block; what `Tokens.meta` says of it."""
-    found = dict.fromkeys(("documents", "lines", "words", "bytes", "tokens", "unknown"), 0)
-    found["bytes"] = source.stat().st_size
+def _write(source: Path, pieces: Pieces | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
+    """Write a split's ids, from the numbers of its words, or its characters; what `Tokens.meta` says of it."""
+    found = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
+    found |= pieces.found if pieces is not None else {}
+    arrays = _encoded(source, vocabulary, found) if pieces is None else pieces.ids(vocabulary.table)
     with open(target, "wb") as out:
-        for block in progress(source, f"ids of {target.stem}"):
-            ids = vocabulary.encode(block)
+        for ids in arrays:
             out.write(ids.astype(dtype).data)
-            ends = block.count("\n")
-            found["documents"] += len(_TITLE.findall(block))
-            found["lines"] += ends
-            found["words"] += len(block.split()) + ends
             found["tokens"] += len(ids)
             if vocabulary.unknown_id is not None:
                 found["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
@@ -152,6 +157,16 @@ def _write(source: Path, vocabulary: Vocabulary, dtype: np.dtype, target: Path) 
     # Text without titles is one document.
     found["documents"] = max(1, found["documents"])
     return found
+
+
+def _encoded(source: Path, vocabulary: Characters, found: dict[str, int]) -> Iterator[np.ndarray]:
+    """Ids of a text's characters; documents, lines and words are counted in `found`."""
+    for block in progress(source, f"ids of {source.name}"):
+        ends = block.count("\n")
+        found["documents"] += titles(block)
+        found["lines"] += ends
+        found["words"] += len(block.split()) + ends
+        yield vocabulary.encode(block)
 
 
 class Stream:
@@ -170,12 +185,44 @@ class Stream:
         check(self.steps_per_epoch >= 1, f"the text has {len(ids):,} tokens, too few for {rows} rows of one segment of "
               f"{segment}; it needs {rows * segment + 1:,}: use fewer rows, a shorter segment or more text")
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """Input and target of a step, both (B, T) int64, and whether an epoch starts: memory must be empty then."""
+    def batch(self, step: int, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """Input and target of a step, both (B, T) int64, and whether an epoch starts: memory must be empty then.
+
+        rows: only these of the B rows.
+        """
         segment = step % self.steps_per_epoch
-        starts = [row * self.row_length + segment * self.segment for row in range(self.rows)]
+        starts = [row * self.row_length + segment * self.segment for row in range(self.rows)[rows]]
         both = torch.from_numpy(np.stack([self.ids[i:i + self.segment + 1] for i in starts]).astype(np.int64))
         return both[:, :-1].contiguous(), both[:, 1:].contiguous(), segment == 0
+
+
+class Feed:
+    """Some rows of a stream's batches, on the device that trains.
+
+    A GPU does not wait for them: `prepare` sends the next step's on the way while it works. They go from pinned memory and
+    through the queue of all other work, so that neither side waits, and nothing is read too early. What comes out follows
+    from the step alone, prepared or not.
+    """
+
+    def __init__(self, stream: Stream, rows: slice = slice(None)):
+        self.stream, self.rows = stream, rows
+        self._prepared: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor, bool]] = {}
+
+    def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """`Stream.batch` of a step, on a device."""
+        return self._prepared.pop((step, device), None) or self._send(step, device)
+
+    def prepare(self, step: int, device: torch.device) -> None:
+        """Have a step's batch ready; call it when the work of the step before is queued. On a CPU, nothing would be won."""
+        if device.type == "cuda":
+            self._prepared = {(step, device): self._send(step, device)}
+
+    def _send(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        input_BT, target_BT, first = self.stream.batch(step, self.rows)
+        if device.type == "cuda":
+            # Pinned memory may be let go of at once: torch keeps it until the copy is done.
+            input_BT, target_BT = input_BT.pin_memory(), target_BT.pin_memory()
+        return input_BT.to(device, non_blocking=True), target_BT.to(device, non_blocking=True), first
 
 
 def describe(data: DataConfig) -> str:

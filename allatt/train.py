@@ -26,7 +26,7 @@ from allatt.checkpoint import load_checkpoint, save_checkpoint
 from allatt.config import RunConfig, TrainConfig, check
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel, Memory
-from allatt.tokens import Stream
+from allatt.tokens import Feed, Stream
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Trainer:
         self.optimizer = make_optimizer(config, model, gates)
         self.stream = Stream(ids, t.rows, config.model.segment)
         share = t.rows // world
-        self.my_rows = slice(rank * share, (rank + 1) * share)
+        self.feed = Feed(self.stream, slice(rank * share, (rank + 1) * share))
         self.log_every = machine.log_every or min(100, max(1, t.steps // 50))
         self.micro_rows = min(machine.micro_rows or share, share)
         self.memory = model.empty_memory(share)
@@ -169,8 +169,7 @@ class Trainer:
         """One optimizer step. Losses stay tensors: reading them would wait for the device."""
         config, t = self.config, self.config.train
         device = self.model.distance_PD.device
-        input_BT, target_BT, first = self.stream.batch(self.step)
-        input_BT, target_BT = input_BT[self.my_rows].to(device), target_BT[self.my_rows].to(device)
+        input_BT, target_BT, first = self.feed.batch(self.step, device)
         if first:
             self.memory = self.model.empty_memory(len(input_BT))
         for group in self.optimizer.param_groups:
@@ -185,6 +184,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        self.feed.prepare(self.step, device)
         measured = {"loss": loss, "grad_norm": norm, "lr": t.lr * lr_factor(t, self.step - 1)}
         return measured | ({"lambda": lam} if config.gates is not None else {})
 

@@ -8,30 +8,25 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from io import BytesIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import sentencepiece
-from tqdm import tqdm
 
 from allatt.config import AllattError, DataConfig, check
-from allatt.files import blocks
+from allatt.cutting import BREAK, Pieces, progress
 
 UNKNOWN, END = "<unk>", "<eos>"
-# Stands for an end of line while text is cut at white space; no text holds this character (`allatt.files.blocks`).
-_BREAK = "\0"
 DISTINCT = 4_000_000
 """When more distinct words than this have been counted, those seen once so far are forgotten."""
 COVERAGE = 0.9998
 """Share of the training text's characters that subwords can spell (our choice); the rest are <unk>."""
-# Blocks that stay in the processor's cache are cut and looked up twice as fast as larger ones.
-_BLOCK = 1 << 15
-# Texts up to this many bytes show no progress bar.
-_LARGE = 20_000_000
 
 
 class Vocabulary(Protocol):
@@ -85,21 +80,27 @@ class Words:
         self.words, self.size = words, len(words)
         ids = {word: index for index, word in enumerate(words)}
         self.unknown_id, end = ids[UNKNOWN], ids.pop(END)
-        self._ids = _Known({**ids, _BREAK: end})
+        self._ids = _Known({**ids, BREAK: end})
         self._ids.unknown = self.unknown_id
 
     @classmethod
     def learn(cls, counts: Counter, lines: int, data: DataConfig) -> Words:
         check(data.vocab_size not in (1, 2), f"vocab_size is {data.vocab_size}; words need at least 3, or 0 for all")
         known = [(n, word) for word, n in counts.items() if n >= data.min_count and word not in (UNKNOWN, END)]
-        known.sort(key=lambda item: (-item[0], item[1]))
+        known.sort(key=itemgetter(1))  # two stable sorts: three times as fast as one by pairs
+        known.sort(key=itemgetter(0), reverse=True)
         known = known[:data.vocab_size - 2] if data.vocab_size else known
         unknown = counts.total() - sum(n for n, _ in known)
-        known = sorted([*known, (unknown, UNKNOWN), (lines, END)], key=lambda item: (-item[0], item[1]))
+        for item in ((unknown, UNKNOWN), (lines, END)):
+            insort(known, item, key=lambda item: (-item[0], item[1]))
         return cls([word for _, word in known])
 
+    def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words)), np.ones(len(words), np.int64)
+
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {_BREAK} ").split()
+        words = text.replace("\n", f" {BREAK} ").split()
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -128,7 +129,7 @@ class Subwords:
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size, self.unknown_id = self._pieces.vocab_size(), self._pieces.unk_id()
         self._end = self._pieces.eos_id()
-        special = {_BREAK: [self._end], UNKNOWN: [self.unknown_id]}
+        special = {BREAK: [self._end], UNKNOWN: [self.unknown_id]}
         self._ids = _Cached(lambda word: special.get(word) or self._pieces.encode(word))
 
     @classmethod
@@ -149,8 +150,14 @@ class Subwords:
                               f"{reason}") from error
         return cls(model.getvalue())
 
+    def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        ids = list(map(self._ids.__getitem__, words))
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        return np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum()), lengths
+
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {_BREAK} ").split()
+        words = text.replace("\n", f" {BREAK} ").split()
         return np.fromiter(itertools.chain.from_iterable(map(self._ids.__getitem__, words)), np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -224,18 +231,18 @@ def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def progress(path: Path, label: str) -> Iterator[str]:
-    """The blocks of a text file, with a progress bar on stderr for a large one."""
-    size = path.stat().st_size
-    with tqdm(total=size, unit="B", unit_scale=True, desc=label, leave=False,
-              mininterval=0.5, disable=size < _LARGE) as bar:
-        for block in blocks(path, _BLOCK):
-            yield block
-            bar.update(len(block))
+def total(pieces: Pieces, path: Path) -> tuple[Counter, int]:
+    """How often each word stands in a text file that has been numbered, and the number of its line ends."""
+    counts: Counter = Counter()
+    for piece in pieces.counts():
+        counts.update(piece)
+        if len(counts) > DISTINCT:
+            return count(path)  # which words are forgotten depends on their order
+    return counts, counts.pop(BREAK, 0)
 
 
 def count(path: Path) -> tuple[Counter, int]:
-    """How often each word stands in a text file, and the number of its line ends."""
+    """The same from the text itself; rare words are forgotten where there are too many."""
     counts: Counter = Counter()
     lines = 0
     for block in progress(path, "counting words"):

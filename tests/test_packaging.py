@@ -2,7 +2,6 @@
 
 import ast
 import importlib.metadata
-import json
 import os
 import re
 import subprocess
@@ -20,8 +19,8 @@ import allatt
 ROOT = Path(allatt.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-CORE = ("config", "files", "tokens", "attention", "single", "gates", "softmax", "model", "prune", "cost", "train", "checkpoint",
-        "evaluate", "generate", "runs", "scales", "corpus")
+CORE = ("config", "files", "cutting", "vocabulary", "tokens", "attention", "persistent", "single", "gates", "softmax",
+        "model", "prune", "cost", "train", "checkpoint", "evaluate", "generate", "runs", "scales", "corpus", "verbs")
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
 
 
@@ -124,19 +123,25 @@ def test_core_imports_few_packages(name):
     assert imports_at_the_top(ROOT / "allatt" / f"{name}.py") - allowed == set()
 
 
-def test_core_loads_none_of_the_notebooks_packages():
-    code = f"""
-import importlib, json, sys
-for name in {CORE + ("notebooks", "experiments")}:
-    importlib.import_module("allatt." + name)
-print(json.dumps(sorted(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def loaded(*imports: str) -> set[str]:
+    """The modules that a fresh Python has after these imports."""
+    code = "".join(f"import {name}\n" for name in imports) + "import sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    loaded = set(json.loads(done.stdout))
-    assert "allatt.runs" in loaded
-    assert loaded & {"papermill", "nbformat", "IPython", "matplotlib", "scipy", "gensim", "pyarrow", "huggingface_hub",
-                     "pytorch_optimizer"} == set()
+    return set(done.stdout.split())
+
+
+def test_importing_allatt_imports_nothing():
+    assert loaded("allatt") - loaded() == {"allatt"}
+
+
+def test_core_and_experiments_cost_little_beside_torch():
+    """What takes long is torch's own; nothing of the notebooks, and no part of torch that it does not load itself."""
+    more = loaded("torch", *(f"allatt.{name}" for name in CORE + ("notebooks", "experiments", "claims"))) - loaded("torch")
+    assert "allatt.runs" in more
+    assert {name.split(".")[0] for name in more} - sys.stdlib_module_names \
+        <= {"allatt", "safetensors", "sentencepiece", "_sentencepiece", "filelock", "tqdm", "numpy", "torch"}
+    assert {name for name in more if name.startswith("torch._")} == set(), "its compiler alone takes seconds"
 
 
 def test_every_module_has_a_place_in_the_order():

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allatt import tokens, vocabulary
+from allatt import cutting, tokens, vocabulary
 from allatt.config import AllattError, DataConfig
 from allatt.corpus import CORPORA
 from allatt.plain import SPLITS
-from allatt.tokens import Stream, describe, load, pin
+from allatt.tokens import Feed, Stream, describe, load, pin
 from allatt.vocabulary import Characters, Subwords, Words
 
 KINDS = ("words", "subwords", "characters")
@@ -104,7 +104,7 @@ def test_ids_of_words_follow_from_counts(lines, min_count):
 
 def test_counting_forgets_rare_words_when_there_are_too_many(tmp_path, monkeypatch):
     monkeypatch.setattr(vocabulary, "DISTINCT", 1000)
-    monkeypatch.setattr(vocabulary, "_BLOCK", 4096)
+    monkeypatch.setattr(cutting, "_BLOCK", 4096)
     path = tmp_path / "text"
     path.write_text("".join(f"often once{i} twice{i // 2}\n" for i in range(20_000)))
     counts, lines = vocabulary.count(path)
@@ -250,7 +250,7 @@ def test_meta_counts_what_is_there(some):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_size_of_blocks_changes_nothing(mine, tmp_path, monkeypatch, kind):
     whole = load(config(mine, kind))
-    monkeypatch.setattr(vocabulary, "_BLOCK", 50)
+    monkeypatch.setattr(cutting, "_BLOCK", 50)
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "again"))
     again = load(config(mine, kind))
     assert again.meta == whole.meta and again.folder != whole.folder
@@ -482,3 +482,78 @@ def test_the_modules_that_tokens_needs_are_the_core_only():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            cwd=Path(tokens.__file__).parents[1])
     assert found.stdout.strip() == "[]"
+
+
+# --- batches on a device ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A stand-in for a GPU: a device of that type; what is sent to it stays where it is, and is noted."""
+    class Device:
+        type = "cuda"
+
+    device, pinned, sent, to = Device(), [], [], torch.Tensor.to
+
+    def pin_memory(tensor):
+        pinned.append(tensor)
+        return tensor
+
+    def send(tensor, where, non_blocking=False):
+        if where is not device:
+            return to(tensor, where, non_blocking=non_blocking)
+        sent.append((any(tensor is other for other in pinned), non_blocking))
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch.Tensor, "to", send)
+    return device, sent
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 2), slice(2, 4)])
+def test_some_rows_of_a_batch_are_those_of_the_whole(rows):
+    stream = Stream(np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8), 4, 9)
+    for step in (0, 3, stream.steps_per_epoch):
+        inputs, targets, first = stream.batch(step)
+        assert same(stream.batch(step, rows), (inputs[rows], targets[rows], first))
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_what_a_feed_gives_follows_from_the_step_alone(gpu, on_gpu):
+    stream, rows = Stream(np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8), 4, 9), slice(1, 3)
+    device = gpu[0] if on_gpu else torch.device("cpu")
+    feed = Feed(stream, rows)
+    # In order, prepared or not; another step than was prepared, as after a checkpoint is read; the same one twice.
+    for step, prepared in ((0, 1), (1, 2), (2, None), (3, 4), (7, 8), (4, 5), (5, 5), (5, None), (5, 6)):
+        assert same(feed.batch(step, device), stream.batch(step, rows)), step
+        if prepared is not None:
+            feed.prepare(prepared, device)
+
+
+def test_a_gpu_gets_the_next_batch_while_it_works_and_nobody_waits(gpu, monkeypatch):
+    device, sent = gpu
+    stream, asked = Stream(np.zeros(300, np.uint8), 4, 9), []
+    batch = stream.batch
+    monkeypatch.setattr(stream, "batch", lambda step, rows: (asked.append(step), batch(step, rows))[1])
+    feed = Feed(stream)
+    feed.batch(0, device)
+    feed.prepare(1, device)
+    assert asked == [0, 1] and sent == [(True, True)] * 4, "input and target, each from pinned memory and without waiting"
+    feed.batch(1, device)
+    assert asked == [0, 1], "it was there already"
+    feed.prepare(2, device)
+    feed.prepare(3, device)
+    assert len(feed._prepared) == 1, "no more than one batch is held"
+
+
+def test_a_cpu_prepares_nothing(monkeypatch):
+    stream = Stream(np.zeros(300, np.uint8), 4, 9)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pytest.fail("there is no GPU"))
+    feed = Feed(stream)
+    feed.batch(0, torch.device("cpu"))
+    feed.prepare(1, torch.device("cpu"))
+    assert feed._prepared == {}

@@ -169,6 +169,17 @@ def test_memory_starts_empty_at_each_epoch(tmp_path, monkeypatch):
     assert filled == epoch * 2 and len(epoch) > 2
 
 
+def test_each_step_has_its_batch_ready_and_prepares_the_next(tmp_path, monkeypatch):
+    t, calls = trainer(DENSE, tmp_path), []
+    batch, stepped = t.feed.batch, t.optimizer.step
+    monkeypatch.setattr(t.feed, "batch", lambda step, device: (calls.append(("batch", step)), batch(step, device))[1])
+    monkeypatch.setattr(t.feed, "prepare", lambda step, device: calls.append(("prepare", step)))
+    monkeypatch.setattr(t.optimizer, "step", lambda: (calls.append("work is queued"), stepped())[1])
+    t.step = 5
+    t.one_step()
+    assert calls == [("batch", 5), "work is queued", ("prepare", 6)]
+
+
 def test_the_model_learns_and_heavy_pruning_closes_heads(tmp_path):
     pattern = np.tile(np.arange(6, dtype=np.uint8), 200)
     config = replace(GATED, train=replace(TRAIN, steps=150), gates=replace(GATES, lam=5.0),

@@ -139,10 +139,9 @@ class _Fast(torch.autograd.Function):
             # Outside the band the weights are 0, and so is the gradient of the scores.
             grad_BHTS = shared_BHTK @ v_BHSK.mT
             if ctx.drop:
-                grad_BHTS = grad_BHTS * dropped_BHTS - weights_BHTS * (delta_BHT1 * share_BHT1)
+                grad_BHTS = (grad_BHTS * dropped_BHTS - weights_BHTS * (delta_BHT1 * share_BHT1)).to(dtype)
             else:
-                grad_BHTS = (grad_BHTS - delta_BHT1 * share_BHT1).mul_(weights_BHTS)
-            grad_BHTS = grad_BHTS.to(dtype)
+                grad_BHTS = grad_BHTS.sub_((delta_BHT1 * share_BHT1).to(dtype)).mul_(weights_BHTS)
             grad_qu, grad_k = grad_BHTS @ k_BHSK, grad_BHTS.mT @ qu_BHTK
             grad_HQC = _fold(_band(grad_BHTS, C))
             grad_qw, grad_r = grad_HQC @ r_HCK, (grad_HQC.mT @ qw_HQK).flip(-2)

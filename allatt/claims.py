@@ -18,6 +18,7 @@ from allatt.config import AllattError, check
 from allatt.experiments import above_control, at_equal_parameters, flips, interpolate, point, unevenness
 from allatt.figures import figures_folder
 from allatt.runs import get_or_run, provenance, write_json
+from allatt.together import get_or_run_all
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told at this scale"
 MARGIN = 0.01
@@ -80,6 +81,7 @@ METHODS = {"4a": "no penalty warm-up", "4b": "gates start half open", "4c": "no 
 def measure(scale: str, corpus: str = "", seed: int = 0) -> dict:
     """All that the claims are judged by, as plain values: exact counts, and runs of notebooks 03 to 08 as points."""
     kinds = scales.KINDS
+    get_or_run_all(experiments.everything(scale, corpus, seed))
     sweeps = {kind: [get_or_run(config) for config in experiments.sweep(scale, kind, corpus, seed)] for kind in kinds}
     variants = {name: get_or_run(config) for name, config in experiments.techniques(scale, corpus, seed).items()}
     baselines = {kind: get_or_run(experiments.baseline(scale, kind, corpus, seed)) for kind in kinds}

@@ -11,16 +11,15 @@ import json
 import os
 import re
 import resource
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import allatt
+from allatt import child
 from allatt.config import AllattError, check
 from allatt.corpus import home
 from allatt.figures import figures_folder
@@ -54,21 +53,14 @@ def execute(notebook: Path, executed: Path, parameters: dict,
     with tempfile.TemporaryDirectory(prefix="allatt-") as scratch, open(log_path, "wb") as log:
         peak = Path(scratch) / "peak"
         orders = {"notebook": str(notebook), "executed": str(executed), "parameters": parameters, "peak": str(peak)}
-        process = subprocess.Popen([sys.executable, "-m", "allatt.kernel"], stdin=subprocess.PIPE, stdout=log,
-                                   stderr=log, env=_environment(notebook, Path(scratch)), start_new_session=True)
+        process = child.start("allatt.kernel", orders, log, _environment(notebook, Path(scratch)))
         try:
-            process.stdin.write(json.dumps(orders).encode() + b"\n")
-            process.stdin.flush()
             while process.poll() is None:
                 if tick(time.monotonic() - began):
                     raise AllattError(f"stopped in {notebook.stem}; run the same command again to continue")
                 time.sleep(0.1)
         finally:
-            try:
-                process.stdin.close()  # the middle process ends, if it has not
-            except BrokenPipeError:
-                pass  # it ended before it read its orders
-            process.wait()
+            child.end(process)
         bytes_used = int(peak.read_text()) if peak.exists() else 0
     error = _error(executed, log_path, process.returncode) if process.returncode else ""
     if not error:
@@ -201,15 +193,8 @@ def _without_paths(outputs: list, root: Path) -> list:
 
 
 def _main() -> None:
-    """The middle process: reads its orders, runs papermill, and ends with its stdin."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            os._exit(1)
-        line += byte
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    orders = json.loads(line)
+    """The middle process: reads its orders, runs papermill, and ends with its stdin; the kernel then ends within a second."""
+    orders = child.orders()
     import papermill  # here: whoever only asks for an outcome does not wait for it
 
     try:
@@ -219,12 +204,6 @@ def _main() -> None:
         # Asked here and not in the first process: a child's peak never reads lower than its parent's size at the fork.
         unit = 1 if sys.platform == "darwin" else 1024
         Path(orders["peak"]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit))
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)  # the kernel sees its parent gone, and ends within a second
 
 
 if __name__ == "__main__":

@@ -105,20 +105,30 @@ class Block(nn.Module):
     def attend(self, x_BTD: Tensor, past: Past, filled: int, fixed: tuple, path: str) -> tuple[Tensor, Past]:
         """The heads' outputs, (B, T, H, K), before gates and Wo; and the past.
 
-        Hidden states are projected together with the segment, and come back as they are. Keys and values are continued
-        by the segment's, and come back without the oldest T.
+        Hidden states come back as they are; keys and values continued by the segment's, without the oldest T.
         """
         T, hidden = x_BTD.shape[1], isinstance(past, Tensor)
-        context_BSD = self.norm(torch.cat([past, x_BTD], dim=1) if hidden else x_BTD)
-        q_BHTK = _project(context_BSD[:, -T:], self.query_HKD).permute(1, 2, 0, 3)
-        k_SBHK, v_SBHK = _project(context_BSD, self.key_HKD), _project(context_BSD, self.value_HKD)
+        past_k, past_v = self.recall(past) if hidden else past
+        x_BTD = self.norm(x_BTD)
+        q_BHTK = _project(x_BTD, self.query_HKD).permute(1, 2, 0, 3)
+        k_SBHK = torch.cat([past_k, _project(x_BTD, self.key_HKD)])
+        v_SBHK = torch.cat([past_v, _project(x_BTD, self.value_HKD)])
         if not hidden:
-            k_SBHK, v_SBHK = torch.cat([past[0], k_SBHK]), torch.cat([past[1], v_SBHK])
             past = k_SBHK[T:], v_SBHK[T:]
         drop = self.config.drop_attention if self.training else 0.0
         attention = single if path == "single" else PATHS[path]
         heads_BHTK = attention(q_BHTK, k_SBHK.permute(1, 2, 0, 3), v_SBHK.permute(1, 2, 0, 3), *fixed, filled, drop)
         return heads_BHTK.transpose(1, 2), past
+
+    def recall(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (M, B, H, K) of the hidden states of a memory.
+
+        A memory takes no gradient, but the LayerNorm's weights do. They move into the projection, W (gamma x + beta) =
+        (W gamma) x + W beta, so that the backward pass goes to weights alone: a fifth of a projection's work is saved.
+        """
+        x_BMD = F.layer_norm(memory_BMD, self.norm.normalized_shape, eps=self.norm.eps)
+        return tuple(_project(x_BMD, weight_HKD * self.norm.weight, weight_HKD @ self.norm.bias)
+                     for weight_HKD in (self.key_HKD, self.value_HKD))
 
     def drop(self, x_BTD: Tensor) -> Tensor:
         return _dropout(x_BTD, self.config.drop_projection, self.config.variational, self.training)
@@ -272,9 +282,10 @@ def _compiled(function):
     return torch.compile(function, dynamic=False)
 
 
-def _project(x: Tensor, weight_HKD: Tensor) -> Tensor:
+def _project(x: Tensor, weight_HKD: Tensor, bias_HK: Tensor | None = None) -> Tensor:
     """Projections (B, T, D) by head: (T, B, H, K)."""
-    return F.linear(x, weight_HKD.flatten(0, 1)).view(*x.shape[:2], *weight_HKD.shape[:2]).transpose(0, 1)
+    bias = None if bias_HK is None else bias_HK.flatten()
+    return F.linear(x, weight_HKD.flatten(0, 1), bias).view(*x.shape[:2], *weight_HKD.shape[:2]).transpose(0, 1)
 
 
 def _dropout(x_BTD: Tensor, drop: float, variational: bool, training: bool) -> Tensor:

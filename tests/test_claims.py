@@ -174,7 +174,7 @@ def test_no_number_of_the_paper_that_is_not_known():
 
 def test_measure_reads_all_runs_of_a_scale(monkeypatch):
     """Every run of the notebooks is asked for, and no other."""
-    asked = []
+    asked, together = [], []
 
     class Run:
         def __init__(self, config):
@@ -182,10 +182,11 @@ def test_measure_reads_all_runs_of_a_scale(monkeypatch):
             self.config = config
 
     monkeypatch.setattr(claims, "get_or_run", Run)
+    monkeypatch.setattr(claims, "get_or_run_all", lambda configs: together.extend(config.id for config in configs))
     monkeypatch.setattr(claims, "point", lambda run: {"run": run.config.id})
     monkeypatch.setattr(claims, "flips", lambda run: 7)
     found = claims.measure("smoke", seed=3)
-    assert set(asked) == {config.id for config in experiments.everything("smoke", seed=3)}
+    assert set(asked) == set(together) == {config.id for config in experiments.everything("smoke", seed=3)}
     assert found["folder"] == "smoke-seed3" and found["heads"] == 4
     assert [p["run"] for p in found["sweeps"][OURS]] == [c.id for c in experiments.sweep("smoke", OURS, seed=3)]
     assert set(found["variants"]) == set(experiments.TECHNIQUES) and found["variants"]["all three"]["flips"] == 7

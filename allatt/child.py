@@ -1,0 +1,53 @@
+"""Processes that end with the one that started them, however that ends, SIGKILL included: when their standard input does.
+
+    start("allatt.kernel", orders, ...)   --(orders, one JSON line)-->   python -m allatt.kernel: orders()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import IO, Any
+
+
+def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subprocess.Popen:
+    """`python -m module` with these orders, in a session of its own (Ctrl-C is for us); what it says goes to `output`."""
+    process = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output, env=env,
+                               start_new_session=True)
+    try:
+        process.stdin.write(json.dumps(orders).encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it ended before it read its orders
+    return process
+
+
+def end(process: subprocess.Popen) -> int:
+    """End it, if it has not ended; its exit status."""
+    try:
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    return process.wait()
+
+
+def orders() -> Any:
+    """In the process that was started: its orders. From now on it ends when whoever started it is gone."""
+    line = b""
+    while not line.endswith(b"\n"):
+        # os.read, not sys.stdin: a thread that waits in there would abort Python's own clean-up.
+        byte = os.read(0, 1)
+        if not byte:
+            os._exit(1)
+        line += byte
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    return json.loads(line)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)

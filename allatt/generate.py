@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from allatt.model import LanguageModel
 from allatt.plain import tokenize
 from allatt.tokens import Tokens
 from allatt.vocabulary import UNKNOWN
+
+SHARED = 1e6
+"""Multiply-adds of a step from which several threads are faster than one: below, waking them takes longer than the work."""
 
 
 def only_top_k(logits_BV: Tensor, k: int) -> Tensor:
@@ -65,17 +69,30 @@ def stream(model: LanguageModel, prompt_BP: Tensor, noise_BL: Tensor, temperatur
     noise: see `draw`. The model is in evaluation mode until the stream ends or is closed.
     """
     training, device = model.training, model.distance_PD.device
+    work = model.parameter_counts()["body"]
     model.eval()
     try:
         cache, input_BT = model.empty_cache(len(prompt_BP)), prompt_BP.to(device)
         for noise_B in noise_BL.to(device).T:
-            for segment_BT in input_BT.split(model.config.segment, dim=1):
-                hidden_BTD, cache = model(segment_BT, cache)
-            ids_B = draw(model.softmax.log_probs(hidden_BTD[:, -1]), noise_B, temperature, top_k, top_p)
+            with threads(1 if work * input_BT.numel() < SHARED else torch.get_num_threads()):
+                for segment_BT in input_BT.split(model.config.segment, dim=1):
+                    hidden_BTD, cache = model(segment_BT, cache)
+                ids_B = draw(model.softmax.log_probs(hidden_BTD[:, -1]), noise_B, temperature, top_k, top_p)
             yield ids_B.tolist()
             input_BT = ids_B[:, None]
     finally:
         model.train(training)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """torch with so many threads on a CPU; as many as before, afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def noise(length: int, seed: int, sample: int) -> Tensor:

@@ -11,6 +11,7 @@ from test_model import KINDS, PRUNED, build
 from torch.utils.flop_counter import FlopCounterMode
 
 from allatt import cost, scales
+from allatt import generate as writing
 from allatt.config import AllattError, DataConfig
 from allatt.generate import draw, encode, generate, noise, only_top_k, only_top_p, say, stream
 from allatt.model import LanguageModel
@@ -262,3 +263,18 @@ def test_a_streamed_text_is_the_generated_one(tokens, prompt):
 def test_ids_may_be_arrays():
     prompts = [np.array([1, 2], np.uint8), torch.tensor([3, 4])]
     assert torch.equal(generate(build(), prompts, 5), generate(build(), [[1, 2], [3, 4]], 5))
+
+
+def test_a_small_step_takes_one_thread_and_gives_the_others_back(monkeypatch):
+    """Sharing a step of microseconds costs more than the step; what runs between two tokens has all threads."""
+    seen = []
+    model = LanguageModel(scales.model("smoke", "all-attention"), 20)
+    monkeypatch.setattr(writing.torch, "set_num_threads", lambda n: seen.append(n))
+    monkeypatch.setattr(writing.torch, "get_num_threads", lambda: 3)
+    for _ in stream(model, torch.tensor([[1]]), torch.rand(1, 2)):
+        assert seen[-1] == 3
+    assert seen == [1, 3, 1, 3]
+    monkeypatch.setattr(writing, "SHARED", 0)
+    seen.clear()
+    list(stream(model, torch.tensor([[1]]), torch.rand(1, 2)))
+    assert set(seen) == {3}

@@ -8,13 +8,15 @@ Five tables, each from interleaved rounds (`allatt.speed`), with the product of 
     lists        the paper's three lists of kept heads, removed in earnest
     generation   tokens written with cached keys and values, beside recomputing the window for each
 
-Results go to figures/bench/<device>.json, with hardware and versions. x-transformers (`pip install -e '.[bench]'`) is
-left out where it is not installed.
+Results go to figures/bench/<device>.json, with hardware and versions; `python -m allatt.bench` puts those of the CPU into the
+README. x-transformers (`pip install -e '.[bench]'`; the lock file has it) is left out where it is not installed.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +24,18 @@ from pathlib import Path
 import torch
 
 from allatt import experiments, generate, scales, speed
-from allatt.config import ModelConfig, check
+from allatt.config import AllattError, ModelConfig, check
 from allatt.figures import figures_folder
+from allatt.files import put_between
 from allatt.model import LanguageModel
 from allatt.runs import provenance, write_json
 
 OURS, THEIRS = "all-attention", "transformer-xl"
 PASSES = {"inference": False, "training": True}
 SECTIONS = ("paths", "dropout", "removal", "lists", "generation")
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 ROWS = {"cpu": 2, "cuda": 32}
-"""Rows of a pass at the paper's shape (our choice: 2 is what PERFORMANCE of the first version was measured with)."""
+"""Rows of a pass at the paper's shape (our choice)."""
 
 
 def run(device: str = "cpu", rounds: int = 12, sections: tuple[str, ...] = SECTIONS, quick: bool = False,
@@ -236,9 +240,51 @@ def _aligned(title: str, rows: list[tuple[str, ...]]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
+def markdown(found: dict) -> str:
+    """What `run` found, in three small tables: what the README shows."""
+    parts = {"inference": found["paths"]["inference"], "training": found["paths"]["training"],
+             "training, dropout 0.2": found["dropout"]["training"]}
+    names = ("reference", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled", "x-transformers",
+             "x-transformers, compiled")
+    lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
+    for name in names:
+        cells = [part["variants"].get(name) for part in parts.values()]
+        if any(cells):
+            texts = (f"{one['times_as_fast']:.2f} ({one['best_times_as_fast']:.2f})" if one else "" for one in cells)
+            lines.append(f"| {name} | {' | '.join(texts)} |")
+    shares = " | ".join(f"{share:.0%}" for share in speed.SHARES if share)
+    lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(speed.SHARES)]
+    for what, kinds in found["removal"].items():
+        for kind, one in kinds.items():
+            removed = [row for row in one["table"] if not row["gates"] and row["share"]]
+            gated = next(row for row in one["table"] if row["gates"])
+            cells = [f"{row['time']:.2f} ({row['ideal']:.2f})" for row in removed] + [f"{gated['time']:.2f}"]
+            lines.append(f"| {experiments.LABELS[kind]}, {what} | {' | '.join(cells)} |")
+    lines += ["", "| tokens a second, laptop shape | |", "|---|---|"]
+    lines += [f"| {name} | {one['tokens_per_second']:,.0f} |" for name, one in found["generation"]["variants"].items()]
+    return "\n".join(lines)
+
+
 def save(found: dict, out: Path | None = None) -> Path:
     """Write what `run` returned; where it goes by default is figures/bench/<device>.json, for full runs."""
     path = out or figures_folder("bench") / f"{found['device']}{'-quick' if found['quick'] else ''}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
     return path
+
+
+def main() -> int:
+    """Bring the README's tables up to date with figures/bench/cpu.json."""
+    path, readme = figures_folder("bench") / "cpu.json", Path(__file__).resolve().parents[1] / "README.md"
+    try:
+        check(path.exists(), f"there is no {path}; run `make bench` first")
+        changed = put_between(readme, BEGIN, END, markdown(json.loads(path.read_text())))
+    except AllattError as error:
+        print(f"allatt: {error}", file=sys.stderr)
+        return 2
+    print(f"{readme.name}: the benchmark's tables {'are new' if changed else 'were up to date'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allatt import cost, experiments, scales
-from allatt.config import AllattError, check
+from allatt.config import AllattError
 from allatt.experiments import above_control, at_equal_parameters, flips, interpolate, point, unevenness
 from allatt.figures import figures_folder
+from allatt.files import put_between
 from allatt.runs import get_or_run, provenance, write_json
 from allatt.together import get_or_run_all
 
@@ -229,19 +230,7 @@ def markdown(judged: list[dict], root: str = "") -> str:
 
 def update_readme(readme: Path, judged: list[dict]) -> bool:
     """Put the table between the markers of a README; True if that changed it."""
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise AllattError(f"cannot read {readme}: {error.strerror}") from None
-    check(text.count(BEGIN) == text.count(END) == 1 and text.index(BEGIN) < text.index(END),
-          f"{readme} needs one line {BEGIN} and, below it, one line {END}: the table goes between them")
-    before, after = text[:text.index(BEGIN)], text[text.index(END):]
-    new = f"{before}{BEGIN}\n{markdown(judged)}\n{after}"
-    if new != text:
-        temporary = readme.with_name(f".{readme.name}.tmp")
-        temporary.write_text(new, encoding="utf-8")
-        temporary.replace(readme)
-    return new != text
+    return put_between(readme, BEGIN, END, markdown(judged))
 
 
 def load(path: Path) -> list[dict]:

@@ -176,3 +176,19 @@ def lines(path: Path) -> Iterator[str]:
             held = ""
     if held:
         yield held
+
+
+def put_between(path: Path, begin: str, end: str, content: str) -> bool:
+    """Put `content` between two lines of a text file that mark its place; True if that changed the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AllattError(f"cannot read {path}: {error.strerror}") from None
+    check(text.count(begin) == text.count(end) == 1 and text.index(begin) < text.index(end),
+          f"{path} needs one line {begin} and, below it, one line {end}: the table goes between them")
+    new = f"{text[:text.index(begin)]}{begin}\n{content}\n{text[text.index(end):]}"
+    if new != text:
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(new, encoding="utf-8")
+        temporary.replace(path)
+    return new != text

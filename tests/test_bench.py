@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +110,14 @@ def test_what_is_not_there_is_said(capsys):
         bench.run(sections=("speed",))
     assert __main__.main(["bench", "--rounds", "0"]) == 2
     assert "--rounds is 0" in capsys.readouterr().err
+
+
+COMMITTED = Path(__file__).resolve().parents[1] / "figures" / "bench" / "cpu.json"
+
+
+@pytest.mark.skipif(not COMMITTED.exists(), reason="make bench has not been run yet")
+def test_the_readme_shows_the_committed_benchmark():
+    found, readme = json.loads(COMMITTED.read_text()), (COMMITTED.parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index(bench.BEGIN) + len(bench.BEGIN):readme.index(bench.END)].strip()
+    assert table == bench.markdown(found), "run: python -m allatt.bench"
+    assert not found["quick"] and found["rounds"] >= 12 and not found["provenance"]["uncommitted_changes"]

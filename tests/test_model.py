@@ -244,3 +244,19 @@ def test_gates_need_all_heads():
     model = build(kept=((0,), (1,)))
     with pytest.raises(AllattError, match="all its heads"):
         model(torch.zeros(1, 4, dtype=torch.long), model.empty_memory(1), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_gives_the_norms_weights_their_gradient(kind):
+    """A memory is projected by weights that hold the LayerNorm; gradients are those of projecting the normalized memory."""
+    block = build(kind).blocks[0]
+    generator = torch.Generator().manual_seed(0)
+    memory_BMD = torch.randn(2, 5, TINY.d_model, generator=generator, dtype=torch.float64)
+    tensors = [block.norm.weight, block.norm.bias, block.key_HKD, block.value_HKD]
+    keys, values = block.recall(memory_BMD)
+    plain = [torch.einsum("bmd,hkd->mbhk", block.norm(memory_BMD), weight) for weight in tensors[2:]]
+    noise = torch.randn(keys.shape, generator=generator, dtype=torch.float64)
+    found, expected = (torch.autograd.grad((k * noise + v * noise.flip(0)).sum(), tensors) for k, v in ((keys, values), plain))
+    assert (keys - plain[0]).abs().max() < 1e-12 and (values - plain[1]).abs().max() < 1e-12
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).abs().max() < 1e-12 * b.abs().max().clamp(min=1)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -284,3 +285,25 @@ def test_perplexity_is_the_exponential_of_the_loss(tmp_path):
     for line in map(json.loads, (tmp_path / "metrics.jsonl").open()):
         assert line["perplexity"] == pytest.approx(math.exp(line["loss"]))
         assert line["tokens"] == line["step"] * 16
+
+
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_is_the_same_but_for_rounding(tmp_path):
+    """All three kinds of dropout off: a compiled pass draws its own random numbers."""
+    plain = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
+    config = replace(GATED, model=plain, train=replace(TRAIN, steps=3))
+    runs = {}
+    for compile in ("off", "on"):
+        t = trainer(config, tmp_path / compile, replace(QUIET, compile=compile, log_every=1))
+        t.run()
+        assert not t.model.compiled, "the evaluation's shapes would be compiled, too"
+        runs[compile] = metrics(tmp_path / compile)
+    for one, other in zip(runs["off"], runs["on"], strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5) and one["kept"] == other["kept"]
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+
+
+def test_compile_is_on_off_or_auto():
+    assert [Machine(device="cpu", compile=choice).compiles() for choice in ("auto", "on", "off")] == [False, True, False]
+    with pytest.raises(AllattError, match="compile is 'yes'; choose auto, on or off"):
+        Machine(compile="yes").compiles()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ import torch
 
 from allatt import experiments, generate, scales, speed
 from allatt.config import AllattError, ModelConfig, check
+from allatt.cost import executed
 from allatt.figures import figures_folder
 from allatt.files import put_between
 from allatt.model import LanguageModel
@@ -60,10 +62,16 @@ def run(device: str = "cpu", rounds: int = 12, sections: tuple[str, ...] = SECTI
 
 
 class Bench:
-    """The five measurements, at one shape on one device."""
+    """The five measurements, at one shape on one device.
 
-    def __init__(self, device: str, precision: str, rows: int, rounds: int, shape: ModelConfig):
+    `limit`: seconds after which a measurement begins no further round (`speed.measure`). `variants`: names of those that
+    paths and dropout measure, where all would take too long (to compile one takes up to half a minute); None: all.
+    """
+
+    def __init__(self, device: str, precision: str, rows: int, rounds: int, shape: ModelConfig, limit: float = math.inf,
+                 variants: tuple[str, ...] | None = None):
         self.device, self.precision, self.rows, self.rounds, self.shape = device, precision, rows, rounds, shape
+        self.limit, self.variants = limit, variants
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
     def paths(self) -> dict:
@@ -75,7 +83,7 @@ class Bench:
             if not train:
                 calls |= {"fast, cached": self.ours("fast", train, cached=True),
                           "fast, cached, compiled": self.ours("fast", train, cached=True, compiled=True)}
-            found[what] = self.measured(calls | self.x_transformers(train), train)
+            found[what] = self.measured(self.chosen(calls | self.x_transformers(train)), train)
         return found
 
     def dropout(self, drop: float = 0.2) -> dict:
@@ -83,7 +91,7 @@ class Bench:
         shape = replace(self.shape, drop_attention=drop)
         calls = {"reference": self.ours("reference", True, shape), "fast": self.ours("fast", True, shape),
                  "fast, compiled": self.ours("fast", True, shape, compiled=True)}
-        return {"training": self.measured(calls | self.x_transformers(True, drop), True)}
+        return {"training": self.measured(self.chosen(calls | self.x_transformers(True, drop)), True)}
 
     def removal(self) -> dict:
         """By pass and model kind: body, at inference and in training; and the whole model, at inference, with 10,000 tokens."""
@@ -94,7 +102,10 @@ class Bench:
         return found
 
     def lists(self) -> dict:
-        """Bodies of 16 layers with the paper's lists of kept heads: time beside what the heads' shares would give."""
+        """Bodies of 16 layers with the paper's lists of kept heads: time relative to all heads, beside two expectations.
+
+        ideal: what the heads' shares would give, between the times of all heads and of none. counted: multiply-adds.
+        """
         full, found = replace(self.shape, layers=16), {}
         kept = {"all heads": (8,) * 16, **{f"lambda {lam:g}": heads for lam, heads in experiments.PAPER_KEPT.items()},
                 "no heads": (0,) * 16}
@@ -104,11 +115,13 @@ class Bench:
         for what, train in PASSES.items():
             for kind, shapes in bodies.items():
                 calls = {name: self.ours("fast", train, shape) for name, shape in shapes.items()}
-                variants = self.measured(calls, train, rounds=max(3, self.rounds // 2))["variants"]
-                times = {name: 1 / one["times_as_fast"] for name, one in variants.items()}
+                measured = speed.measure(calls, max(3, self.rounds // 2), self.device, self.dtype, self.limit)
+                times = {name: 1 / one["times_as_fast"] for name, one in measured["variants"].items()}
+                operations = {name: executed(shape, self.rows)["a_pass"] for name, shape in shapes.items()}
                 found.setdefault(what, {})[kind] = [
                     {"name": name, "heads": sum(heads), "time": times[name],
-                     "ideal": speed.ideal(1.0, times["no heads"], 1 - sum(heads) / 128)} for name, heads in kept.items()]
+                     "ideal": speed.ideal(1.0, times["no heads"], 1 - sum(heads) / 128),
+                     "counted": operations[name] / operations["all heads"]} for name, heads in kept.items()]
         return found
 
     def generation(self) -> dict:
@@ -127,7 +140,7 @@ class Bench:
                  "cached": lambda: generate.generate(model, [prompts[0][:1]], length),
                  "cached, 16 rows": lambda: generate.generate(model, [prompt[:1] for prompt in prompts], length)}
         tokens = dict(zip(calls, (8, 8, length, 16 * length), strict=True))
-        found = speed.measure(calls, self.rounds, self.device, self.dtype)
+        found = speed.measure(calls, self.rounds, self.device, self.dtype, self.limit)
         for name, one in found["variants"].items():
             one["tokens_per_second"] = tokens[name] / one["median"]
             one["times_as_fast"] *= tokens[name] / 8
@@ -174,9 +187,13 @@ class Bench:
 
         return {"x-transformers": make(False), "x-transformers, compiled": make(True)}
 
-    def measured(self, calls: dict, train: bool, rounds: int = 0) -> dict:
+    def chosen(self, calls: dict) -> dict:
+        """The calls that `variants` names."""
+        return calls if self.variants is None else {name: call for name, call in calls.items() if name in self.variants}
+
+    def measured(self, calls: dict, train: bool) -> dict:
         """What `speed.measure` returns, and for each variant bytes (peak activations) and share (of the peak rate)."""
-        found = speed.measure(calls, rounds or self.rounds, self.device, self.dtype)
+        found = speed.measure(calls, self.rounds, self.device, self.dtype, self.limit)
         for name, one in found["variants"].items():
             one["share"] = speed.share_of_peak(self.shape, self.rows, one["median"], found["peak"], train)
             if "compiled" not in name:  # what a compiled pass allocates inside is not seen on a CPU
@@ -186,7 +203,8 @@ class Bench:
     def compared(self, kind: str, **options) -> dict:
         """`speed.compare` of one kind, with `memory` where it is the body."""
         shape = replace(self.shape, kind=kind, feed_forward=self.shape.persistent)
-        return speed.compare(shape, self.rows, self.rounds, device=self.device, precision=self.precision, **options)
+        return speed.compare(shape, self.rows, self.rounds, device=self.device, precision=self.precision, limit=self.limit,
+                             **options)
 
 
 def _paper(kind: str, layers: int) -> ModelConfig:
@@ -224,11 +242,12 @@ def table(section: str, found: dict) -> str:
             blocks.append(_aligned(title, rows))
             continue
         for kind, lines in part.items():
-            rows = [("", "time", "ideal", "off by")]
+            rows = [("", "time", "ideal", "off by", *("counted",) * (section == "lists"))]
             for one in lines if section == "lists" else lines["table"]:
                 name = f"{one['name']}, {one['heads']} heads" if section == "lists" else \
                     f"{one['share']:.0%} {'gated' if one['gates'] else 'removed'}"
-                rows.append((name, f"{one['time']:.3f}", f"{one['ideal']:.3f}", f"{one['time'] / one['ideal'] - 1:+.1%}"))
+                rows.append((name, f"{one['time']:.3f}", f"{one['ideal']:.3f}", f"{one['time'] / one['ideal'] - 1:+.1%}",
+                             *(f"{one[key]:.3f}" for key in ("counted",) if key in one)))
             blocks.append(_aligned(f"{section}, {what}, {experiments.LABELS[kind]}", rows))
     return "\n\n".join(blocks)
 

@@ -21,11 +21,14 @@ from allatt.plots_results import (  # noqa: F401
     kept_heads_by_layer,
     learning_curves,
     loss_above_control,
-    memory_left,
-    paper_models,
     perplexity_against_size,
     stability,
     survivors,
     three_methods,
+)
+from allatt.plots_speed import (  # noqa: F401
+    figure_1_measured,
+    memory_left,
     time_left,
+    ways_to_compute,
 )

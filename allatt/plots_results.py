@@ -1,6 +1,6 @@
-"""Drawing functions of the notebooks that train: baselines (03), pruning (05, 06), results (07, 08), speed (09).
+"""Drawing functions of the notebooks that train: baselines (03), pruning (05, 06), results (07, 08).
 
-Each makes a figure from its sidecar's data alone; `allatt.plots_method` has the others, `allatt.plots` all.
+Each makes a figure from its sidecar's data alone; `allatt.plots` has all.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def perplexity_against_size(data: dict) -> Figure:
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].yaxis.set_major_formatter("{x:.0f}")
     axes[0].margins(y=0.12)
-    _legend(drawn, axes[0], columns=2)
+    legend(drawn, axes[0], columns=2)
     return drawn
 
 
@@ -212,66 +212,11 @@ def survivors(data: dict) -> Figure:
                title={"persistent": "Attention to persistent vectors", "distance": "How far back in the context"}[what],
                ylabel={"persistent": "share of a head's attention (%)", "distance": "mean distance (tokens)"}[what])
         ax.grid(axis="x", visible=False)
-    _legend(drawn, axes[0], columns=2)
+    legend(drawn, axes[0], columns=2)
     return drawn
 
 
-@figure("09_speed")
-def time_left(data: dict) -> Figure:
-    """Measured time of really smaller bodies, relative to all heads, beside the ideal line and closed gates alone."""
-    drawn, axes = new_figure(columns=2, rows=len(data["shapes"]), height=1.2 + 3.4 * len(data["shapes"]), sharey=True,
-                             squeeze=False)
-    for line, (shape, passes) in zip(axes, data["shapes"].items(), strict=True):
-        for ax, (what, models) in zip(line, passes.items(), strict=True):
-            for kind, table in models.items():
-                x, y, ideal = ([100 * row[key] for row in table] for key in ("share", "time", "ideal"))
-                end = sum(not row["gates"] for row in table)  # rows with gates come last
-                ax.plot(x[:end], ideal[:end], color=COLORS[kind], linestyle="--", linewidth=1.5)
-                ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{NAMES[kind]}, removed"))
-                ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{NAMES[kind]}, only gated")
-            ax.plot([], [], color=COLORS["control"], linestyle="--", label="if each head took as long")
-            ax.set(title=f"{shape}: {what}", xlim=(-4, 104), ylim=(0, None))
-        line[0].set_ylabel("time, relative to all heads (%)")
-    for ax in axes[-1]:
-        ax.set_xlabel("heads removed or closed (%)")
-    _legend(drawn, axes[0][0], columns=3)
-    return drawn
-
-
-@figure("09_memory")
-def memory_left(data: dict) -> Figure:
-    """Memory of really smaller bodies: weights, and activations at their peak, at inference and in training."""
-    drawn, axes = new_figure(columns=3, height=3.9)
-    titles = {"weights": "Weights", "inference": "Peak, inference", "training": "Peak, training"}
-    for ax, (what, title) in zip(axes, titles.items(), strict=True):
-        for kind, rows in data["models"].items():
-            x, y = [100 * row["share"] for row in rows], [row[what] / 1e6 for row in rows]
-            ax.plot(x, y, **look(kind, label=NAMES[kind]))
-        ax.set(title=title, xlabel="heads removed (%)", xlim=(-5, 105), ylim=(0, None))
-    axes[0].set_ylabel("millions of bytes")
-    _legend(drawn, axes[0], columns=2)
-    return drawn
-
-
-@figure("09_paper_models")
-def paper_models(data: dict) -> Figure:
-    """The paper's three lists of kept heads as real models: parameters, multiply-adds and measured time."""
-    drawn, ax = new_figure(height=4)
-    bars = {"parameters": ("persistent", "parameters of the body"),
-            "multiply_adds": ("control", "multiply-adds a token"),
-            "time": ("all-attention", "time of a pass, measured")}
-    for place, (what, (color, label)) in enumerate(bars.items()):
-        x = [number + 0.27 * (place - 1) for number in range(len(data["models"]))]
-        drawn_bars = ax.bar(x, [100 * m[what] for m in data["models"]], width=0.25, color=COLORS[color], label=label)
-        ax.bar_label(drawn_bars, fmt="{:.0f}", padding=2, fontsize=9)
-    ax.set_xticks(range(len(data["models"])), [f"{m['name']}\n{m['heads']} heads" for m in data["models"]])
-    ax.set(ylabel="relative to all heads (%)", ylim=(0, 118))
-    ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper right", ncols=3)
-    return drawn
-
-
-def _legend(drawn: Figure, ax: Axes, columns: int) -> None:
+def legend(drawn: Figure, ax: Axes, columns: int) -> None:
     """One legend below all panels, each label once."""
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))

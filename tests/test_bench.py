@@ -82,11 +82,17 @@ def test_removed_heads_leave_no_operation_behind():
 
 
 def test_recomputing_the_window_writes_the_same_text():
-    """What generation is compared with must be the same work: the likeliest tokens, by both ways."""
-    model = LanguageModel(scales.model("smoke", "all-attention"), 50).double().eval()
-    prompt = list(range(40))
-    slow = bench.recompute(model, prompt, 6, window=2 * 16 + 1)
-    assert slow == generate.generate(model, [prompt], 6, temperature=0)[0, 0].tolist()
+    """What generation is compared with must be the same work: the likeliest tokens, by both ways, and not by fewer tokens."""
+    torch.manual_seed(0)
+    model = LanguageModel(replace(scales.model("smoke", "all-attention"), layers=3), 50).double().eval()
+    for name, tensor in model.blocks.named_parameters():
+        if name.endswith("HKD"):  # heads that outweigh the token itself, which would else be repeated
+            torch.nn.init.normal_(tensor)
+    prompt = torch.randint(50, (60,)).tolist()
+    written = generate.generate(model, [prompt], 30, temperature=0)[0, 0].tolist()
+    assert len(set(written)) > 5, "any window repeats one token"
+    assert bench.recompute(model, prompt, 30, window=3 * 16 + 1) == written
+    assert bench.recompute(model, prompt, 30, window=2 * 16) != written
 
 
 def test_a_run_has_every_section_with_its_table_and_provenance(monkeypatch, tmp_path, capsys):
@@ -101,8 +107,26 @@ def test_a_run_has_every_section_with_its_table_and_provenance(monkeypatch, tmp_
     lists = found["lists"]["training"]["transformer-xl"]
     assert [row["heads"] for row in lists] == [128, 106, 87, 59, 0]
     assert lists[0]["ideal"] == 1.0 and lists[-1]["ideal"] == lists[-1]["time"]
+    assert 0 < lists[-1]["counted"] < lists[3]["counted"] < lists[0]["counted"] == 1, "the feed-forward stays"
+    assert all(row["counted"] == row["heads"] / 128 for row in found["lists"]["training"]["all-attention"])
     printed = capsys.readouterr().out
     assert all(f"\n{section}" in "\n" + printed for section in bench.SECTIONS)
+
+
+def test_a_bench_measures_what_it_is_asked_to_and_as_long(monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench.Bench, "x_transformers", lambda *rest: {"x-transformers": lambda: None})
+
+    def measure(calls, rounds, device, dtype, limit):
+        asked.append((list(calls), limit))
+        return {"rounds": 3, "peak": 1e9, "variants": {name: {"median": 1.0} for name in calls}}
+
+    monkeypatch.setattr(bench.speed, "measure", measure)
+    measuring = bench.Bench("cpu", "fp32", 1, 3, SHAPE, limit=2.5, variants=("x-transformers", "reference", "fast, cached"))
+    measuring.paths()
+    measuring.dropout()
+    assert asked == [(["reference", "fast, cached", "x-transformers"], 2.5), (["reference", "x-transformers"], 2.5),
+                     (["reference", "x-transformers"], 2.5)]
 
 
 def test_what_is_not_there_is_said(capsys):

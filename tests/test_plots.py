@@ -103,21 +103,43 @@ def test_memory_left_is_in_millions_of_bytes():
     assert [ax.get_title(loc="left") for ax in drawn.axes] == ["Weights", "Peak, inference", "Peak, training"]
 
 
-def test_the_papers_models_have_three_bars_each():
-    models = [{"name": "all heads", "heads": 128, "parameters": 1.0, "multiply_adds": 1.0, "time": 1.0},
-              {"name": "λ = 0.02", "heads": 59, "parameters": 0.5, "multiply_adds": 0.4, "time": 0.3}]
-    ax = plots.paper_models({"models": models}).axes[0]
-    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
-    assert heights == [[100, 50], [100, 40], [100, 30]]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["all heads\n128 heads", "λ = 0.02\n59 heads"]
-    assert [text.get_text() for text in ax.texts] == ["100", "50", "100", "40", "100", "30"]
+def test_figure_1_has_measured_points_on_ideal_and_counted_lines():
+    keys = ("name", "heads", "time", "ideal", "counted")
+    rows = [dict(zip(keys, row, strict=True)) for row in
+            (("all heads", 128, 1.0, 1.0, 1.0), ("lambda 0.02", 32, 0.4, 0.3, 0.2), ("no heads", 0, 0.1, 0.1, 0.05))]
+    drawn = plots.figure_1_measured({"lists": {what: dict.fromkeys(KINDS, rows) for what in ("inference", "training")}})
+    assert [ax.get_title(loc="left") for ax in drawn.axes] == ["Inference", "Training"]
+    for ax in drawn.axes:
+        for kind in KINDS:
+            counted, ideal, full, pruned = lines(ax, COLORS[kind])
+            assert list(counted.get_ydata()) == [100, 20, 5] and counted.get_linestyle() == ":"
+            assert list(ideal.get_ydata()) == [100, 30, 10] and ideal.get_linestyle() == "--"
+            assert list(full.get_ydata()) == [100] and full.get_fillstyle() == "none", "what was not pruned is hollow"
+            assert list(pruned.get_xdata()) == [75, 100] and list(pruned.get_ydata()) == [40, 10]
+        assert {text.get_text(): text.get_position()[0] for text in ax.texts} == {"λ =": 0, "0.02": 75}
+    assert labels(drawn) == ["All-attention, measured", "Transformer-XL, measured", "ideal: straight from all heads to none",
+                             "counted multiply-adds"]
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_ways_to_compute_are_bars_beside_the_reference(theirs):
+    ways = {"reference": 1.0, "fast": 1.5, "fast, compiled": 1.75} | ({"x-transformers": 0.5} if theirs else {})
+    part = {"rounds": 3, "variants": {name: {"median": 1 / x, "times_as_fast": x} for name, x in ways.items()}}
+    drawn = plots.ways_to_compute({"paths": {"inference": part, "training": part}, "dropout": {"training": part}})
+    assert [ax.get_title(loc="left") for ax in drawn.axes] == ["Inference", "Training", "Training, attention dropout 0.2"]
+    for ax in drawn.axes:
+        assert [bar.get_width() for bars in ax.containers for bar in bars] == list(ways.values())
+        assert [tick.get_text() for tick in ax.get_yticklabels()] == list(ways)
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first is at the top"
+    assert labels(drawn) == ["the equations", "the fast path", "x-transformers"][:2 + theirs]
+    assert len(plots.ways_to_compute({"paths": {"inference": part}}).axes) == 1
 
 
 def test_every_figure_is_registered_once_and_named_after_its_notebook():
     from allatt import plots
 
     mine = [name for name in plots.DRAW if name[:2] in ("07", "08", "09")]
-    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_survivors", "09_memory",
-                            "09_paper_models", "09_speed"]
+    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_survivors",
+                            "09_figure_1", "09_memory", "09_paths", "09_speed"]
     assert len(set(plots.DRAW.values())) == len(plots.DRAW)
     assert all(getattr(plots, draw.__name__) is draw for draw in plots.DRAW.values()), "to be had from allatt.plots"

@@ -200,11 +200,16 @@ class Bench:
                 one["bytes"] = speed.activation_bytes(calls[name], self.device)
         return found
 
-    def compared(self, kind: str, **options) -> dict:
-        """`speed.compare` of one kind, with `memory` where it is the body."""
+    def compared(self, kind: str, train: bool = False, **options) -> dict:
+        """`speed.compare` of one kind; rows of really smaller bodies have bytes too: weights and the pass's activations."""
         shape = replace(self.shape, kind=kind, feed_forward=self.shape.persistent)
-        return speed.compare(shape, self.rows, self.rounds, device=self.device, precision=self.precision, limit=self.limit,
-                             **options)
+        where = {"device": self.device, "precision": self.precision}
+        found = speed.compare(shape, self.rows, self.rounds, train, limit=self.limit, **where, **options)
+        if not options.get("whole"):
+            peaks = speed.memory(shape, self.rows, **where)
+            for row, peak in zip(found["table"], peaks, strict=False):  # rows that are only gated come last
+                row["bytes"] = peak["weights"] + peak["training" if train else "inference"]
+        return found
 
 
 def _paper(kind: str, layers: int) -> ModelConfig:
@@ -242,12 +247,13 @@ def table(section: str, found: dict) -> str:
             blocks.append(_aligned(title, rows))
             continue
         for kind, lines in part.items():
-            rows = [("", "time", "ideal", "off by", *("counted",) * (section == "lists"))]
+            rows = [("", "time", "ideal", "off by", "counted" if section == "lists" else "MB")]
             for one in lines if section == "lists" else lines["table"]:
                 name = f"{one['name']}, {one['heads']} heads" if section == "lists" else \
                     f"{one['share']:.0%} {'gated' if one['gates'] else 'removed'}"
                 rows.append((name, f"{one['time']:.3f}", f"{one['ideal']:.3f}", f"{one['time'] / one['ideal'] - 1:+.1%}",
-                             *(f"{one[key]:.3f}" for key in ("counted",) if key in one)))
+                             f"{one['counted']:.3f}" if "counted" in one else
+                             f"{one['bytes'] / 1e6:.1f}" if "bytes" in one else ""))
             blocks.append(_aligned(f"{section}, {what}, {experiments.LABELS[kind]}", rows))
     return "\n\n".join(blocks)
 

@@ -10,28 +10,45 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import IO, Any
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def search_path() -> str:
+    """PYTHONPATH with which a process finds this allatt, and the packages of this process, even where its path has changed."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)])
 
 
 def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subprocess.Popen:
     """`python -m module` with these orders, in a session of its own (Ctrl-C is for us); what it says goes to `output`."""
-    process = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output, env=env,
-                               start_new_session=True)
+    # -P: another allatt in the current folder does not take this one's place.
+    process = subprocess.Popen([sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output,
+                               env=env | {"PYTHONPATH": search_path()}, start_new_session=True)
     try:
         process.stdin.write(json.dumps(orders).encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
         pass  # it ended before it read its orders
+    except BaseException:
+        end(process)
+        raise
     return process
 
 
-def end(process: subprocess.Popen) -> int:
-    """End it, if it has not ended; its exit status."""
-    try:
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
-    return process.wait()
+def end(*processes: subprocess.Popen) -> None:
+    """End those that have not ended: tell all first, then wait."""
+    for process in processes:
+        try:
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+    for process in processes:
+        process.wait()
 
 
 def orders() -> Any:

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from allatt import child
 from allatt.config import AllattError, check
 from allatt.files import blocks, ranges
 
@@ -46,8 +47,7 @@ _TITLE = re.compile(r"\n ?= (?!=).* = ?$", re.MULTILINE)
 
 def processes() -> int:
     """How many processes cut a large text: one a core that this process may use, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores) if sys.executable else 1
+    return min(8, child.cores()) if sys.executable else 1
 
 
 def bar(path: Path, label: str) -> tqdm:
@@ -154,8 +154,7 @@ def _in_processes(path: Path, spans: list[tuple[int, int | None]], folder: Path,
     """`_number` of each range, in a process each. Where several fail, the error is that of the first in the text."""
     ends: dict[int, dict] = {}
     workers: list[subprocess.Popen] = []
-    # They find the same packages as this process, even where it has changed its path.
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)])}
+    env = os.environ | {"PYTHONPATH": child.search_path()}
     reading, writing = os.pipe()
     with open(reading, "rb") as messages:
         try:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import allatt
 from allatt import child
 from allatt.config import AllattError, check
 from allatt.corpus import home
@@ -36,7 +35,7 @@ class Outcome:
 
     seconds: float
     peak_mb: int
-    """Largest resident memory of the kernel, in 10^6 bytes; 0 where it is not known."""
+    """Largest resident memory of one process of the notebook, in 10^6 bytes; 0 where it is not known."""
     error: str
     """One line that says what failed, where; "" if nothing did."""
 
@@ -76,8 +75,7 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     text = json.dumps({"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"})
     (spec / "kernel.json").write_text(text)
     env = dict(os.environ)
-    for name, first in (("JUPYTER_PATH", scratch), ("PYTHONPATH", Path(allatt.__file__).resolve().parents[1])):
-        env[name] = os.pathsep.join([str(first), *filter(None, [env.get(name)])])
+    env["JUPYTER_PATH"] = os.pathsep.join([str(scratch), *filter(None, [env.get("JUPYTER_PATH")])])
     # Folders as they are seen from here: the notebook runs in its own. Threads that wait spin a moment (10,000 rounds: as
     # fast as by default), then sleep: by default they spin on, and training on shared cores was 5 to 20 times slower.
     data = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from allatt import persistent
 from allatt.attention import PATHS
 from allatt.config import AllattError, ModelConfig, check, from_dict, to_dict
 from allatt.single import prepare, single
@@ -124,7 +125,8 @@ class Block(nn.Module):
         """Keys and values (M, B, H, K) of the hidden states of a memory.
 
         A memory takes no gradient, but the LayerNorm's weights do. They move into the projection, W (gamma x + beta) =
-        (W gamma) x + W beta, so that the backward pass goes to weights alone: a fifth of a projection's work is saved.
+        (W gamma) x + W beta, so that the backward pass goes to weights alone: with M = T, a sixth of the work of keys and
+        values is saved.
         """
         x_BMD = F.layer_norm(memory_BMD, self.norm.normalized_shape, eps=self.norm.eps)
         return tuple(_project(x_BMD, weight_HKD * self.norm.weight, weight_HKD @ self.norm.bias)
@@ -278,6 +280,7 @@ class LanguageModel(nn.Module):
 def _compiled(function):
     """`function` compiled for the shapes that it is called with; blocks of one shape share what was compiled."""
     # Pruned layers differ in their heads, and each number of heads is a shape of its own.
+    torch.compiler.assume_constant_result(persistent.has_flash)  # asks torch about the GPU, which cannot be traced
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(function, dynamic=False)
 

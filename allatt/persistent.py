@@ -1,4 +1,4 @@
-"""Attention to persistent vectors alone, without writing its Q x N weights down: the larger part of an All-attention layer.
+"""Attention to persistent vectors alone, without keeping its Q x N weights: the larger part of an All-attention layer.
 
     out[i] = sum_n dropout(exp(q_i . pk_n - E_i)) pv_n,      E_i = log sum_n exp(q_i . pk_n)
 
@@ -8,6 +8,8 @@ gradients (`allatt.attention`). The kernel depends on where it runs:
     CPU                              torch's flash kernel; with dropout, which that does not know, blocks of persistent vectors
     GPU, half precision              torch's flash kernel, which draws its dropout itself
     anything else                    blocks of persistent vectors
+
+A kernel writes no weights down; blocks write those of BLOCK vectors at a time, forward and again backward.
 
 Shape suffixes:
     H heads   Q queries (of all rows)   N persistent vectors a head   n persistent vectors of a block   K d_head
@@ -37,7 +39,7 @@ def forward(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float) -> tuple
         out_1HQK, norm_1HQ, _, _, _, _, seed, offset, _ = aten._scaled_dot_product_flash_attention(
             q_HQK[None], pk_HNK[None], pv_HNK[None], drop, False, False, scale=1.0)
         return out_1HQK[0], norm_1HQ[0], (seed, offset)
-    seed = torch.randint(2 ** 62, ())
+    seed = torch.randint(2 ** 32, ())
     out_HQK, norm_HQ = torch.ops.allatt.persistent_blocks(q_HQK, pk_HNK, pv_HNK, drop, seed)
     return out_HQK, norm_HQ, (seed,)
 
@@ -62,15 +64,21 @@ def backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, jo
 def _kernel(q_HQK: Tensor, drop: float) -> str:
     if q_HQK.device.type == "cpu" and drop == 0:
         return "cpu"
-    if q_HQK.device.type == "cuda" and q_HQK.dtype in (torch.float16, torch.bfloat16) and q_HQK.shape[-1] % 8 == 0:
+    half, K = q_HQK.dtype in (torch.float16, torch.bfloat16), q_HQK.shape[-1]
+    if q_HQK.device.type == "cuda" and half and K % 8 == 0 and K <= 256 and has_flash(q_HQK.device):
         return "gpu"
     return "blocks"
+
+
+def has_flash(device: torch.device) -> bool:
+    """Whether torch's flash kernel runs on this GPU: Ampere (2020) or later, and a build of torch that has it."""
+    return torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def mask(like: Tensor, drop: float) -> Tensor:
     """Dropout's factor for each weight: 0, or 1 / (1 - drop), of the shape and type of `like`; from torch's own generator."""
     if like.device.type == "cpu":
-        return torch.ops.allatt.mask(like, drop, torch.randint(2 ** 62, ()))
+        return torch.ops.allatt.mask(like, drop, torch.randint(2 ** 32, ()))
     return F.dropout(torch.ones_like(like), drop)
 
 
@@ -78,8 +86,8 @@ def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
     """The same from a generator of its own.
 
     On a CPU, torch draws a number for each weight, one after the other, which takes longer than the attention itself. Here
-    one number of 64 bits is four draws of 16, so that `drop` is rounded to 1/65536; the factor follows the rounded one, and
-    the mean is exact.
+    one number of 64 bits is four draws of 16, so that `drop` is rounded to 1/65536 (at least that, at most all but that); the
+    factor follows the rounded one, and the mean is exact.
     """
     dropped = min(max(round(drop * _LEVELS), 1), _LEVELS - 1)
     bits = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)

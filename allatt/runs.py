@@ -141,6 +141,11 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
     return Run(folder)
 
 
+def finished(config: RunConfig) -> bool:
+    """Whether the run of this config is done."""
+    return (home() / "runs" / config.id / "result.json").exists()
+
+
 def _finished(folder: Path) -> bool:
     """Whether the run is done. Process 0 looks, for all: two that saw different things would wait for each other."""
     done = [(folder / "result.json").exists()]
@@ -174,7 +179,8 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     rank, _ = rank_and_world()
     if rank == 0:
         write_json(folder / "config.json", to_dict(config))
-        write_json(folder / "provenance.json", provenance(device) | {"compiled": machine.compiles(), "data": tokens.meta})
+        origin = {"compiled": machine.compiles(config.train.steps), "data": tokens.meta}
+        write_json(folder / "provenance.json", provenance(device) | origin)
     trainer = Trainer(config, model, gates, tokens.train, folder, machine)
     trainer.run()
     if rank == 0:

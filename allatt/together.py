@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -19,13 +18,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import allatt
 from allatt import child
-from allatt.config import AllattError, RunConfig, check, from_dict, to_dict
+from allatt.child import cores
+from allatt.config import AllattError, RunConfig, from_dict, to_dict
 from allatt.corpus import home
 from allatt.cost import count
-from allatt.cutting import processes
-from allatt.runs import Run, get_or_run
+from allatt.runs import Run, finished, get_or_run
 from allatt.tokens import load
 from allatt.train import Machine, rank_and_world
 
@@ -42,9 +40,9 @@ def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None)
     configs, machine = list(configs), machine or Machine()
     missing = _missing(configs)
     worth = [config for config in missing if work(config) > SMALL]
-    if len(worth) > 1 and processes() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
+    if len(worth) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
         load(worth[0].data)  # made once, before several processes ask for it
-        _side_by_side(worth, machine, min(processes(), len(worth)))
+        _side_by_side(worth, machine)
     return [get_or_run(config, machine) for config in configs]
 
 
@@ -58,61 +56,67 @@ def _missing(configs: list[RunConfig]) -> list[RunConfig]:
     """Those that are not finished, each once, and after the run that it starts from."""
     found: dict[str, RunConfig] = {}
     for config in configs:
-        if not _finished(config):
+        if not finished(config):
             for one in [*(_missing([config.start]) if config.start else []), config]:
                 found.setdefault(one.id, one)
     return list(found.values())
 
 
-def _finished(config: RunConfig) -> bool:
-    return (home() / "runs" / config.id / "result.json").exists()
-
-
-def _side_by_side(configs: list[RunConfig], machine: Machine, places: int) -> None:
-    """Train these, so many at a time; one whose start is among them waits for it."""
-    waiting, working, threads = list(configs), {}, max(1, processes() // places)
-    total = sum(config.train.steps for config in configs)
-    bar = tqdm(total=total, desc=f"{len(configs)} runs, {places} at a time", unit="step", leave=False,
-               disable=not machine.progress)
-    with tempfile.TemporaryDirectory(prefix="allatt-") as scratch:
-        try:
-            while waiting or working:
-                pending = {config.id for config in waiting} | set(working)
-                ready = [c for c in waiting if c.start is None or c.start.id not in pending]
-                for config in ready[:places - len(working)]:
-                    waiting.remove(config)
-                    working[config.id] = config, _start(config, machine, threads, Path(scratch))
-                time.sleep(0.1)
-                for config, process in list(working.values()):
-                    if process.poll() is not None:
-                        del working[config.id]
-                        check(process.returncode == 0, _failure(config, process, Path(scratch)))
-                bar.update(sum(map(_steps, configs)) - bar.n)
-        finally:
-            bar.close()
-            for _, process in working.values():
+def _side_by_side(configs: list[RunConfig], machine: Machine) -> None:
+    """Train these, as many at a time as there are cores; one whose start is among them waits for it."""
+    waiting, working = list(configs), {}
+    bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs, side by side", unit="step",
+               leave=False, disable=not machine.progress)
+    looked = time.monotonic()
+    try:
+        while waiting or working:
+            pending = {config.id for config in waiting} | set(working)
+            ready = [config for config in waiting if config.start is None or config.start.id not in pending]
+            ready = ready[:cores() - len(working)]
+            threads = max(1, cores() // max(1, len(working) + len(ready)))
+            for config in ready:
+                waiting.remove(config)
+                working[config.id] = config, _start(config, machine, threads)
+            time.sleep(0.1)
+            for config, process in [one for one in working.values() if one[1].poll() is not None]:
+                del working[config.id]
                 child.end(process)
+                if process.returncode:
+                    raise AllattError(_failure(config, process.returncode))
+                _log(config).unlink(missing_ok=True)
+            if time.monotonic() - looked > 1:
+                looked = time.monotonic()
+                bar.update(sum(map(_steps, configs)) - bar.n)
+    finally:
+        bar.close()
+        child.end(*(process for _, process in working.values()))
 
 
-def _start(config: RunConfig, machine: Machine, threads: int, scratch: Path) -> subprocess.Popen:
-    env = dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "ALLATT_HOME": str(home())}
-    env["PYTHONPATH"] = os.pathsep.join([str(Path(allatt.__file__).resolve().parents[1]),
-                                         *filter(None, [env.get("PYTHONPATH")])])
+def _start(config: RunConfig, machine: Machine, threads: int) -> subprocess.Popen:
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), "ALLATT_HOME": str(home())}
     orders = {"config": to_dict(config), "machine": asdict(replace(machine, device="cpu", progress=False))}
-    with open(scratch / config.id, "wb") as said:
-        return child.start("allatt.together", orders, said, env)
+    _log(config).parent.mkdir(parents=True, exist_ok=True)
+    with open(_log(config), "wb") as log:
+        return child.start("allatt.together", orders, log, env)
 
 
-def _failure(config: RunConfig, process: subprocess.Popen, scratch: Path) -> str:
+def _log(config: RunConfig) -> Path:
+    """What a run's process says; kept where it fails."""
+    return home() / "runs" / f"{config.id}.log"
+
+
+def _failure(config: RunConfig, code: int) -> str:
     """The one line that a process said at its end."""
-    said = (scratch / config.id).read_text(errors="replace").strip().splitlines()
-    last = said[-1] if said else f"its process ended with status {process.returncode}, perhaps for want of memory"
-    return last if process.returncode == 2 else f"run {config.id} ({config.name}): {last}; run the same again to continue"
+    said = _log(config).read_text(errors="replace").strip().splitlines()
+    if code == 2 and said:  # an AllattError of its own
+        return said[-1]
+    last = said[-1] if said else f"its process ended with status {code}, perhaps for want of memory"
+    return f"run {config.id} ({config.name}): {last} (see {_log(config)}); run the same again to continue"
 
 
 def _steps(config: RunConfig) -> int:
     """How many steps a run has logged."""
-    if _finished(config):
+    if finished(config):
         return config.train.steps
     try:
         lines = (home() / "runs" / config.id / "metrics.jsonl").read_text().splitlines()

@@ -3,14 +3,16 @@
     loss = cross-entropy (mean, nats a token) + lambda(step) * expected open heads
 
 An optimizer step always sees `rows x segment` tokens: micro-batches and processes divide the rows and add up the
-gradients. A run that is interrupted continues from its checkpoint exactly (bitwise on a CPU).
+gradients. A run that is interrupted continues from its checkpoint exactly (bitwise on a CPU with as many threads).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from allatt.gates import HeadGates
 from allatt.model import LanguageModel, Memory
 from allatt.tokens import Feed, Stream
 
+COMPILED = 500
+"""Steps from which a run on a GPU earns back the time that compiling takes (our choice)."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -38,7 +43,8 @@ class Machine:
     micro_rows: int = 0
     """Rows that go through the model at once, where memory is short; 0: all rows of this process."""
     compile: str = "auto"
-    """on, off, or auto: torch.compile on a GPU, not on a CPU, where short runs do not earn back its time."""
+    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU that can; not on a CPU, where it takes as
+    long as some hundred steps of a small model."""
     log_every: int = 0
     """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
     checkpoint_seconds: float = 60.0
@@ -53,10 +59,13 @@ class Machine:
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def compiles(self) -> bool:
-        """Whether training goes through torch.compile."""
+    def compiles(self, steps: int = COMPILED) -> bool:
+        """Whether a run of so many steps goes through torch.compile, which needs triton and a C compiler on a GPU."""
         check(self.compile in ("auto", "on", "off"), f"compile is {self.compile!r}; choose auto, on or off")
-        return self.resolve() == "cuda" if self.compile == "auto" else self.compile == "on"
+        if self.compile != "auto":
+            return self.compile == "on"
+        able = importlib.util.find_spec("triton") is not None and any(map(shutil.which, ("gcc", "cc", "clang")))
+        return self.resolve() == "cuda" and steps >= COMPILED and able
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -197,7 +206,7 @@ class Trainer:
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         steps = self.config.train.steps
         self.model.train()
-        self.model.compiled = self.machine.compiles()
+        self.model.compiled = self.machine.compiles(steps)
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False,
                    disable=not self.machine.progress or rank > 0)
         losses, saved, since = [], time.monotonic(), time.monotonic()

@@ -48,8 +48,9 @@ def test_cached_keys_and_values_give_the_same_nats(kind, changes, rows):
     assert nll(model.float(), IDS, rows)[0] == pytest.approx(by_memory(model.double(), IDS, rows), rel=1e-5)
 
 
-@pytest.mark.parametrize("precision, error", [("fp32", 1e-5), ("bf16", 1e-4)])
+@pytest.mark.parametrize("precision, error", [("fp32", 1e-5), ("bf16", 1e-3)])
 def test_cached_nats_with_gates_and_in_half_precision(precision, error):
+    # Half precision rounds elsewhere: a hidden memory is projected by weights that hold the LayerNorm, a cache is not.
     model = build(segment=5).float()  # of 14 tokens a row the last segment has 4, of 57 - 1 in one row it has 1
     gate = torch.tensor([[1.0, 0.0, 0.3], [2.0, 1.0, 0.0]])
     for rows in (1, 4):

@@ -124,6 +124,7 @@ class FlashOfGPU:
     @classmethod
     def backward(cls, grad, q, k, v, out, norm, cum_q, cum_k, max_q, max_k, dropout_p, is_causal, seed, offset, *, scale):
         assert (max_q, max_k) == (q.shape[2], k.shape[2]) and norm.dtype == torch.float32 and grad.dtype == q.dtype
+        assert norm.is_contiguous()
         mask = cls.mask(seed, (*q.shape[:3], max_k), dropout_p).float()
         weights = (scale * (q @ k.mT).float() - norm[..., None]).exp()
         grad, out = grad.float(), out.float()
@@ -161,3 +162,50 @@ def test_the_way_to_the_kernel_of_a_gpu(drop, monkeypatch):
     grads = torch.autograd.grad(expected, exact, grad.float())
     for a, b in zip([out, *got], [expected, *grads], strict=True):
         assert (a.float() - b).abs().max() < 0.05 * b.abs().max()
+
+
+@pytest.mark.parametrize("device, dtype, K, expected", [
+    ("cpu", torch.float32, 8, "cpu"), ("cuda", torch.bfloat16, 64, "gpu"), ("cuda", torch.float16, 256, "gpu"),
+    ("cuda", torch.float32, 64, "blocks"), ("cuda", torch.bfloat16, 12, "blocks"), ("cuda", torch.bfloat16, 264, "blocks")])
+def test_the_kernel_fits_what_it_gets(device, dtype, K, expected, monkeypatch):
+    monkeypatch.setattr(persistent, "has_flash", lambda device: True)
+    q = SimpleNamespace(device=SimpleNamespace(type=device), dtype=dtype, shape=(1, 5, K))
+    assert persistent._kernel(q, 0.0) == expected
+    assert persistent._kernel(q, 0.2) == ("blocks" if device == "cpu" else expected)
+    monkeypatch.setattr(persistent, "has_flash", lambda device: False)  # an older GPU, or torch without flash
+    assert persistent._kernel(q, 0.0) == ("cpu" if device == "cpu" else "blocks")
+
+
+def test_torch_has_the_kernel_of_a_gpu_that_the_stand_in_stands_for():
+    ops = torch.ops.aten
+    forward, backward = (op.default._schema.arguments for op in (
+        ops._scaled_dot_product_flash_attention, ops._scaled_dot_product_flash_attention_backward))
+    assert [a.name for a in forward] == "query key value dropout_p is_causal return_debug_mask scale".split()
+    assert [a.name for a in backward] == ("grad_out query key value out logsumexp cum_seq_q cum_seq_k max_q max_k dropout_p "
+                                          "is_causal philox_seed philox_offset scale").split()
+    returns = [r.name for r in ops._scaled_dot_product_flash_attention.default._schema.returns]
+    assert returns[:2] == ["output", "logsumexp"] and returns[6] == "rng_state" and len(returns) == 9
+
+
+def test_very_low_scores_count_as_much_as_others(monkeypatch):
+    """The running maximum of the blocks starts below every score."""
+    monkeypatch.setattr(persistent, "BLOCK", 2)
+    monkeypatch.setattr(persistent, "_kernel", lambda q, drop: "blocks")
+    q, pk, pv = torch.ones(1, 3, 1), torch.full((1, 5, 1), -400.0), torch.arange(5.0)[None, :, None]
+    out, norm, _ = persistent.forward(q, pk, pv, 0.0)
+    assert torch.allclose(out, torch.tensor(2.0)) and torch.allclose(norm, torch.tensor(-400 + math.log(5)))
+
+
+@pytest.mark.parametrize("drop", [1e-7, 1 - 1e-9])
+def test_a_mask_stays_finite_at_both_ends(drop):
+    mask = persistent.mask(torch.empty(100, 100), drop)
+    assert mask.isfinite().all() and (mask.max() > 1 or drop > 0.5)
+
+
+def test_gradients_are_exact_where_autocast_is_on_in_the_backward_pass_too():
+    tensors = inputs(2, 2, 5, 3, 4, 8, dtype=torch.float32)
+    expected = torch.autograd.grad(attention.reference(*tensors).sum(), tensors)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = torch.autograd.grad(attention.fast(*tensors).sum(), tensors)
+    for a, b in zip(got, expected, strict=True):
+        assert (a - b).abs().max() < 1e-5 * b.abs().max().clamp(min=1)

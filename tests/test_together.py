@@ -43,7 +43,7 @@ def gated(dense, lam):
 def two_places(monkeypatch):
     """Processes for however small a run."""
     monkeypatch.setattr(together, "SMALL", 0)
-    monkeypatch.setattr(together, "processes", lambda: 2)
+    monkeypatch.setattr(together, "cores", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -55,7 +55,8 @@ def test_side_by_side_they_are_what_they_are_one_by_one(data, two_places, monkey
     monkeypatch.setattr(runs, "_execute", lambda *rest: pytest.fail("trained in this process"))
     found = get_or_run_all(configs, QUIET)
     assert [run.id for run in found] == [c.id for c in configs]
-    assert all(run.provenance["threads"] == 1 for run in found)
+    assert [run.provenance["threads"] for run in found] == [1, 1, 2], "alone, the baseline has both"
+    assert not list((home() / "runs").glob("*.log")), "what processes said is kept where they fail"
     monkeypatch.setattr(runs, "_execute", here)
     for run in found:
         for path in sorted(run.folder.iterdir()):
@@ -87,7 +88,7 @@ def test_a_failing_run_is_one_line_and_the_others_go_on_another_time(data, two_p
 
 def test_an_unforeseen_end_names_the_run(data, two_places, monkeypatch):
     monkeypatch.setattr(together.child.sys, "executable", "/bin/false")
-    with pytest.raises(AllattError, match="its process ended with status 1, perhaps for want of memory; run the same again"):
+    with pytest.raises(AllattError, match="its process ended with status 1, perhaps for want of memory .see .*log.; run the"):
         get_or_run_all([config(data, 7), config(data, 8)], QUIET)
 
 
@@ -98,7 +99,7 @@ def test_whoever_waits_may_be_killed_and_none_is_left_behind(data, tmp_path):
 from allatt import together
 from allatt.config import *
 from allatt.train import Machine
-together.SMALL, together.processes = 0, lambda: 2
+together.SMALL, together.cores = 0, lambda: 2
 together.get_or_run_all({configs!r}, Machine(device="cpu", log_every=5, progress=False))
 """)
     waits = subprocess.Popen([sys.executable, str(script)], env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.getcwd()))

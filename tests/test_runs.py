@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import write_small_text
 
 from allatt import runs
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
@@ -26,12 +27,7 @@ MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segmen
 @pytest.fixture(scope="module")
 def text(tmp_path_factory, home_of_tests):
     """A folder of a user's own: some hundred lines of words."""
-    folder = tmp_path_factory.mktemp("text")
-    words = "the cat sat on a mat and saw the dog run to it . ".split()
-    for split, lines in (("train", 120), ("valid", 20), ("test", 20)):
-        text = "\n".join(" ".join(words[(i * 7 + j) % len(words)] for j in range(9)) for i in range(lines))
-        (folder / f"wiki.{split}.tokens").write_text(f" = {split} = \n{text}\n")
-    return folder
+    return write_small_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

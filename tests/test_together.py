@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from conftest import write_small_text
 
 from allatt import runs, together
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
@@ -23,11 +24,7 @@ MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segmen
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, home_of_tests):
-    folder = tmp_path_factory.mktemp("together")
-    words = "the cat sat on a mat and saw the dog run to it . ".split()
-    for split, lines in (("train", 120), ("valid", 20), ("test", 20)):
-        text = "\n".join(" ".join(words[(i * 7 + j) % len(words)] for j in range(9)) for i in range(lines))
-        (folder / f"wiki.{split}.tokens").write_text(f" = {split} = \n{text}\n")
+    folder = write_small_text(tmp_path_factory.mktemp("together"))
     return pin(DataConfig(corpus=str(folder), tokens="words", vocab_size=0))
 
 
@@ -53,7 +50,10 @@ def test_side_by_side_they_are_what_they_are_one_by_one(data, two_places, monkey
     configs = [gated(dense, 0.1), gated(dense, 0.2), dense]
     here = runs._execute
     monkeypatch.setattr(runs, "_execute", lambda *rest: pytest.fail("trained in this process"))
+    begun, start = [], together._start
+    monkeypatch.setattr(together, "_start", lambda c, *rest: begun.append((c.id, runs.finished(dense))) or start(c, *rest))
     found = get_or_run_all(configs, QUIET)
+    assert begun == [(dense.id, False), (configs[0].id, True), (configs[1].id, True)], "they wait for their start"
     assert [run.id for run in found] == [c.id for c in configs]
     assert [run.provenance["threads"] for run in found] == [1, 1, 2], "alone, the baseline has both"
     assert not list((home() / "runs").glob("*.log")), "what processes said is kept where they fail"

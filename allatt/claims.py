@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from allatt import cost, experiments, scales
 from allatt.config import AllattError
-from allatt.experiments import above_control, at_equal_parameters, flips, interpolate, point, unevenness
 from allatt.figures import figures_folder
 from allatt.files import put_between
+from allatt.readings import above_control, at_equal_parameters, flips, interpolate, point, unevenness
 from allatt.runs import get_or_run, provenance, write_json
 from allatt.together import get_or_run_all
 

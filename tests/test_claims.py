@@ -16,7 +16,7 @@ OURS, THEIRS = "all-attention", "transformer-xl"
 
 
 def point(kind, kept, loss, lam=None, of=8, layers=2, valid=None):
-    """A point as `experiments.point` makes it: All-attention loses 10 parameters with a head, Transformer-XL 5."""
+    """A point as `readings.point` makes it: All-attention loses 10 parameters with a head, Transformer-XL 5."""
     per_layer = [min(kept, 4), max(kept - 4, 0)] if isinstance(kept, int) else kept
     heads = sum(per_layer)
     return {"run": f"{kind}-{lam}-{heads}", "kind": kind, "lambda": lam, "heads": heads, "of": of, "per_layer": per_layer,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from allatt import cost, experiments, scales
+from allatt import cost, experiments, readings, scales, stats
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
 from allatt.runs import Run, get_or_run
 from allatt.tokens import pin
@@ -122,7 +122,7 @@ def test_paper_s_lists():
 # A run as a point
 
 def test_point_of_a_real_run(pruned):
-    point = experiments.point(pruned)
+    point = readings.point(pruned)
     small = pruned.pruned()
     assert point["run"] == pruned.id and point["name"] == "tiny pruned" and point["kind"] == KIND
     assert point["lambda"] == 1e-4 and point["seed"] == 0 and point["of"] == 4
@@ -133,7 +133,7 @@ def test_point_of_a_real_run(pruned):
     assert point["body_multiply_adds"] == cost.count(small.config, small.vocab)["multiply_adds"]["body"]
     assert point["test_perplexity"] == pytest.approx(math.exp(point["test_loss"]))
     assert point["test_loss"] == pruned.result["test"]["loss"] != point["valid_loss"]
-    assert experiments.point(get_or_run(pruned.config.start))["lambda"] is None
+    assert readings.point(get_or_run(pruned.config.start))["lambda"] is None
 
 
 def test_a_finished_run_is_read_and_not_trained_again(pruned):
@@ -153,51 +153,51 @@ LINE = [{"body_parameters": x, "test_loss": y} for x, y in ((10, 5.0), (30, 3.0)
 
 
 def test_interpolation_on_straight_lines_in_any_order():
-    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 25) == pytest.approx(3.75)
-    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 20) == 4.5
-    assert experiments.interpolate(LINE, "body_parameters", "test_loss", 10) == 5.0
+    assert readings.interpolate(LINE, "body_parameters", "test_loss", 25) == pytest.approx(3.75)
+    assert readings.interpolate(LINE, "body_parameters", "test_loss", 20) == 4.5
+    assert readings.interpolate(LINE, "body_parameters", "test_loss", 10) == 5.0
 
 
 @pytest.mark.parametrize("at", [9.99, 30.01, math.nan])
 def test_nothing_is_extrapolated(at):
-    assert experiments.interpolate(LINE, "body_parameters", "test_loss", at) is None
-    assert experiments.interpolate(LINE[:1], "body_parameters", "test_loss", at) is None
+    assert readings.interpolate(LINE, "body_parameters", "test_loss", at) is None
+    assert readings.interpolate(LINE[:1], "body_parameters", "test_loss", at) is None
 
 
 def test_two_points_at_one_place_give_their_mean():
     twins = [{"x": 1, "y": 2.0}, {"x": 1, "y": 4.0}]
-    assert experiments.interpolate(twins, "x", "y", 1) == 3.0
+    assert readings.interpolate(twins, "x", "y", 1) == 3.0
 
 
 def test_at_equal_parameters_leaves_out_what_lies_outside():
     ours = [{"body_parameters": x, "sparsity": 0.1, "test_loss": 3.5} for x in (5, 20, 25)]
-    rows = experiments.at_equal_parameters(ours, LINE)
+    rows = readings.at_equal_parameters(ours, LINE)
     assert [row["body_parameters"] for row in rows] == [20, 25]
     assert [row["gain"] for row in rows] == pytest.approx([1.0, 0.25]), "positive where ours is better"
 
 
 @pytest.mark.parametrize("loss, parameters", [(5.0, 10), (4.75, 15), (4.5, 20), (3.75, 25), (3.0, 30)])
 def test_parameters_needed_for_a_loss(loss, parameters):
-    assert experiments.parameters_needed(LINE, loss) == pytest.approx(parameters)
-    at_equal = experiments.interpolate(LINE, "body_parameters", "test_loss", parameters)
+    assert readings.parameters_needed(LINE, loss) == pytest.approx(parameters)
+    at_equal = readings.interpolate(LINE, "body_parameters", "test_loss", parameters)
     assert at_equal == pytest.approx(loss), "the inverse of reading at equal parameters"
 
 
 def test_parameters_needed_are_the_fewest_where_the_line_goes_up_and_down():
     wavy = [{"body_parameters": x, "test_loss": y} for x, y in ((10, 5.0), (20, 3.0), (30, 4.0), (40, 2.0))]
-    assert experiments.parameters_needed(wavy, 3.5) == 17.5
-    assert experiments.parameters_needed(wavy, 2.5) == 37.5
+    assert readings.parameters_needed(wavy, 3.5) == 17.5
+    assert readings.parameters_needed(wavy, 2.5) == 37.5
 
 
 @pytest.mark.parametrize("loss", [2.9, 5.1])
 def test_parameters_needed_are_not_extrapolated(loss):
-    assert experiments.parameters_needed(LINE, loss) is None
-    assert experiments.parameters_needed([], loss) is None
+    assert readings.parameters_needed(LINE, loss) is None
+    assert readings.parameters_needed([], loss) is None
 
 
 def test_above_control_measures_against_the_control():
     control = {"test_loss": 4.0, "body_parameters": 200}
-    first, second = experiments.above_control([control, {"test_loss": 4.5, "body_parameters": 50}], control)
+    first, second = readings.above_control([control, {"test_loss": 4.5, "body_parameters": 50}], control)
     assert (first["above"], first["removed"]) == (0, 0)
     assert (second["above"], second["removed"]) == (0.5, 0.75)
 
@@ -207,20 +207,20 @@ def test_unevenness_of_chance_is_one():
     rng = np.random.default_rng(0)
     for layers, heads, kept in ((16, 8, 59), (4, 8, 15), (3, 4, 10)):
         throws = rng.multivariate_hypergeometric([heads] * layers, kept, size=2000)
-        mean = np.mean([experiments.unevenness(throw.tolist(), heads) for throw in throws])
+        mean = np.mean([readings.unevenness(throw.tolist(), heads) for throw in throws])
         assert mean == pytest.approx(1, abs=0.08), (layers, heads, kept)
 
 
 def test_unevenness_at_its_ends():
-    assert experiments.unevenness([3, 3, 3], 4) == 0
-    assert experiments.unevenness([4, 4, 0, 0], 4) > 4, "whole layers gone"
-    assert math.isnan(experiments.unevenness([4, 4], 4)) and math.isnan(experiments.unevenness([0, 0], 4))
+    assert readings.unevenness([3, 3, 3], 4) == 0
+    assert readings.unevenness([4, 4, 0, 0], 4) > 4, "whole layers gone"
+    assert math.isnan(readings.unevenness([4, 4], 4)) and math.isnan(readings.unevenness([0, 0], 4))
 
 
 def test_rank_correlation():
-    assert experiments.rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
-    assert experiments.rank_correlation([1, 2, 3], [9, 4, 2]) == pytest.approx(-1)
-    assert math.isnan(experiments.rank_correlation([1, 1, 1], [1, 2, 3])), "a constant has no rank"
+    assert stats.rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
+    assert stats.rank_correlation([1, 2, 3], [9, 4, 2]) == pytest.approx(-1)
+    assert math.isnan(stats.rank_correlation([1, 1, 1], [1, 2, 3])), "a constant has no rank"
 
 
 def test_labels_are_the_scale_and_what_is_not_its_own():

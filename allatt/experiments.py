@@ -85,6 +85,6 @@ def numbers(seed: int = 0, seeds: int = 1) -> range:
 
 
 def label(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> str:
-    """The folder of figures: the scale's name; with another corpus, seed or number of seeds than its own, a name that says so."""
+    """The folder of figures: the scale's name; another corpus, seed or number of seeds is added to it."""
     parts = [scale] + ([re.sub(r"[^A-Za-z0-9]+", "-", corpus).strip("-")] if corpus else []) + ([f"seed{seed}"] if seed else [])
     return "-".join(parts + ([f"{seeds}seeds"] if seeds > 1 else []))

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -205,7 +206,7 @@ class RunConfig:
     start: RunConfig | None = None
     """The run whose weights this one starts from. Where `model.kept` leaves out heads of the start, they are removed."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """12 hexadecimal digits that name the run: the same for the same config, whatever its name."""
         text = json.dumps({"format": FORMAT, **_anonymous(to_dict(self))}, sort_keys=True, separators=(",", ":"))

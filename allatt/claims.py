@@ -1,8 +1,7 @@
-"""The paper's claims, one row each: its words, its number, what was measured here, and a verdict by a fixed rule.
+"""The claims as a table: measured by runs, judged by `allatt.verdicts`, saved with provenance, put into the README.
 
-`measure` reads the runs of notebooks 03 to 08 (and trains those that are missing); `rows` judges. Counting is exact at
-any scale. What was trained is judged only above the smoke scale, and with one seed, so small differences tell nothing.
-`python -m allatt.claims` puts the table of figures/laptop/claims.json into the README.
+`measure` reads the runs of the notebooks (and trains those that are missing). `python -m allatt.claims` puts the table of
+figures/laptop-3seeds/claims.json into the README.
 """
 
 from __future__ import annotations
@@ -11,88 +10,69 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from allatt import cost, experiments, scales
-from allatt.config import AllattError
+from allatt.config import AllattError, RunConfig
 from allatt.figures import figures_folder
 from allatt.files import put_between
-from allatt.readings import above_control, at_equal_parameters, flips, interpolate, point, unevenness
+from allatt.readings import flips, point
 from allatt.runs import get_or_run, provenance, write_json
 from allatt.together import get_or_run_all
+from allatt.verdicts import CLAIMS, judge
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told at this scale"
-MARGIN = 0.01
-"""Nats a token: a smaller difference is called none (our choice; one seed cannot tell how large the noise is)."""
-ABOUT = 0.05
-"""Nats a token that still count as about equal: 5% of the perplexity (our choice)."""
-UNEVEN = 2.0
-"""Times the unevenness of chance from which layers are said to differ (our choice)."""
+README = "laptop-3seeds"
+"""The folder of figures whose claims the README shows."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-UNKNOWN = "not available"
-OURS, THEIRS = "all-attention", "transformer-xl"
 PARTS = ("parameters", "multiply_adds")
-NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods",
-             "07": "07_heads_against_perplexity", "08": "08_which_heads_survive"}
+NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
+             "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
+SHARED = ("02", "04", "05")
+"""Notebooks whose figures show one seed, whatever the number of seeds."""
+OTHER_TEXTS = ("characters", "words")
 
 
-class Claim(NamedTuple):
-    """A claim of the paper, its number there, when it holds here, and the figure that shows it."""
+def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict:
+    """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points.
 
-    words: str
-    paper: str
-    rule: str
-    figure: str
-    exact: bool = False
-    """Follows from counting alone, so it is judged at any scale."""
-
-
-CLAIMS = {
-    "1a": Claim("Pruning the heads of a Transformer-XL leaves its feed-forward untouched",
-                "about 2/3 of the parameters, 1/2 of the computation",
-                "its count does not depend on the heads; both shares within 10 points", "02_cost_of_a_head", True),
-    "1b": Claim("On All-attention, parameters and computation fall in proportion to the heads",
-                "in proportion (Figure 1)", "what half and none of the heads leave is within 1 point of 50% and 0%",
-                "02_cost_of_a_head", True),
-    "2a": Claim("Unpruned, the two models are about equal in size", "53.8M each", "less than 1% apart (body)",
-                "02_parts", True),
-    "2b": Claim("Unpruned, the two models are about equal in perplexity", UNKNOWN,
-                f"less than {ABOUT} nats a token apart", "03_learning_curves"),
-    "3a": Claim("At equal parameters, pruned All-attention has the lower perplexity at every sparsity", UNKNOWN,
-                f"lower by more than {MARGIN} nats at every pruned point that has a counterpart, of two or more; "
-                f"fails where one is higher by more than {MARGIN}", "07_perplexity"),
-    "3b": Claim("All-attention at 43% sparsity is about as good as Transformer-XL at 25%", "30.7M against 47.9M",
-                f"better, or less than {ABOUT} nats worse", "07_perplexity"),
-    "4a": Claim("Sparsity-loss warm-up reduces the loss of quality", UNKNOWN, "see 4c", "06_three_methods"),
-    "4b": Claim("Proper gate initialization reduces the loss of quality", UNKNOWN, "see 4c", "06_three_methods"),
-    "4c": Claim("Attention-output scaling reduces the loss of quality", UNKNOWN,
-                f"left out, the loss at equal heads is more than {MARGIN} nats higher on test and on valid; "
-                f"fails where it is more than {MARGIN} lower on both", "06_three_methods"),
-    "4d": Claim("The three methods stabilize pruning", UNKNOWN, "needs several seeds: not judged with one",
-                "06_stability"),
-    "5a": Claim("Pruning is layer-wise: kept heads differ by layer", "three lists of 16 layers",
-                f"at least {UNEVEN:g} times as uneven as heads removed blindly, at every λ that removes 10 to 90% of them",
-                "08_kept_heads"),
-    "5b": Claim("Layer 2 is pruned hardest each time", "3, 4 and 2 of its 8 heads kept",
-                "no layer keeps fewer heads than layer 2, at every such λ", "08_kept_heads"),
-}
-METHODS = {"4a": "no penalty warm-up", "4b": "gates start half open", "4c": "no output scaling"}
-
-
-def measure(scale: str, corpus: str = "", seed: int = 0) -> dict:
-    """All that the claims are judged by, as plain values: exact counts, and runs of notebooks 03 to 08 as points."""
-    kinds = scales.KINDS
-    get_or_run_all(experiments.everything(scale, corpus, seed))
-    sweeps = {kind: [get_or_run(config) for config in experiments.sweep(scale, kind, corpus, seed)] for kind in kinds}
-    variants = {name: get_or_run(config) for name, config in experiments.techniques(scale, corpus, seed).items()}
-    baselines = {kind: get_or_run(experiments.baseline(scale, kind, corpus, seed)) for kind in kinds}
+    With a corpus of the user's own, the claims on other texts (6a, 6b) are left out: they have texts of their own.
+    """
+    chosen = experiments.numbers(seed, seeds)
+    texts = {} if corpus else {text: scales.variant(scale, text) for text in OTHER_TEXTS}
+    configs = [config for s in chosen for config in experiments.everything(scale, corpus, s)]
+    configs += [experiments.to_half(scale, corpus, s) for s in chosen]
+    configs += [config for variant in texts.values() for s in chosen for config in _sweeps(variant, s)]
+    get_or_run_all(configs)
+    rivals = {s: experiments.rivals(scale, corpus, s) for s in chosen}
+    get_or_run_all(config for some in rivals.values() for config in some.values())
+    measured = []
+    for s in chosen:
+        one = {"seed": s}
+        one["baselines"] = {kind: _point(experiments.baseline(scale, kind, corpus, s)) for kind in scales.KINDS}
+        one["sweeps"] = _points(scale, corpus, s)
+        variants = experiments.techniques(scale, corpus, s) | {experiments.UNTRAINED: experiments.untrained(scale, corpus, s)}
+        one["variants"] = {name: _point(config, gates=True) for name, config in variants.items()}
+        one["rivals"] = {name: _point(config) for name, config in rivals[s].items()}
+        measured.append(one | {text: _points(variant, "", s) for text, variant in texts.items()})
     return {
-        "scale": scale, "folder": experiments.label(scale, corpus, seed), "heads": scales.model(scale, OURS).heads,
-        "counts": {kind: counts("paper", kind) for kind in kinds},
-        "baselines": {kind: point(run) for kind, run in baselines.items()},
-        "sweeps": {kind: [point(run) for run in runs] for kind, runs in sweeps.items()},
-        "variants": {name: point(run) | {"flips": flips(run)} for name, run in variants.items()},
+        "scale": scale, "seeds": measured,
+        "folder": experiments.label(scale, corpus, seed, seeds), "single": experiments.label(scale, corpus, seed),
+        "heads": scales.model(scale, "all-attention").heads,
+        "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
+        "corpora": {text: experiments.data(variant).corpus for text, variant in texts.items()},
     }
+
+
+def _sweeps(scale: str, seed: int) -> list[RunConfig]:
+    return [config for kind in scales.KINDS for config in experiments.sweep(scale, kind, "", seed)]
+
+
+def _points(scale: str, corpus: str, seed: int) -> dict[str, list[dict]]:
+    return {kind: [_point(config) for config in experiments.sweep(scale, kind, corpus, seed)] for kind in scales.KINDS}
+
+
+def _point(config: RunConfig, gates: bool = False) -> dict:
+    run = get_or_run(config)
+    return point(run) | ({"flips": flips(run), "lost": run.result["heads"]["per_layer"].count(0)} if gates else {})
 
 
 def counts(scale: str, kind: str) -> dict:
@@ -113,100 +93,16 @@ def counts(scale: str, kind: str) -> dict:
 
 
 def rows(measured: dict) -> list[dict]:
-    """One row a claim, in order: id, the fields of Claim, ours, verdict, scale, folder, seeds, notebook, runs."""
-    judged = _counting(measured["counts"]) | _perplexities(measured) | _methods(measured) | _layers(measured)
+    """One row a claim, in order: id, the fields of Claim, ours, verdict, p, scale, folder, seeds, notebook, runs."""
     table = []
-    for number, claim in CLAIMS.items():
-        ours, verdict, points = judged[number]
-        if measured["scale"] == "smoke" and not claim.exact:
-            verdict = UNTOLD
-        table.append({"id": number, **claim._asdict(), "ours": ours, "verdict": verdict, "scale": measured["scale"],
-                      "folder": measured["folder"], "seeds": 0 if claim.exact else 1,
-                      "notebook": NOTEBOOKS[claim.figure[:2]], "runs": list(dict.fromkeys(p["run"] for p in points))})
+    for number, (finding, verdict, p) in judge(measured).items():
+        claim, notebook = CLAIMS[number], CLAIMS[number].figure[:2]
+        table.append({"id": number, **claim._asdict(), "ours": finding.ours, "verdict": verdict, "p": p,
+                      "scale": measured["scale"], "notebook": NOTEBOOKS[notebook],
+                      "folder": measured["single" if notebook in SHARED else "folder"],
+                      "seeds": 0 if claim.exact else len(measured["seeds"]),
+                      "runs": list(dict.fromkeys(p["run"] for p in finding.points))})
     return table
-
-
-Judged = dict[str, tuple[str, str, list[dict]]]
-"""By claim: what was measured, in words; the verdict; the points behind it."""
-
-
-def _verdict(holds: bool) -> str:
-    return HOLDS if holds else FAILS
-
-
-def _counting(counted: dict) -> Judged:
-    ours, theirs = counted[OURS], counted[THEIRS]
-    stays, half, other = theirs["feed_forward"], ours["left"]["half"], theirs["left"]["half"]
-    untouched = theirs["untouched"] and abs(stays[0] - 2 / 3) < 0.1 and abs(stays[1] - 1 / 2) < 0.1
-    linear = all(abs(share - 1 / 2) < 0.01 for share in half) and max(ours["left"]["none"]) < 0.01
-    apart = abs(ours["body"] / theirs["body"] - 1)
-    return {
-        "1a": (f"{stays[0]:.1%} of the parameters, {stays[1]:.1%} of the multiply-adds", _verdict(untouched), []),
-        "1b": (f"half of the heads: {half[0]:.1%} and {half[1]:.1%} are left (Transformer-XL: {other[0]:.1%}, "
-               f"{other[1]:.1%})", _verdict(linear), []),
-        "2a": (f"{ours['body']:,} and {theirs['body']:,}: {apart:.2%} apart", _verdict(apart < 0.01), []),
-    }
-
-
-def _perplexities(measured: dict) -> Judged:
-    base = measured["baselines"]
-    ours, theirs = measured["sweeps"][OURS], measured["sweeps"][THEIRS]
-    gap = base[OURS]["test_loss"] - base[THEIRS]["test_loss"]
-    gains = [row["gain"] for row in at_equal_parameters(_pruned(ours), theirs)]
-    own = at_equal_parameters(_pruned(above_control(ours, ours[0])), above_control(theirs, theirs[0]), "above")
-    relative = f"measured from its own control: at {sum(row['gain'] > MARGIN for row in own)}"
-    spread = f" (gains {min(gains):+.3f} to {max(gains):+.3f} nats)" if gains else ""
-    a, b = interpolate(ours, "sparsity", "test_loss", 0.43), interpolate(theirs, "sparsity", "test_loss", 0.25)
-    reached = a is not None and b is not None
-    return {
-        "2b": (f"{base[OURS]['test_perplexity']:.1f} against {base[THEIRS]['test_perplexity']:.1f} (Transformer-XL): "
-               f"{gap:+.3f} nats", _verdict(abs(gap) < ABOUT), [*base.values()]),
-        "3a": (f"lower at {sum(gain > MARGIN for gain in gains)} of {len(gains)} points{spread}; {relative}",
-               _all_above(gains), [*ours, *theirs]),
-        "3b": (f"{a - b:+.3f} nats, between points" if reached else "the sweeps do not reach there",
-               _verdict(a - b < ABOUT) if reached else UNTOLD, [*ours, *theirs]),
-    }
-
-
-def _pruned(points: list[dict]) -> list[dict]:
-    return [p for p in points if p["sparsity"] > 0]
-
-
-def _all_above(gains: list[float]) -> str:
-    """Whether all of two or more gains are clear; one clear loss decides against it."""
-    if len(gains) < 2 or (min(gains) <= MARGIN and min(gains) >= -MARGIN):
-        return UNTOLD
-    return _verdict(min(gains) > MARGIN)
-
-
-def _methods(measured: dict) -> Judged:
-    curve, variants = measured["sweeps"][OURS], measured["variants"]
-    judged = {}
-    for number, name in METHODS.items():
-        p = variants[name]
-        there = [interpolate(curve, "heads", f"{split}_loss", p["heads"]) for split in ("test", "valid")]
-        if None in there:
-            judged[number] = (f"left out, {p['heads']} heads are kept: outside of the sweep", UNTOLD, [p, *curve])
-            continue
-        test, valid = p["test_loss"] - there[0], p["valid_loss"] - there[1]
-        clear = min(test, valid) > MARGIN or max(test, valid) < -MARGIN
-        judged[number] = (f"left out, at equal heads ({p['heads']}): {test:+.3f} nats on test, {valid:+.3f} on valid",
-                          _verdict(test > 0) if clear else UNTOLD, [p, *curve])
-    full, none = variants["all three"], variants["none of the three"]
-    late = f"late flips of heads: {full['flips']} with all three, {none['flips']} with none"
-    return judged | {"4d": (late, UNTOLD, [full, none])}
-
-
-def _layers(measured: dict) -> Judged:
-    pruned = [p for p in measured["sweeps"][OURS] if 0.1 <= p["sparsity"] <= 0.9]
-    lists = [p["per_layer"] for p in pruned]
-    spread = [unevenness(kept, measured["heads"]) for kept in lists]
-    differ, second = sum(times >= UNEVEN for times in spread), sum(kept[1:2] == [min(kept)] for kept in lists)
-    chance = f"; {min(spread):.1f} to {max(spread):.1f} times as uneven as chance" if spread else ""
-    return {
-        "5a": (f"at {differ} of {len(lists)} λ{chance}", _verdict(differ == len(lists)) if lists else UNTOLD, pruned),
-        "5b": (f"at {second} of {len(lists)} λ", _verdict(second == len(lists)) if lists else UNTOLD, pruned),
-    }
 
 
 def save(judged: list[dict], folder: str) -> Path:
@@ -219,12 +115,13 @@ def save(judged: list[dict], folder: str) -> Path:
 
 def markdown(judged: list[dict], root: str = "") -> str:
     """The claims as a table; its links start with `root`, the way to the repository from where the table stands."""
-    lines = ["| | claim | the paper | here | verdict | see |", "|---|---|---|---|---|---|"]
+    lines = ["| | claim | the paper | here | p | verdict | see |", "|---|---|---|---|---|---|---|"]
     for row in judged:
-        verdict = f"**{row['verdict']}**" + (", by counting" if row["exact"] else "")
+        p = "counted" if row["exact"] else "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         links = (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
                  f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
-        lines.append(f"| {row['id']} | {row['words']} | {row['paper']} | {row['ours']} | {verdict} | {links} |")
+        cells = row["id"], row["words"], row["paper"], row["ours"], p, f"**{row['verdict']}**", links
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -242,10 +139,10 @@ def load(path: Path) -> list[dict]:
 
 
 def main() -> int:
-    """Bring the README's table up to date with figures/laptop/claims.json."""
+    """Bring the README's table up to date with the claims.json that it shows."""
     readme = Path(__file__).resolve().parents[1] / "README.md"
     try:
-        changed = update_readme(readme, load(figures_folder("laptop") / "claims.json"))
+        changed = update_readme(readme, load(figures_folder(README) / "claims.json"))
     except AllattError as error:
         print(f"allatt: {error}", file=sys.stderr)
         return 2

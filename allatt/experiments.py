@@ -2,11 +2,13 @@
 
     baselines     All-attention and Transformer-XL of equal size, from random weights              notebook 03
     pruning       gates on a baseline, at one lambda                                               notebook 05
-    techniques    the same with one of the three training methods left out, and with none           notebook 06
+    techniques    the same with one of the three training methods left out, with none, and
+                  without a trained model to start from                                              notebook 06
     sweep         several lambdas, and the control: gates with lambda 0, as many steps               notebooks 07, 08
+    rivals        as many heads as gates have kept, chosen without gates                             notebook 11
 
 Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control, which
-trained as long, not with the baseline.
+trained as long, not with the baseline; all rivals have had as many steps in all.
 """
 
 from __future__ import annotations
@@ -14,9 +16,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import torch
+
 from allatt import scales
-from allatt.config import DataConfig, RunConfig, check
-from allatt.tokens import pin
+from allatt.config import DataConfig, RunConfig, TrainConfig, check
+from allatt.importance import head_importance, most_important, top
+from allatt.runs import get_or_run
+from allatt.tokens import load, pin
+from allatt.train import Machine
 
 TECHNIQUES = {
     "all three": {},
@@ -26,6 +33,12 @@ TECHNIQUES = {
     "none of the three": {"initial": 0.0, "penalty_warmup": 0, "output_scaling": False},
 }
 """The variants of notebook 06: the paper's claim 4 is that each method helps."""
+UNTRAINED = "from random weights"
+"""One more: all three, but no converged model to start from."""
+
+HALF = 0.5
+"""Share of the heads that notebook 11 keeps."""
+GATES = "learned gates"
 
 PAPER_KEPT = {
     0.01: (8, 3, 7, 6, 6, 6, 6, 7, 6, 7, 8, 8, 7, 8, 7, 6),
@@ -69,10 +82,59 @@ def techniques(scale: str, corpus: str = "", seed: int = 0, lam: float | None = 
             for name, switches in TECHNIQUES.items()}
 
 
+def untrained(scale: str, corpus: str = "", seed: int = 0, lam: float | None = None) -> RunConfig:
+    """All-attention with gates from the first step on, for as many steps as a baseline and its pruning take together."""
+    s = scales.get(scale)
+    config = pruning(scale, "all-attention", s.example if lam is None else lam, corpus, seed)
+    return replace(config, name=f"all-attention, {UNTRAINED}", train=_whole(scale, seed), start=None)
+
+
+def to_half(scale: str, corpus: str = "", seed: int = 0) -> RunConfig:
+    """All-attention, pruned by gates to half of its heads: what the rivals have to beat."""
+    return to_target(scale, "all-attention", HALF, corpus, seed)
+
+
+def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None = None) -> dict[str, RunConfig]:
+    """`to_half`, and other ways to a model of as many heads in as many steps; trains `to_half`, which says how many.
+
+    Removed at once from the baseline, then trained like the gates' weights:
+        random heads          as many a layer as the gates kept, but drawn blindly: is it the choice within a layer?
+        even layers           as many in all, the same number a layer, those with the highest gates: is it the layers' share?
+        gradient importance   as many in all, by Michel et al.'s scores (`allatt.importance`)
+    And the gates' very shape, trained from random weights: does it take a larger model to find it?
+    """
+    chosen, s = to_half(scale, corpus, seed), scales.get(scale)
+    run = get_or_run(chosen, machine)
+    base, logit_LH = get_or_run(chosen.start), run.gates().logit_LH.detach()
+    layers, heads = logit_LH.shape
+    count, noise = run.result["heads"]["total"], torch.Generator().manual_seed(seed)
+    blind_LH = torch.rand(layers, heads, generator=noise)
+    share, rest = divmod(count, layers)
+    score_LH = head_importance(base.load(), load(chosen.data).train)
+    kept = {
+        "random heads": top(blind_LH, run.result["heads"]["per_layer"]),
+        "even layers": top(logit_LH, [share + (layer < rest) for layer in range(layers)]),
+        "gradient importance": most_important(score_LH, count),
+    }
+    learned = tuple(map(tuple, run.result["heads"]["kept"]))
+    configs = {name: RunConfig(f"all-attention, {name}", chosen.data, replace(chosen.model, kept=which),
+                               replace(s.prune, seed=seed), None, chosen.start) for name, which in kept.items()}
+    scratch = RunConfig("all-attention, its shape from scratch", chosen.data, replace(chosen.model, kept=learned),
+                        _whole(scale, seed))
+    return {GATES: chosen, **configs, "its shape from scratch": scratch}
+
+
+def _whole(scale: str, seed: int) -> TrainConfig:
+    """A baseline's training, stretched to the steps of a baseline and its pruning."""
+    s = scales.get(scale)
+    train = s.baselines["all-attention"]
+    return replace(train, steps=train.steps + s.prune.steps, seed=seed)
+
+
 def everything(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
-    """All runs that the notebooks use, each once, in the order in which they are first used."""
+    """All runs of notebooks 03 to 08, each once, in the order in which they are first used."""
     configs = [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]
-    configs += techniques(scale, corpus, seed).values()
+    configs += [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed)]
     configs += [config for kind in scales.KINDS for config in sweep(scale, kind, corpus, seed)]
     return list({config.id: config for config in configs}.values())
 

@@ -16,14 +16,18 @@ from allatt.plots_method import (  # noqa: F401
     zipf,
 )
 from allatt.plots_results import (  # noqa: F401
+    gains_at_equal_parameters,
     gates_over_steps,
     kept_heads,
     kept_heads_by_layer,
     learning_curves,
     loss_above_control,
     perplexity_against_size,
-    stability,
     survivors,
+)
+from allatt.plots_seeds import (  # noqa: F401
+    rivals,
+    stability,
     three_methods,
 )
 from allatt.plots_speed import (  # noqa: F401

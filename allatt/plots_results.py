@@ -5,9 +5,11 @@ Each makes a figure from its sidecar's data alone; `allatt.plots` has all.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from allatt.figures import COLORS, CYCLE, figure, look, new_figure
+from allatt.figures import COLORS, figure, look, new_figure
+from allatt.plots_seeds import strip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,23 +20,38 @@ NAMES = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 
 @figure("03_learning_curves")
 def learning_curves(data: dict) -> Figure:
-    """Training loss of both baselines against tokens, with their final validation loss, and the gap between the two."""
+    """Training loss of both baselines against tokens, with their final validation loss, and the gap between the two.
+
+    Thin lines are seeds; where there are several, thick ones are their means.
+    """
     drawn, (left, right) = new_figure(columns=2, width_ratios=(3, 2))
-    last = max(curve["tokens"][-1] for curve in data["curves"].values())
+    last = max(curve["tokens"][-1] for curves in data["curves"].values() for curve in curves)
     unit, word = (1e6, "millions") if last >= 1e6 else (1e3, "thousands")
-    for kind, curve in data["curves"].items():
-        x = [tokens / unit for tokens in curve["tokens"]]
-        left.plot(x, curve["loss"], **look(kind, marker="", label=data["labels"][kind]))
-        left.plot(x[-1:], [data["valid"][kind]], **look(kind, fillstyle="none", linestyle="", clip_on=False))
+    for kind, curves in data["curves"].items():
+        _seeds(left, [([tokens / unit for tokens in curve["tokens"]], curve["loss"]) for curve in curves],
+               look(kind, marker="", label=data["labels"][kind]))
+        left.plot([last / unit] * len(curves), data["valid"][kind], **look(kind, fillstyle="none", linestyle="", clip_on=False))
     left.plot([], [], **look("control", marker="o", linestyle="", fillstyle="none", label="validation, at the end"))
     left.set(ylabel="training loss (nats a token)", title="Both models")
     left.legend()
     right.axhline(0, color=COLORS["control"], linestyle="--")
-    right.plot([tokens / unit for tokens in data["gap"]["tokens"]], data["gap"]["loss"], color=COLORS["paper"])
+    _seeds(right, [([tokens / unit for tokens in gap["tokens"]], gap["loss"]) for gap in data["gaps"]],
+           {"color": COLORS["paper"]})
     right.set(ylabel="All-attention − Transformer-XL (nats a token)", title="Their difference")
     for ax in (left, right):
         ax.set(xlabel=f"tokens seen ({word})", xlim=(0, last / unit))
     return drawn
+
+
+def _seeds(ax: Axes, lines: list[tuple[list[float], list[float]]], style: dict) -> None:
+    """The line of each seed; of several, thin ones and their mean."""
+    if len(lines) == 1:
+        ax.plot(*lines[0], **style)
+        return
+    for x, y in lines:
+        ax.plot(x, y, **style | {"linewidth": 0.8, "alpha": 0.5, "label": None})
+    means = [sum(values) / len(values) for values in zip(*(y for _, y in lines), strict=True)]
+    ax.plot(lines[0][0], means, **style)
 
 
 @figure("05_gates_over_steps")
@@ -89,64 +106,33 @@ def _two_colors():
     return ListedColormap(["#D9D9D9", COLORS["all-attention"]])
 
 
-VARIANTS = (("o", 13), ("v", 9), ("^", 9), ("P", 9), ("*", 12))
-"""Marker and size of each variant of notebook 06; colors as in CYCLE."""
-
-
-@figure("06_three_methods")
-def three_methods(data: dict) -> Figure:
-    """Variants of the training at one lambda, over the curve that all three methods give at several lambdas."""
-    drawn, ax = new_figure()
-    ordered = sorted(data["sweep"], key=lambda p: p["heads"])
-    ax.plot([p["heads"] for p in ordered], [p["test_perplexity"] for p in ordered],
-            **look("all-attention", markersize=5, label="all three, other lambdas"))
-    for place, (name, p) in enumerate(data["variants"].items()):
-        marker, size = VARIANTS[place]
-        ax.plot(p["heads"], p["test_perplexity"], color=CYCLE[place], marker=marker, markersize=size, linestyle="",
-                fillstyle="none" if place == 0 else "full", label=f"{name}, λ = {p['lambda']:g}")
-    ax.set(xlabel=f"kept heads, of {ordered[-1]['of']}", ylabel="test perplexity (tokens)", yscale="log")
-    ax.yaxis.set_minor_formatter("{x:.0f}")
-    ax.yaxis.set_major_formatter("{x:.0f}")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend()
-    return drawn
-
-
-@figure("06_stability")
-def stability(data: dict) -> Figure:
-    """Kept heads over the steps of each variant, and how far its training loss is above the control's."""
-    drawn, (heads, loss) = new_figure(columns=2, height=5)
-    for place, (name, run) in enumerate(data["variants"].items()):
-        style = {"color": CYCLE[place], "linewidth": 3 if place == 0 else 1.8}
-        heads.step(run["step"], run["kept"], where="post", label=name, **style)
-        loss.plot(run["step"], run["above"], **style)
-    heads.set(xlabel="step", ylabel=f"kept heads, of {data['of']}", ylim=(0, data["of"] * 1.06), title="Heads")
-    loss.axhline(0, color=COLORS["control"], linestyle="--")
-    loss.set(xlabel="step", ylabel="nats a token", title="Training loss above the control's")
-    drawn.legend(*heads.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return drawn
-
-
 @figure("07_perplexity")
 def perplexity_against_size(data: dict) -> Figure:
-    """The paper's main result: test perplexity as heads are pruned, against the body's parameters and multiply-adds."""
+    """The paper's main result: test perplexity as heads are pruned, against the body's parameters and multiply-adds.
+
+    Thin lines are seeds, marks the means over seeds at each lambda.
+    """
     from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
     drawn, axes = new_figure(columns=2, height=5, sharey=True)
-    worse = max(data["models"], key=lambda kind: max(p["test_loss"] for p in data["models"][kind]["points"]))
+    worse = max(data["models"], key=lambda kind: max(p["test_loss"] for p in data["models"][kind]["mean"]))
     labels = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds a token"}
     for ax, (what, xlabel) in zip(axes, labels.items(), strict=True):
         for kind, series in data["models"].items():
-            control, points = series["points"][0], sorted(series["points"], key=lambda p: p[what])
-            ax.plot([p[what] for p in points], [p["test_perplexity"] for p in points], **look(kind, marker=""))
-            for p in series["points"][1:]:
-                ax.plot(p[what], p["test_perplexity"], **look(kind, label=f"{NAMES[kind]}, pruned", linestyle=""))
-                ax.annotate(f"{p['sparsity']:.0%}", (p[what], p["test_perplexity"]), textcoords="offset points",
+            for points in series["seeds"] if len(series["seeds"]) > 1 else ():
+                points = sorted(points, key=lambda p: p[what])
+                ax.plot([p[what] for p in points], [math.exp(p["test_loss"]) for p in points],
+                        **look(kind, marker="", linewidth=0.8, alpha=0.5))
+            control, points = series["mean"][0], sorted(series["mean"], key=lambda p: p[what])
+            ax.plot([p[what] for p in points], [math.exp(p["test_loss"]) for p in points], **look(kind, marker=""))
+            for p in series["mean"][1:]:
+                ax.plot(p[what], math.exp(p["test_loss"]), **look(kind, label=f"{NAMES[kind]}, pruned", linestyle=""))
+                ax.annotate(f"{p['sparsity']:.0%}", (p[what], math.exp(p["test_loss"])), textcoords="offset points",
                             xytext=(5, 6) if kind == worse else (-5, -14), ha="left" if kind == worse else "right",
                             color=COLORS[kind], fontsize=9)
             for p, mark, label in ((control, "D", "control, λ = 0"), (series["baseline"], "o", "baseline")):
-                ax.plot(p[what], p["test_perplexity"], **look(kind, linestyle="", fillstyle="none", marker=mark,
-                                                              markersize=9, label=f"{NAMES[kind]}, {label}"))
+                ax.plot(p[what], math.exp(p["test_loss"]), **look(kind, linestyle="", fillstyle="none", marker=mark,
+                                                                  markersize=9, label=f"{NAMES[kind]}, {label}"))
         ax.set(xlabel=xlabel, yscale="log", xlim=(0, None))
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -159,6 +145,17 @@ def perplexity_against_size(data: dict) -> Figure:
     return drawn
 
 
+@figure("07_gains")
+def gains_at_equal_parameters(data: dict) -> Figure:
+    """How far All-attention's loss is below Transformer-XL's at equal parameters, as it is and from each one's control."""
+    drawn, axes = new_figure(columns=2, height=4, sharex=True, sharey=True)
+    for ax, (title, rows) in zip(axes, data["readings"].items(), strict=True):
+        strip(ax, rows, COLORS["all-attention"])
+        ax.set(title=title, xlabel="gain of All-attention (nats a token)")
+    axes[0].set_ylabel("heads removed from All-attention")
+    return drawn
+
+
 @figure("07_above_control")
 def loss_above_control(data: dict) -> Figure:
     """What pruning costs each model, measured from its own control, against the heads and the parameters removed."""
@@ -166,9 +163,11 @@ def loss_above_control(data: dict) -> Figure:
     labels = {"sparsity": "heads removed (%)", "removed": "parameters of the body removed (%)"}
     for ax, (what, xlabel) in zip(axes, labels.items(), strict=True):
         ax.axhline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
-        for kind, points in data["models"].items():
-            ordered = sorted(points, key=lambda p: p[what])
-            ax.plot([100 * p[what] for p in ordered], [p["above"] for p in ordered], **look(kind, label=NAMES[kind]))
+        for kind, series in data["models"].items():
+            for points, style in [*((points, {"marker": "", "linewidth": 0.8, "alpha": 0.5}) for points in series["seeds"]),
+                                  (series["mean"], {"label": NAMES[kind]})]:
+                ordered = sorted(points, key=lambda p: p[what])
+                ax.plot([100 * p[what] for p in ordered], [p["above"] for p in ordered], **look(kind, **style))
         ax.set(xlabel=xlabel, xlim=(-3, 103))
     axes[0].set_ylabel("test loss above the control's (nats a token)")
     axes[0].legend(loc="upper left")

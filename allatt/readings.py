@@ -65,6 +65,45 @@ def at_equal_parameters(ours: list[dict], theirs: list[dict], y: str = "test_los
     return rows
 
 
+def gain(ours: list[dict], theirs: list[dict], sparsity: float, y: str = "test_loss") -> float | None:
+    """How far the loss of `ours` (nats a token) is below `theirs` at as many body parameters as `ours` has at this sparsity.
+
+    Both are read from the straight lines between their points; None where one of them does not reach.
+    """
+    size = interpolate(ours, "sparsity", "body_parameters", sparsity)
+    if size is None:
+        return None
+    a, b = (interpolate(points, "body_parameters", y, size) for points in (ours, theirs))
+    return None if a is None or b is None else b - a
+
+
+def sparsity_at_equal_loss(ours: list[dict], theirs: list[dict], sparsity: float, y: str = "test_loss") -> float | None:
+    """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%)."""
+    level = interpolate(theirs, "sparsity", y, sparsity)
+    size = None if level is None else parameters_needed(ours, level, y)
+    return None if size is None else interpolate(ours, "body_parameters", "sparsity", size)
+
+
+def off_the_curve(p: dict, curve: list[dict], y: str = "test_loss") -> float | None:
+    """How far the loss of a model (nats a token) is above that of `curve` at as many heads; None where it does not reach."""
+    there = interpolate(curve, "heads", y, p["heads"])
+    return None if there is None else p[y] - there
+
+
+def average(points: list[dict]) -> list[dict]:
+    """Points of several seeds as one curve: for each lambda, ascending, the mean over seeds of all that is a number."""
+    groups: dict[float | None, list[dict]] = {}
+    for p in points:
+        groups.setdefault(p["lambda"], []).append(p)
+    curve = []
+    for lam in sorted(groups):
+        some = groups[lam]
+        numbers = [key for key, value in some[0].items() if isinstance(value, (int, float)) and key != "seed"]
+        means = {key: math.fsum(p[key] for p in some) / len(some) for key in numbers}
+        curve.append(means | {"lambda": lam, "seeds": len(some)})
+    return curve
+
+
 def parameters_needed(points: list[dict], loss: float, y: str = "test_loss") -> float | None:
     """The fewest body parameters at which the straight lines between `points` come down to `loss`.
 

@@ -71,7 +71,7 @@ def _laptop() -> Scale:
         baselines=_both(TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50)),
         prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=gates,
         # Heads of All-attention carry the persistent vectors too, so it takes more to close them.
-        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12)},
+        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12)},
         example=0.07)
 
 

@@ -20,7 +20,8 @@ ROOT = Path(allatt.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 CORE = ("config", "files", "cutting", "vocabulary", "tokens", "attention", "persistent", "single", "gates", "softmax",
-        "model", "prune", "cost", "train", "checkpoint", "evaluate", "generate", "runs", "scales", "corpus", "verbs")
+        "model", "prune", "importance", "cost", "train", "checkpoint", "evaluate", "generate",
+        "runs", "scales", "corpus", "verbs")
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
 
 

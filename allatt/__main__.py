@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scale", default="", help=scale)
     run.add_argument("--model", default="", help=" or ".join(KINDS))
     run.add_argument("--lam", type=float, metavar="LAMBDA", help="train gates from the baseline, with this penalty")
+    run.add_argument("--target-kept", type=float, metavar="SHARE",
+                     help="train gates from the baseline, until this share of the heads is left: lambda adapts")
     run.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
     run.add_argument("--seed", type=int, help="(default: 0)")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",

@@ -17,6 +17,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 # Raised by one whenever the meaning of a config changes, so that an old run is never mistaken for a new one.
 FORMAT = 1
 
+# Fields that came later, with their defaults: left out of the hash there, so that runs of before keep their names.
+LATER = {"target_kept": None}
+
 
 class AllattError(Exception):
     """A mistake that the user can mend. Its message is one line: what is wrong, where, and what to do."""
@@ -145,9 +148,14 @@ class GateConfig:
     gamma: float = -0.1
     zeta: float = 1.1
     """Temperature and stretch of the hard concrete distribution (Louizos et al. 2018)."""
+    target_kept: float | None = None
+    """The share of all heads to keep (ours, not the paper's): lambda starts at `lam` and adapts so that at the end so many
+    are kept, within one head. None: lambda is fixed, and decides."""
 
     def __post_init__(self):
         check(self.lam >= 0, f"lam is {self.lam}; it must be 0 or more")
+        check(self.target_kept is None or 0 <= self.target_kept <= 1,
+              f"target_kept is {self.target_kept}; it is a share of all heads, between 0 and 1")
         check(self.penalty_warmup >= 0, f"penalty_warmup is {self.penalty_warmup}; it must be 0 or more")
         check(self.lr >= 0, f"the gates' lr is {self.lr}; it must be 0 or more")
         check(self.beta > 0 and self.gamma < 0 and self.zeta > 1,
@@ -213,11 +221,11 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _anonymous(values: dict | None) -> dict | None:
-    """A RunConfig's dict without the names, its own and its start's."""
-    if values is None:
-        return None
-    return {k: _anonymous(v) if k == "start" else v for k, v in values.items() if k != "name"}
+def _anonymous(values: Any) -> Any:
+    """A RunConfig's dict without the names, its own and its start's, and without later fields that are at their default."""
+    if not isinstance(values, dict):
+        return values
+    return {k: _anonymous(v) for k, v in values.items() if k != "name" and not (k in LATER and v == LATER[k])}
 
 
 def to_dict(config: Any) -> dict:

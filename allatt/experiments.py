@@ -2,6 +2,8 @@
 
     baselines     All-attention and Transformer-XL of equal size, from random weights              notebook 03
     pruning       gates on a baseline, at one lambda                                               notebook 05
+    to_target     the same, but lambda adapts until a share of the heads is left                   notebook 05
+    techniques    pruning with one of the three training methods left out, and with none        notebook 06
     techniques    the same with one of the three training methods left out, with none, and
                   without a trained model to start from                                              notebook 06
     sweep         several lambdas, and the control: gates with lambda 0, as many steps               notebooks 07, 08
@@ -68,6 +70,11 @@ def pruning(scale: str, kind: str, lam: float, corpus: str = "", seed: int = 0, 
     s, start = scales.get(scale), baseline(scale, kind, corpus, seed)
     gates = replace(s.gates, lam=lam, **switches)
     return RunConfig(f"{kind} lambda {lam:g}", start.data, start.model, replace(s.prune, seed=seed), gates, start)
+
+
+def to_target(scale: str, kind: str, share: float, corpus: str = "", seed: int = 0) -> RunConfig:
+    """Gated training from the baseline that keeps this share of all heads: lambda starts at 0 and adapts."""
+    return replace(pruning(scale, kind, 0.0, corpus, seed, target_kept=float(share)), name=f"{kind} target {share:g}")
 
 
 def sweep(scale: str, kind: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:

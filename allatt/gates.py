@@ -7,6 +7,15 @@
     L0      expected number of open heads = sum sigmoid(a - beta log(-gamma / zeta))
 
 One scalar a per layer and head, one sample per layer and optimizer step (Voita et al. 2019; the paper, section 3).
+
+In the paper, lambda alone decides how many heads are left. With a target (ours), lambda is the Lagrange multiplier of that
+number, found as the gates train by a controller with a proportional and an integral part:
+
+    error   e = b - r(t): b lies midway between the logits of the last head to keep and the next one;
+            r falls in a line from the gates' start to 0 over the first FALL of the steps, and stays
+    lambda  m(t) = m(t-1) + INTEGRAL e / steps;  lambda(t) = warm-up(t) (m(t) + PROPORTIONAL e)
+
+At b = 0 the target is met. Below 0, lambda rewards open heads: where too few would be left, it holds them.
 Shape suffixes: L layers, H heads.
 """
 
@@ -19,6 +28,11 @@ from torch import Tensor, nn
 
 from allatt.config import GateConfig
 
+FALL = 0.6
+"""The share of a run's steps over which the reference falls, and heads close; the rest settles (our choice)."""
+PROPORTIONAL, INTEGRAL = 0.5, 1.0
+"""Nats a head, for an error of 1 in the logit: at once, and for an error that lasts the whole run (our choice)."""
+
 
 class HeadGates(nn.Module):
     """A gate for each head of each layer: `logit_LH`, all starting at `config.initial`."""
@@ -27,6 +41,8 @@ class HeadGates(nn.Module):
         super().__init__()
         self.config = config
         self.logit_LH = nn.Parameter(torch.full((layers, heads), float(config.initial)))
+        if config.target_kept is not None:  # only then: gates that were saved before there were targets still load
+            self.register_buffer("integral", torch.tensor(float(config.lam)))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Open (1) or closed (0) for this step, with the straight-through gradient; scaled if the config says so.
@@ -59,8 +75,37 @@ class HeadGates(nn.Module):
 
     def lam(self, step: int) -> float:
         """lambda at a step (counted from 0): a linear rise over `penalty_warmup` steps, then `lam`."""
+        return self.config.lam * self._warmup(step)
+
+    def border(self) -> Tensor:
+        """The logit midway between the last head that the target keeps and the next one (a scalar)."""
+        logit_N = self.logit_LH.detach().flatten().sort(descending=True).values
+        logit_N = torch.cat([logit_N[:1] + 1, logit_N, logit_N[-1:] - 1])  # all and none have a border, too
+        kept = self._target()
+        return logit_N[kept:kept + 2].mean()
+
+    def press(self, step: int, steps: int) -> Tensor | float:
+        """lambda at a step of so many: `lam(step)`, or steered to the target; then to be called once in each step.
+
+        It follows from the logits alone, so that all processes agree, and stays a tensor: reading it would wait for the GPU.
+        """
+        c, kept = self.config, self._target()
+        if kept is None:
+            return self.lam(step)
+        # Where all heads are to stay there is nothing to press, and where none is, nothing to hold.
+        low, high = 0.0 if kept == 0 else -math.inf, 0.0 if kept == self.logit_LH.numel() else math.inf
+        error = self.border() - c.initial * max(0.0, 1 - step / (FALL * steps))
+        self.integral.add_(INTEGRAL * error / steps).clamp_(low, high)
+        return self._warmup(step) * (self.integral + PROPORTIONAL * error).clamp(low, high)
+
+    def _target(self) -> int | None:
+        """How many heads the target keeps; None without one."""
+        share = self.config.target_kept
+        return None if share is None else round(share * self.logit_LH.numel())
+
+    def _warmup(self, step: int) -> float:
         warmup = self.config.penalty_warmup
-        return self.config.lam * (min(1.0, (step + 1) / warmup) if warmup else 1.0)
+        return min(1.0, (step + 1) / warmup) if warmup else 1.0
 
     def _scaled(self, gate_LH: Tensor, open_LH: Tensor) -> Tensor:
         return gate_LH * output_scale(open_LH) if self.config.output_scaling else gate_LH

@@ -186,7 +186,7 @@ class Trainer:
         gate_LH = self.gates.sample(self.noise) if self.gates is not None else None
         loss, self.memory = backward(self.model, input_BT, target_BT, self.memory, gate_LH, self.micro_rows, t.precision)
         if self.gates is not None:
-            lam = self.gates.lam(self.step)
+            lam = self.gates.press(self.step, t.steps)
             (lam * self.gates.penalty()).backward()
         all_reduce_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.clip)
@@ -241,7 +241,7 @@ class Trainer:
                 "grad_norm": float(measured["grad_norm"]), "lr": measured["lr"],
                 "tokens_per_second": len(losses) * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
-            line |= {"lambda": measured["lambda"], "expected_open": self.gates.penalty().item(),
+            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),
                      "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()]}
         return line
 

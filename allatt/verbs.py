@@ -63,7 +63,8 @@ def _config(a: argparse.Namespace):
     from allatt.tokens import pin
 
     if a.config:
-        others = [name for name in ("scale", "model", "lam", "corpus", "seed") if getattr(a, name) not in ("", None)]
+        others = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed")
+                  if getattr(a, name) not in ("", None)]
         check(not others, f"--config is a whole run, so --{'/--'.join(others)} cannot be given too; use --set")
         try:
             values = json.loads(a.config.read_text())
@@ -72,8 +73,14 @@ def _config(a: argparse.Namespace):
     else:
         check(a.scale and a.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
         scale, corpus, seed = scales.resolve(a.scale), a.corpus, a.seed or 0
-        config = experiments.baseline(scale, a.model, corpus, seed) if a.lam is None else \
-            experiments.pruning(scale, a.model, a.lam, corpus, seed)
+        check(a.lam is None or a.target_kept is None,
+              "--lam fixes lambda, and with --target-kept it adapts; give one of them (or --set gates.lam: where it starts)")
+        if a.target_kept is not None:
+            config = experiments.to_target(scale, a.model, a.target_kept, corpus, seed)
+        elif a.lam is not None:
+            config = experiments.pruning(scale, a.model, a.lam, corpus, seed)
+        else:
+            config = experiments.baseline(scale, a.model, corpus, seed)
         values = to_dict(config)
     for change in a.set:
         alter(values, change)
@@ -104,7 +111,7 @@ def prune(a: argparse.Namespace) -> int:
 
     run = runs.find(a.run)
     check(run.config.gates is not None, f"run {run.id} ({run.config.name}) has no gates, so no closed heads; "
-                                        "give a run that was trained with --lam")
+                                        "give a run that was trained with --lam or --target-kept")
     path = a.out / "model.safetensors"
     check(not a.out.exists() or a.out.is_dir(), f"--out {a.out} is a file; name a folder")
     check(not path.exists(), f"{path} exists already; choose another folder")

@@ -40,7 +40,7 @@ def every_field():
 
 OTHER = {"corpus": "text8", "tokens": "words", "text_sha256": "ab", "kind": "transformer-xl", "init": "unit", "kept": None,
          "cutoffs": (7,), "variational": True, "output_scaling": False, "optimizer": "lamb", "schedule": "constant",
-         "precision": "bf16", "layers": 2, "gamma": -0.2, "beta2": 0.9, "final_lr": 0.2, "positions": 600}
+         "precision": "bf16", "layers": 2, "gamma": -0.2, "beta2": 0.9, "final_lr": 0.2, "positions": 600, "target_kept": 0.5}
 
 
 @pytest.mark.parametrize("section,name", [f for f in every_field() if f[1] != "layers"])
@@ -57,8 +57,20 @@ def test_the_start_is_part_of_the_hash():
 
 
 def test_the_hash_does_not_change_by_itself():
-    """A new field, default or order of a config renames every run: then raise FORMAT, and say so in the changelog."""
+    """A new default or order renames every run, and so does a new field that LATER lacks: then raise FORMAT, and say so
+    in the changelog."""
     assert RunConfig("x").id == "787076de6b21"
+    assert FULL.id == "472f038e2412"
+
+
+def test_a_later_field_is_in_the_hash_where_it_is_set_only():
+    assert replace(FULL, gates=GateConfig(target_kept=None)).id == FULL.id
+    shares = [replace(FULL, gates=GateConfig(target_kept=share)) for share in (0.0, 0.5, 1.0)]
+    assert len({FULL.id, *(config.id for config in shares)}) == 4
+    assert all(from_dict(RunConfig, to_dict(config)) == config for config in shares)
+    old = to_dict(FULL)
+    del old["gates"]["target_kept"]
+    assert from_dict(RunConfig, old) == FULL, "configs that were written before it had a name"
 
 
 @pytest.mark.parametrize("values,message", [

@@ -85,6 +85,24 @@ def test_techniques_differ_in_exactly_the_named_switch():
         assert replace(config, name=full.name, gates=full.gates) == full, name
 
 
+def test_a_target_is_the_control_with_a_lambda_that_adapts():
+    config = experiments.to_target("laptop", KIND, 0.5, seed=3)
+    control = experiments.pruning("laptop", KIND, 0.0, seed=3)
+    assert config.gates.target_kept == 0.5 and config.name == "all-attention target 0.5" and config.id != control.id
+    assert replace(config, name=control.name, gates=replace(config.gates, target_kept=None)) == control
+    assert experiments.to_target("laptop", KIND, 1).id == experiments.to_target("laptop", KIND, 1.0).id
+
+
+@pytest.mark.parametrize("make, run_id", [
+    (lambda: experiments.baseline("laptop", KIND), "6baf8f25072e"),
+    (lambda: experiments.pruning("laptop", KIND, 0.07), "8831e2d18432"),
+    (lambda: experiments.pruning("smoke", "transformer-xl", 0.3), "7b9023a01d38"),
+], ids=["baseline", "pruning", "smoke"])
+def test_runs_keep_their_names(make, run_id):
+    """These are committed with the figures, and lie in users' folders."""
+    assert make().id == run_id
+
+
 def test_techniques_at_another_lambda_are_other_runs():
     assert all(config.gates.lam == 0.123 for config in experiments.techniques("smoke", lam=0.123).values())
     assert not ({c.id for c in experiments.techniques("smoke", lam=0.123).values()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from allatt.config import AllattError, GateConfig
-from allatt.gates import HeadGates, output_scale
+from allatt.gates import FALL, INTEGRAL, PROPORTIONAL, HeadGates, output_scale
 
 
 def gates_with(logits, **switches):
@@ -88,6 +88,39 @@ def test_lambda_rises_linearly_and_stays():
     assert HeadGates(GateConfig(lam=0.5), 1, 1).lam(0) == 0.5
 
 
+@pytest.mark.parametrize("share, border", [(0.0, 3.5), (0.25, 2.5), (0.5, 1.0), (0.75, -1.0), (1.0, -2.5)])
+def test_the_border_lies_midway_between_the_last_head_to_keep_and_the_next(share, border):
+    assert gates_with([[0.0, 3.0], [-2.0, 2.0]], target_kept=share).border().item() == border
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_lambda_steers_to_the_target_as_the_equations_say(share):
+    """Against a slow reference, on gates that wander by themselves."""
+    steps, warmup, start, mu = 20, 5, 1.5, 0.1
+    gates = HeadGates(GateConfig(lam=mu, initial=start, penalty_warmup=warmup, target_kept=share), 2, 3)
+    generator, seen = torch.Generator().manual_seed(0), []
+    for step in range(steps):
+        ordered = sorted(gates.logit_LH.flatten().tolist(), reverse=True)
+        border = {0.0: ordered[0] + 0.5, 0.4: (ordered[1] + ordered[2]) / 2, 1.0: ordered[-1] - 0.5}[share]
+        error = border - (start - start * step / (FALL * steps) if step < FALL * steps else 0)
+        mu += INTEGRAL * error / steps
+        mu = max(mu, 0) if share == 0 else min(mu, 0) if share == 1 else mu
+        lam = mu + PROPORTIONAL * error
+        lam = max(lam, 0) if share == 0 else min(lam, 0) if share == 1 else lam
+        seen.append(lam * min(1, (step + 1) / warmup))
+        assert gates.press(step, steps).item() == pytest.approx(seen[-1], abs=1e-5)
+        gates.logit_LH.data += torch.randn(2, 3, generator=generator) - 0.2
+    assert min(seen) < 0 or share == 0
+    assert max(seen) > 0 or share == 1
+
+
+def test_without_a_target_lambda_is_fixed_and_nothing_more_is_saved():
+    gates = HeadGates(GateConfig(lam=0.5, penalty_warmup=4), 2, 2)
+    assert [gates.press(step, 9) for step in (0, 1, 8)] == [0.125, 0.25, 0.5]
+    assert list(gates.state_dict()) == ["logit_LH"], "gates that were saved before there were targets must load"
+    assert list(HeadGates(GateConfig(target_kept=0.5), 2, 2).state_dict()) == ["logit_LH", "integral"]
+
+
 def test_noise_comes_only_from_the_given_generator():
     gates = HeadGates(GateConfig(initial=0.0), 4, 8)
     torch.manual_seed(0)
@@ -99,7 +132,8 @@ def test_noise_comes_only_from_the_given_generator():
     assert not torch.equal(a, gates.sample(torch.Generator().manual_seed(4)))
 
 
-@pytest.mark.parametrize("bad", [{"lam": -1.0}, {"penalty_warmup": -1}, {"beta": 0.0}, {"gamma": 0.1}, {"zeta": 1.0}])
+@pytest.mark.parametrize("bad", [{"lam": -1.0}, {"penalty_warmup": -1}, {"beta": 0.0}, {"gamma": 0.1}, {"zeta": 1.0},
+                                 {"target_kept": -0.1}, {"target_kept": 1.1}, {"target_kept": 50.0}])
 def test_values_out_of_range(bad):
     with pytest.raises(AllattError, match=next(iter(bad))):
         GateConfig(**bad)

@@ -174,6 +174,9 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     assert (config.gates.lam, config.gates.output_scaling, config.start.train.lr) == (0.5, False, 0.25)
     assert (config.train.steps, config.model.layers, config.data.tokens) == (2, 1, "characters")
     assert config.data.text_sha256, "one's own text is named by its checksum"
+    with pytest.raises(Asked) as asked:
+        main(["run", "--scale", "smoke", "--model", "all-attention", "--target-kept", "0.5"])
+    assert asked.value.args[0] == experiments.to_target("smoke", "all-attention", 0.5)
     assert capsys.readouterr().err == ""
 
 
@@ -187,6 +190,9 @@ SMOKE = ("--scale", "smoke", "--model", "all-attention")
     (["--config", "none.json", "--seed", "0"], "so --seed cannot be given too"),
     (["--scale", "smoke", "--model", "gpt"], "model is 'gpt'"),
     ([*SMOKE, "--lam", "-1"], "lam is -1.0; it must be 0 or more"),
+    ([*SMOKE, "--target-kept", "50"], "target_kept is 50.0; it is a share of all heads, between 0 and 1"),
+    ([*SMOKE, "--target-kept", "0.5", "--lam", "0"], "--lam fixes lambda, and with --target-kept it adapts; give one"),
+    (["--config", "none.json", "--target-kept", "0"], "so --target-kept cannot be given too"),
     ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
     ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
     ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),

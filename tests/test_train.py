@@ -26,6 +26,7 @@ TRAIN = TrainConfig(steps=12, rows=4, lr=0.01, warmup=2)
 GATES = GateConfig(lam=0.3, penalty_warmup=3, lr=0.2)
 DENSE = RunConfig("dense", model=MODEL, train=TRAIN)
 GATED = RunConfig("gated", model=MODEL, train=TRAIN, gates=GATES)
+TARGET = replace(GATED, name="target", gates=replace(GATES, lam=0.0, target_kept=0.5))
 QUIET = Machine(device="cpu", log_every=3, checkpoint_seconds=1e9, progress=False)
 IDS = np.random.default_rng(0).integers(0, 9, 150).astype(np.uint8)  # two epochs and a bit in 12 steps of 4 x 4
 
@@ -78,7 +79,7 @@ def test_micro_batches_change_nothing(gated, micro_rows):
     assert max((a - b).abs().max() for a, b in zip(*found, strict=True)) < 1e-12
 
 
-@pytest.mark.parametrize("config", [DENSE, GATED], ids=["dense", "gated"])
+@pytest.mark.parametrize("config", [DENSE, GATED, TARGET], ids=["dense", "gated", "target"])
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_an_interrupted_run_continues_bitwise(config, optimizer, tmp_path):
     config = replace(config, train=replace(config.train, optimizer=optimizer))
@@ -194,6 +195,18 @@ def test_the_model_learns_and_heavy_pruning_closes_heads(tmp_path):
     assert lines[-1]["lambda"] == 5.0 and lines[0]["expected_open"] > lines[-1]["expected_open"]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_the_target_is_met_within_one_head(share, tmp_path):
+    config = replace(TARGET, model=replace(MODEL, heads=4), train=replace(TRAIN, steps=40),
+                     gates=replace(TARGET.gates, target_kept=share))
+    torch.manual_seed(0)
+    gates = HeadGates(config.gates, 2, 4)
+    Trainer(config, LanguageModel(config.model, 9), gates, IDS, tmp_path, QUIET).run()
+    assert abs(gates.kept().sum() - 8 * share) <= (share not in (0, 1))
+    lambdas = [line["lambda"] for line in metrics(tmp_path)]
+    assert max(lambdas) > 0.01 if share < 1 else max(lambdas) <= 0, "metrics tell how hard it had to press"
+
+
 def test_lambda_zero_is_training_without_pressure(tmp_path):
     """The control: gates are sampled, and the penalty adds nothing to their gradient."""
     gradients = []
@@ -239,7 +252,7 @@ sys.path.insert(0, sys.argv[2])
 from test_train import *
 dist.init_process_group("gloo")
 model = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
-t = trainer(replace(GATED, model=model), Path(sys.argv[1]))
+t = trainer(replace(TARGET if sys.argv[3] == "target" else GATED, model=model), Path(sys.argv[1]))
 t.run()
 if dist.get_rank() == 0:
     t.model.save(Path(sys.argv[1]) / "model.safetensors")
@@ -249,21 +262,23 @@ os._exit(0)  # as allatt.__main__ does
 """
 
 
-def test_two_processes_are_one_process_with_as_many_rows(tmp_path):
+@pytest.mark.parametrize("config", [GATED, TARGET], ids=["gated", "target"])
+def test_two_processes_are_one_process_with_as_many_rows(config, tmp_path):
     model = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
-    alone = trainer(replace(GATED, model=model), tmp_path / "one")
+    alone = trainer(replace(config, model=model), tmp_path / "one")
     alone.run()
     script = tmp_path / "two.py"
     script.write_text(PROCESSES)
     root = Path(__file__).parent.parent
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
-                    str(tmp_path / "two"), str(root / "tests")], check=True, capture_output=True, timeout=120,
+                    str(tmp_path / "two"), str(root / "tests"), config.name], check=True, capture_output=True, timeout=120,
                    env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"})
     together = load_file(tmp_path / "two" / "model.safetensors")
     for name, tensor in alone.model.state_dict().items():
         assert torch.allclose(tensor, together[name], atol=1e-5), name
     a, b = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [line["kept"] for line in a] == [line["kept"] for line in b]
+    assert np.allclose([line["lambda"] for line in a], [line["lambda"] for line in b], atol=1e-5)
     assert np.allclose([line["loss"] for line in a], [line["loss"] for line in b], atol=1e-5)
 
 

@@ -191,7 +191,8 @@ def test_4d_compares_spreads_and_not_numbers():
         one["variants"]["none of the three"] = point(OURS, kept, 5.3) | {"flips": 9, "lost": 0}
     values = {"seeds": 4, "change": wide}
     assert found(**values)["4d"] == HOLDS
-    assert words("4d", **values) == "kept heads with all three 4 4 4 4, with none 1 8 2 7; late flips 12 and 36, lost layers 4 and 0"
+    assert words("4d", **values) == ("kept heads with all three 4 4 4 4, with none 1 8 2 7; late flips 12 and 36, "
+                                     "lost layers 4 and 0")
 
     def swapped(one):
         wide(one)

@@ -3,11 +3,10 @@
     baselines     All-attention and Transformer-XL of equal size, from random weights              notebook 03
     pruning       gates on a baseline, at one lambda                                               notebook 05
     to_target     the same, but lambda adapts until a share of the heads is left                   notebook 05
-    techniques    pruning with one of the three training methods left out, and with none        notebook 06
-    techniques    the same with one of the three training methods left out, with none, and
-                  without a trained model to start from                                              notebook 06
-    sweep         several lambdas, and the control: gates with lambda 0, as many steps               notebooks 07, 08
-    rivals        as many heads as gates have kept, chosen without gates                             notebook 11
+    techniques    pruning with one of the three training methods left out, with none, and
+                  without a trained model to start from                                            notebook 06
+    sweep         several lambdas, and the control: gates with lambda 0, as many steps             notebooks 07, 08
+    rivals        as many heads as gates have kept, chosen without gates                           notebook 11
 
 Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control, which
 trained as long, not with the baseline; all rivals have had as many steps in all.

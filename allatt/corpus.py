@@ -1,9 +1,9 @@
 """Where text comes from: corpora by name, folders of the user's own, and the checks that keep both honest.
 
 Every corpus ends as three files in WikiText's format: words separated by single spaces, one paragraph a line, an
-article's title as ` = Title = `, UTF-8. (text8 is one long line of a-z and spaces.) What is downloaded or converted
-lies under `home()`, with a manifest of sizes and checksums beside it; files that already have the format stay where
-they are.
+article's title as ` = Title = `, UTF-8. (text8, and what is made like it, is one long line of a-z and spaces.) What is
+downloaded or converted lies under `home()`, with a manifest of sizes and checksums beside it; files that already have
+the format stay where they are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Corpus:
     source: str
     fetch: Callable[[Corpus, Path], None] | None = None
     address: str = ""
-    """What `fetch` asks: repository and folder of the Hugging Face hub, or a URL."""
+    """What `fetch` asks: repository and folder of the Hugging Face hub, a URL, or the corpus that this one is made of."""
     sha256: dict[str, str] = field(default_factory=dict)
     """Known checksums, by split."""
     words: dict[str, int] = field(default_factory=dict)
@@ -90,9 +90,14 @@ def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
         out = plain.create(stack, folder)
         for split, (title, body) in zip(splits, documents, strict=True):
             out[split].writelines(f" {line} \n" for line in (f"= {title} =", *body))
+    _compare(corpus, folder, f"this release of gensim reads the dump of {corpus.name} differently", advice)
+
+
+def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
+    """AllattError where a text that was just made is not the known one."""
     for split, sha256 in corpus.sha256.items():
-        check(checksum(folder / plain.name(split)) == sha256, f"this release of gensim reads the dump of {corpus.name} "
-              f"differently, so that the {split} text is not the known one: {advice}")
+        check(checksum(folder / plain.name(split)) == sha256,
+              f"{reason}, so that the {split} text is not the known one: {advice}")
 
 
 def _fetch_wikitext(corpus: Corpus, folder: Path) -> None:
@@ -102,6 +107,15 @@ def _fetch_wikitext(corpus: Corpus, folder: Path) -> None:
 
 def _fetch_text8(corpus: Corpus, folder: Path) -> None:
     downloads.text8(corpus.address, folder, corpus.characters)
+
+
+def _fetch_letters(corpus: Corpus, folder: Path) -> None:
+    """Another corpus in text8's format; all its splits in a row are split anew by characters."""
+    of, whole = locate(corpus.address), folder / "text8"
+    plain.letters([of.files[split] for split in SPLITS], whole)
+    downloads.split_text8(whole, folder, whole.stat().st_size)
+    whole.unlink()
+    _compare(corpus, folder, f"{corpus.address} is not the text that {corpus.name} is made of", "put that one back")
 
 
 _WIKIPEDIA = "Wikipedia text, CC BY-SA 3.0"
@@ -123,6 +137,17 @@ CORPORA = {corpus.name: corpus for corpus in (
     Corpus("wiki2014", "91,797 English Wikipedia articles of May 2014 (a stand-in for WikiText-103)", _WIKIPEDIA,
            "a folder named in ALLATT_DATA",
            sha256={"train": "649a1b0bf4e4721ae7ed4edde1456e249ec5768dffd0e2e7b50093d332150c16"}),
+    Corpus("text8-like", "the Wikipedia excerpt in text8's format", _WIKIPEDIA,
+           "the corpus wikipedia-excerpt in lower case a-z, digits spelled out; not text8 itself", _fetch_letters,
+           "wikipedia-excerpt",
+           sha256={"train": "e3f65ea0b7c34ca6beeee2d464d070a8352f27e413a708df00f0fde8b67c71a3",
+                   "valid": "13537e5163917b65fba0c4c6b2d45c76c8bbcfa8c7bf6b3afa8de99b49225d03",
+                   "test": "1e20abe125104f8d8835fc6dfb0c63a660e73caa98a20d8d99b061d11bf640b0"}),
+    Corpus("text8-like-wiki2014", "the articles of wiki2014 in text8's format", _WIKIPEDIA,
+           "the corpus wiki2014 in lower case a-z, digits spelled out; not text8 itself", _fetch_letters, "wiki2014",
+           sha256={"train": "55a07be954f995627d4a0ae048dc6560c9f6a123bef8f742eddfc9c6fe97c62c",
+                   "valid": "0485ae0fe362abd88683f9b507f0c69364f1cb9a9ceebf0a0501c7e81383d224",
+                   "test": "603aa31085bd0556e6c14774b7197a5fc25d01d8f30d04cf76b30125c7d494a2"}),
 )}
 
 
@@ -156,7 +181,8 @@ def locate(name: str, verify: bool = False) -> Text:
     check(corpus.fetch is not None, f"{name} cannot be downloaded; put it into a folder {name}/ and name the folder "
                                     f"above it in ALLATT_DATA")
     folder = home() / "corpora" / name
-    _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=corpus.fetch is _fetch_excerpt)
+    local = corpus.fetch in (_fetch_excerpt, _fetch_letters)
+    _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=local)
     known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     sha256 = {split: known[plain.name(split)]["sha256"] for split in SPLITS}
     if corpus.sha256 and sha256 != corpus.sha256:

@@ -1,4 +1,4 @@
-"""From plain text to WikiText's format: tokenize, share documents out among the splits, unpack."""
+"""From plain text to WikiText's format: tokenize, share documents out among the splits, unpack. And on to text8's format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from allatt.config import AllattError, check
-from allatt.files import BLOCK, lines
+from allatt.files import BLOCK, blocks, lines
 
 SPLITS = ("train", "valid", "test")
 # With fewer documents than this, each is cut in three; with more, every document is wholly in one split.
@@ -25,6 +25,10 @@ _ABBREVIATIONS = "Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|cf|ca|sp|al|etc|Inc|Ltd|Co|Gen|Col|Lt
 _TOKEN = re.compile(rf"<[a-z]+>|@[-,.]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
                     rf"|(?<=[\w{_MARKS}])'[\w{_MARKS}]+|'(?:s|t|re|ve|ll|d|m)\b|[\w{_MARKS}]+|\.{{2,}}|\S")
 
+_DIGITS = [(str(digit).encode(), f" {word} ".encode()) for digit, word in enumerate(
+    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))]
+_LETTERS = bytes(code if chr(code).islower() else ord(" ") for code in range(128)).ljust(256)
+
 
 def tokenize(text: str) -> str:
     """`text` as WikiText writes it: words and punctuation separated by single spaces, case kept.
@@ -36,6 +40,18 @@ def tokenize(text: str) -> str:
     text = re.sub(r"(?<=\w)-(?=\w)", " @-@ ", text)
     text = re.sub(r"(?<=\d)([.,])(?=\d)", r" @\1@ ", text)
     return " ".join(_TOKEN.findall(text))
+
+
+def spell(text: str) -> str:
+    """`text` as text8 has it: words of a-z, each after a space; case is lost, digits are spelled out one by one.
+
+    Everything else parts words, an accented letter too. <unk> and its like stand for what is not there and leave nothing;
+    of " @-@ " and " @,@ " a space is left.
+    """
+    raw = re.sub(r"<[a-z]+>", " ", text).encode("ascii", "replace").lower()
+    for digit, word in _DIGITS:
+        raw = raw.replace(digit, word)
+    return "".join(f" {word}" for word in raw.translate(_LETTERS).decode("ascii").split())
 
 
 def name(split: str) -> str:
@@ -102,6 +118,13 @@ def convert(sources: Sequence[Path], target: Path) -> None:
                         out.write(data)
             except (lzma.LZMAError, EOFError) as error:
                 raise AllattError(f"{source} is truncated or damaged ({error}); fetch it again") from error
+
+
+def letters(sources: Sequence[Path], target: Path) -> None:
+    """Texts in WikiText's format as one in text8's, one after the other, in constant memory."""
+    with open(target, "w", encoding="ascii", newline="\n") as out:
+        for source in sources:
+            out.writelines(map(spell, blocks(source)))
 
 
 def split(sources: Sequence[Path], folder: Path) -> None:

@@ -110,6 +110,24 @@ def test_share_of_equal_documents_is_90_5_5_and_spread(count):
     assert max(b - a for a, b in zip([0, *held], [*held, count], strict=True)) <= 11
 
 
+@pytest.mark.parametrize("text, expected", [
+    (" = The Cat = \n \n It has 9 lives , 1 @,@ 024 @.@ 5 kg .\n", " the cat it has nine lives one zero two four five kg"),
+    ("a well @-@ known <unk> , or <formula> , don 't\n", " a well known or don t"),
+    ("Hébert and ναύτης met \u212aelvin , C3PO\n", " h bert and met elvin c three po"),
+    ("x < y > z", " x y z"),
+    ("\n . 日本 \n", ""),
+])
+def test_spell_writes_as_text8_does(text, expected):
+    assert plain.spell(text) == expected
+
+
+@given(st.text(), st.text())
+def test_spelled_text_has_27_characters_and_does_not_depend_on_where_it_is_cut(one, two):
+    found = plain.spell(one)
+    assert re.fullmatch(r"(?: [a-z]+)*", found) and plain.spell(found) == found
+    assert plain.spell(f"{one}\n{two}") == found + plain.spell(two)
+
+
 # --- the dump ---------------------------------------------------------------------------------------------------
 
 
@@ -680,6 +698,46 @@ def test_no_network_is_one_clear_line(text8, home, monkeypatch):
     with pytest.raises(AllattError, match=r"cannot download .*refused.*put text8\.zip into a folder text8/"):
         locate("text8")
     assert finished(home) == []
+
+
+def test_text8_like_is_the_known_text_and_all_of_its_source(excerpt, home_of_tests):
+    found = locate("text8-like")
+    assert found.sha256 == CORPORA["text8-like"].sha256
+    assert {split: files.checksum(path) for split, path in found.files.items()} == found.sha256
+    parts = [found.files[split].read_text(encoding="ascii") for split in SPLITS]
+    whole = "".join(parts)
+    assert whole == "".join(plain.spell(excerpt.files[split].read_text(encoding="utf-8")) for split in SPLITS)
+    assert [len(part) for part in parts[:2]] == [len(whole) * 90 // 100, len(whole) * 5 // 100]
+    assert set(whole) == set("abcdefghijklmnopqrstuvwxyz ") and "  " not in whole and " unk " not in whole
+    assert sorted(path.name for path in found.files["train"].parent.iterdir()) == \
+        sorted([files.MANIFEST, *(plain.name(split) for split in SPLITS)]), "nothing else is left"
+
+
+def test_text8_like_is_made_again_where_it_is_damaged_and_not_from_another_text(small_excerpt, home, monkeypatch, capfd):
+    made = replace(CORPORA["text8-like"], sha256={})
+    monkeypatch.setitem(CORPORA, "text8-like", made)
+    found = locate("text8-like")
+    assert found.files["train"].read_text().startswith(" t zero article zero has words article zero has words")
+    found.files["test"].write_text("x")
+    assert locate("text8-like") == found and capfd.readouterr().err.splitlines()[-1].endswith("; making it again")
+    monkeypatch.setitem(CORPORA, "text8-like", replace(made, sha256=found.sha256 | {"valid": "0" * 64}))
+    with pytest.raises(AllattError, match="wikipedia-excerpt is not the text that text8-like is made of, so that the valid"):
+        locate("text8-like")
+
+
+def test_text8_like_of_a_corpus_that_is_not_here_says_which(home):
+    with pytest.raises(AllattError, match="wiki2014 cannot be downloaded; put it into a folder wiki2014/"):
+        locate("text8-like-wiki2014")
+    assert finished(home) == []
+
+
+def test_text8_like_is_made_in_pieces(tmp_path):
+    """Of a text of several blocks, what comes is what one piece gives; a block ends within a paragraph here."""
+    source = tmp_path / "long.tokens"
+    source.write_text(" A long paragraph of 3 words , and <unk> more ." * 60_000)
+    assert source.stat().st_size > 2 * files.BLOCK
+    plain.letters([source, source], tmp_path / "out")
+    assert (tmp_path / "out").read_text() == 2 * plain.spell(source.read_text())
 
 
 def test_the_published_sizes_are_those_that_are_checked():

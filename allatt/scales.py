@@ -5,6 +5,9 @@
     gpu       `make reproduce` with a GPU: the same experiments, larger                       (not run yet)
     paper     the released configuration on WikiText-103                                      (not run yet)
 
+Beside each stands the same on characters and on words (`variant`): laptop-characters, laptop-words. The paper's own setting
+is words, so paper-words is paper itself.
+
 lambda weighs a SUM over layers x heads against a mean over tokens, so it does not carry over between scales: each has its
 own grid, chosen so that the sweep covers light to heavy pruning.
 """
@@ -104,25 +107,105 @@ def _paper() -> Scale:
         lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
 
 
-SCALES = {scale.name: scale for scale in (_smoke(), _laptop(), _gpu(), _paper())}
-NAMES = tuple(SCALES)
+def _smoke_characters() -> Scale:
+    """Our choice throughout."""
+    of = _smoke()
+    model = replace(of.models["all-attention"], segment=32, memory=32, positions=33)
+    return replace(of, name="smoke-characters", data=_letters("text8-like"), vocab=27, models=_pair(model),
+                   lambdas=dict.fromkeys(KINDS, (0.03, 0.3)))
+
+
+def _laptop_characters() -> Scale:
+    """Our choice, measured."""
+    of = _laptop()
+    return replace(
+        of, name="laptop-characters", data=_letters("text8-like"), vocab=27,
+        baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=250, rows=8),
+        gates=replace(of.gates, penalty_warmup=60), lambdas=dict.fromkeys(KINDS, (0.02, 0.05, 0.1)), example=0.05)
+
+
+def _gpu_characters() -> Scale:
+    """Our choice: text8 itself, the gpu scale's models with a longer segment. Not run yet."""
+    of = _gpu()
+    model = replace(of.models["all-attention"], segment=512, memory=512, positions=513)
+    fewer = {"rows": 24}  # as many characters a step as the gpu scale has tokens
+    return replace(of, name="gpu-characters", data=_letters("text8"), vocab=27, models=_pair(model),
+                   baselines={kind: replace(train, **fewer) for kind, train in of.baselines.items()},
+                   prune=replace(of.prune, **fewer))
+
+
+def _paper_characters() -> Scale:
+    """Released code: text8, 12 layers, T = 512. The rest is not known and stays as on words: our choice. Not run yet."""
+    of = _paper()
+    model = replace(of.models["all-attention"], layers=12, segment=512, memory=512, positions=513, cutoffs=())
+    epoch = 915  # steps of 192 x 512 characters in one pass over the 90 million
+    return replace(
+        of, name="paper-characters", data=_letters("text8"), vocab=27, models=_pair(model),
+        baselines={kind: replace(train, steps=20 * epoch, warmup=epoch) for kind, train in of.baselines.items()},
+        prune=replace(of.prune, steps=10 * epoch), gates=replace(of.gates, penalty_warmup=epoch))
+
+
+def _smoke_words() -> Scale:
+    """Our choice throughout: the built-in text, and so few words that every band of the softmax has work."""
+    of = _smoke()
+    model = replace(of.models["all-attention"], cutoffs=(200, 1000))
+    return replace(of, name="smoke-words", data=_words("wikipedia-excerpt", 4000), vocab=4000, models=_pair(model))
+
+
+def _laptop_words() -> Scale:
+    """WikiText-2, the small sibling of the paper's WikiText-103. Sizes, cutoffs and training: our choice, measured."""
+    of = _laptop()
+    model = replace(of.models["all-attention"], cutoffs=(2000, 10_000))
+    return replace(
+        of, name="laptop-words", data=_words("wikitext-2"), vocab=33_278, models=_pair(model),
+        baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=300, rows=8),
+        gates=replace(of.gates, penalty_warmup=75), lambdas=dict.fromkeys(KINDS, (0.03, 0.08)), example=0.03)
+
+
+def _gpu_words() -> Scale:
+    """The gpu scale's models on the paper's words: its text, its cutoffs. Not run yet."""
+    of = _gpu()
+    model = replace(of.models["all-attention"], cutoffs=_paper().models["all-attention"].cutoffs)
+    return replace(of, name="gpu-words", data=_paper().data, vocab=_paper().vocab, models=_pair(model))
+
+
+def _letters(corpus: str) -> DataConfig:
+    return DataConfig(corpus, tokens="characters", vocab_size=0)
+
+
+def _words(corpus: str, vocab_size: int = 0) -> DataConfig:
+    """Words seen once or twice are <unk>, as when WikiText was made: of WikiText-2 itself this leaves out none."""
+    return DataConfig(corpus, tokens="words", vocab_size=vocab_size, min_count=3)
+
+
+_MAIN = (_smoke(), _laptop(), _gpu(), _paper())
+_VARIANTS = (_smoke_characters(), _laptop_characters(), _gpu_characters(), _paper_characters(),
+             _smoke_words(), _laptop_words(), _gpu_words())
+NAMES = tuple(scale.name for scale in _MAIN)
+"""The four sizes. What is run and drawn at a variant belongs to its size."""
+SCALES = {scale.name: scale for scale in _MAIN + _VARIANTS}
 
 
 def get(name: str) -> Scale:
-    """The scale of this name."""
-    check(name in SCALES, f"scale is {name!r}; choose one of {', '.join(NAMES)}")
+    """The scale, or the variant, of this name."""
+    check(name in SCALES, f"scale is {name!r}; choose one of {', '.join(NAMES)}, or a variant such as laptop-characters or "
+                          "laptop-words")
     return SCALES[name]
 
 
-def resolve(name: str) -> str:
-    """`name`, with auto decided: gpu where torch sees a GPU, else laptop."""
+def variant(name: str, tokens: str) -> str:
+    """The name of a scale's variant on "characters" or "words"."""
+    check(name in NAMES, f"scale is {name!r}; only {', '.join(NAMES)} have variants")
+    check(tokens in ("characters", "words"), f"tokens is {tokens!r}; there are variants for characters and words")
+    return name if SCALES[name].data.tokens == tokens else f"{name}-{tokens}"
+
+
+def resolve(name: str, variants: bool = False) -> str:
+    """`name`, with auto decided: gpu where torch sees a GPU, else laptop. `variants`: whether it may be one of those."""
     if name != "auto":
+        check(variants or name not in SCALES or name in NAMES,
+              f"scale is {name!r}, a variant for single runs; choose one of {', '.join(NAMES)}")
         return get(name).name
-    import torch  # only auto needs to ask for a GPU
-
-    return "gpu" if torch.cuda.is_available() else "laptop"
-
-
 def model(name: str, kind: str) -> ModelConfig:
     """The unpruned model of a scale."""
     check(kind in KINDS, f"model is {kind!r}; choose one of {', '.join(KINDS)}")

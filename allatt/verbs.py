@@ -25,7 +25,8 @@ def cost(a: argparse.Namespace) -> int:
 
     from allatt import cost, scales
 
-    model = scales.model(scales.resolve(a.scale), a.model)
+    scale = scales.resolve(a.scale, variants=True)
+    model = scales.model(scale, a.model)
     if a.kept:
         try:
             heads = [int(number) for number in a.kept.split(",")]
@@ -35,7 +36,7 @@ def cost(a: argparse.Namespace) -> int:
         wrong = [h for h in heads if not 0 <= h <= model.heads]
         check(not wrong, f"--kept has {wrong[:1]}; a layer keeps between 0 and {model.heads} heads")
         model = replace(model, kept=tuple(tuple(range(number)) for number in heads))
-    counts = cost.count(model, scales.vocab(scales.resolve(a.scale)))
+    counts = cost.count(model, scales.vocab(scale))
     print(json.dumps(counts, indent=1) if a.json else cost.table(counts))
     return 0
 
@@ -72,7 +73,7 @@ def _config(a: argparse.Namespace):
             raise AllattError(f"--config {a.config} cannot be read as JSON: {error}") from None
     else:
         check(a.scale and a.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
-        scale, corpus, seed = scales.resolve(a.scale), a.corpus, a.seed or 0
+        scale, corpus, seed = scales.resolve(a.scale, variants=True), a.corpus, a.seed or 0
         check(a.lam is None or a.target_kept is None,
               "--lam fixes lambda, and with --target-kept it adapts; give one of them (or --set gates.lam: where it starts)")
         if a.target_kept is not None:

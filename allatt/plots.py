@@ -1,6 +1,11 @@
 """All drawing functions, one a figure; `DRAW` has them by the name of their figure. `make figures` draws from it."""
 
 from allatt.figures import DRAW  # noqa: F401
+from allatt.plots_heads import (  # noqa: F401
+    kept_heads_by_layer,
+    kept_heads_of_seeds,
+    survivors,
+)
 from allatt.plots_method import (  # noqa: F401
     closing_gates,
     forces_on_a_gate,
@@ -19,11 +24,9 @@ from allatt.plots_results import (  # noqa: F401
     gains_at_equal_parameters,
     gates_over_steps,
     kept_heads,
-    kept_heads_by_layer,
     learning_curves,
     loss_above_control,
     perplexity_against_size,
-    survivors,
 )
 from allatt.plots_seeds import (  # noqa: F401
     rivals,

@@ -1,4 +1,4 @@
-"""Drawing functions of the notebooks that train: baselines (03), pruning (05, 06), results (07, 08).
+"""Drawing functions of the notebooks that train: baselines (03), pruning (05, 06), results (07).
 
 Each makes a figure from its sidecar's data alone; `allatt.plots` has all.
 """
@@ -171,47 +171,6 @@ def loss_above_control(data: dict) -> Figure:
         ax.set(xlabel=xlabel, xlim=(-3, 103))
     axes[0].set_ylabel("test loss above the control's (nats a token)")
     axes[0].legend(loc="upper left")
-    return drawn
-
-
-@figure("08_kept_heads")
-def kept_heads_by_layer(data: dict) -> Figure:
-    """Kept heads of each layer for each lambda: both models here, and the paper's three models."""
-    maps = data["maps"]
-    drawn, axes = new_figure(columns=len(maps), height=1.4 + 0.28 * max(len(m["kept"][0]) for m in maps),
-                             width_ratios=[len(m["lambdas"]) for m in maps])
-    for ax, m in zip(axes, maps, strict=True):
-        share = [[kept / m["heads"] for kept in layer] for layer in zip(*m["kept"], strict=True)]
-        picture = ax.imshow(share, vmin=0, vmax=1, aspect="auto")
-        for layer, row in enumerate(share):
-            for column, value in enumerate(row):
-                ax.text(column, layer, f"{m['kept'][column][layer]}", ha="center", va="center", fontsize=9,
-                        color="black" if value > 0.55 else "white")
-        ax.set(title=m["title"], xlabel="λ")
-        ax.set_xticks(range(len(m["lambdas"])), [f"{lam:g}" for lam in m["lambdas"]], rotation=45 * (len(share[0]) > 4))
-        ax.set_yticks(range(len(share)), range(1, len(share) + 1))
-        ax.grid(False)
-    axes[0].set_ylabel("layer")
-    drawn.colorbar(picture, ax=axes, label="share of the layer's heads that is kept", shrink=0.8, pad=0.02)
-    return drawn
-
-
-@figure("08_survivors")
-def survivors(data: dict) -> Figure:
-    """Where each head of the unpruned model looks, layer by layer; and whether pruning kept the head."""
-    drawn, axes = new_figure(columns=2, height=4.5)
-    layers, width = max(head["layer"] for head in data["heads"]), 0.6 / max(head["head"] for head in data["heads"])
-    for ax, what in zip(axes, ("persistent", "distance"), strict=True):
-        for kept, style in ((True, look("all-attention", linestyle="", label=f"kept at λ = {data['lam']:g}")),
-                            (False, look("control", marker="x", linestyle="", label="pruned"))):
-            heads = [head for head in data["heads"] if head["kept"] == kept]
-            ax.plot([h["layer"] - 0.3 + width * (h["head"] - 1) for h in heads],
-                    [h[what] * (100 if what == "persistent" else 1) for h in heads], **style)
-        ax.set(xlabel="layer", xticks=range(1, layers + 1), xlim=(0.5, layers + 0.5), ylim=(0, 1.08 * ax.get_ylim()[1]),
-               title={"persistent": "Attention to persistent vectors", "distance": "How far back in the context"}[what],
-               ylabel={"persistent": "share of a head's attention (%)", "distance": "mean distance (tokens)"}[what])
-        ax.grid(axis="x", visible=False)
-    legend(drawn, axes[0], columns=2)
     return drawn
 
 

@@ -6,8 +6,11 @@ Nothing is extrapolated: where a curve does not reach, the answer is None.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+
+import numpy as np
 
 from allatt import cost, scales
 from allatt.runs import Run
@@ -135,3 +138,31 @@ def unevenness(per_layer: list[int], heads: int) -> float:
     share = mean / heads
     chance = heads * share * (1 - share) * (layers - 1) * heads / (layers * heads - 1)
     return sum((kept - mean) ** 2 for kept in per_layer) / layers / chance if chance > 0 else math.nan
+
+
+def kept_by_layer(runs: Iterable[Run]) -> dict[float, list[list[int]]]:
+    """By lambda, how many heads each layer kept: a list a run, in the runs' order (one a seed)."""
+    lists: dict[float, list[list[int]]] = {}
+    for run in runs:
+        lists.setdefault(run.config.gates.lam, []).append(run.result["heads"]["per_layer"])
+    return lists
+
+
+def over_lambdas(lists: dict[float, list[list[int]]]) -> list[list[float]]:
+    """Each seed's kept heads by layer, averaged over lambda > 0: lambdas of one seed share a baseline, and count once."""
+    seeds = zip(*(lists[lam] for lam in lists if lam > 0), strict=True)
+    return [np.mean(seed, axis=0).tolist() for seed in seeds]
+
+
+def kept_above(values_LH: Sequence, kept_LH: Sequence, by_layer: bool = False) -> float | None:
+    """How often a kept head has the larger value, of all pairs of a kept and a pruned head; 0.5: the value tells nothing.
+
+    A tie counts half: this is the area under the ROC curve. `by_layer` asks pairs of one layer only, so that what merely
+    tells layers apart drops out. None without pairs.
+    """
+    values, kept = np.asarray(values_LH), np.asarray(kept_LH, dtype=bool)
+    layer = np.indices(kept.shape)[0].ravel()
+    values, kept = values.ravel(), kept.ravel()
+    pairs = kept[:, None] & ~kept & ((layer[:, None] == layer) | (not by_layer))
+    wins = np.sign(values[:, None] - values) / 2 + 0.5
+    return float(wins[pairs].mean()) if pairs.any() else None

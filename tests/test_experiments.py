@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,6 +234,55 @@ def test_unevenness_at_its_ends():
     assert readings.unevenness([3, 3, 3], 4) == 0
     assert readings.unevenness([4, 4, 0, 0], 4) > 4, "whole layers gone"
     assert math.isnan(readings.unevenness([4, 4], 4)) and math.isnan(readings.unevenness([0, 0], 4))
+
+
+def listed(lam, seed, per_layer):
+    """What `kept_by_layer` reads of a run."""
+    config = experiments.pruning("smoke", KIND, lam, seed=seed)
+    return SimpleNamespace(config=config, result={"heads": {"per_layer": per_layer}})
+
+
+def test_kept_heads_are_by_lambda_and_then_by_seed(pruned):
+    runs = [listed(lam, seed, [4 * seed, round(100 * lam)]) for seed in (0, 1) for lam in (0.0, 0.01, 0.03)]
+    lists = readings.kept_by_layer(runs)
+    assert lists == {0.0: [[0, 0], [4, 0]], 0.01: [[0, 1], [4, 1]], 0.03: [[0, 3], [4, 3]]}
+    assert readings.over_lambdas(lists) == [[0, 2], [4, 2]], "a list a seed, and the control left out"
+    assert readings.kept_by_layer([pruned]) == {1e-4: [readings.point(pruned)["per_layer"]]}
+
+
+def test_a_seed_that_lacks_a_lambda_is_not_averaged():
+    with pytest.raises(ValueError):
+        readings.over_lambdas({0.1: [[1, 2], [3, 4]], 0.2: [[1, 2]]})
+
+
+def test_kept_above_is_the_share_of_pairs():
+    values, kept = [[5.0, 1.0, 3.0], [2.0, 9.0, 8.0]], [[1, 0, 0], [0, 1, 1]]
+    # Kept 5, 9, 8 against pruned 1, 3, 2: every pair, in either way of asking.
+    assert readings.kept_above(values, kept) == readings.kept_above(values, kept, by_layer=True) == 1
+    assert readings.kept_above(values, 1 - np.array(kept)) == 0
+    # Kept 5, 2 against pruned 1, 3, 9, 8: 5 is above two of four, 2 above one; within layers two of two, and none of two.
+    other = [[1, 0, 0], [1, 0, 0]]
+    assert readings.kept_above(values, other) == 3 / 8
+    assert readings.kept_above(values, other, by_layer=True) == 2 / 4
+
+
+def test_kept_above_of_ties_and_of_heads_at_random_is_a_half():
+    assert readings.kept_above(torch.ones(2, 3), torch.eye(3)[:2]) == 0.5
+    rng = np.random.default_rng(0)
+    shares = [readings.kept_above(rng.random((4, 8)), rng.random((4, 8)) < 0.4, by_layer) for by_layer in (0, 1) * 300]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_tells_layers_apart_tells_nothing_within_them():
+    values = [[1.0] * 4, [2.0] * 4]
+    kept = [[1, 0, 0, 0], [1, 1, 1, 0]]
+    assert readings.kept_above(values, kept) == (9 + 0.5 * (3 + 3)) / 16
+    assert readings.kept_above(values, kept, by_layer=True) == 0.5
+
+
+@pytest.mark.parametrize("kept, by_layer", [([[1, 1], [1, 1]], False), ([[0, 0], [0, 0]], False), ([[1, 1], [0, 0]], True)])
+def test_kept_above_without_pairs_is_none(kept, by_layer):
+    assert readings.kept_above([[1.0, 2.0], [3.0, 4.0]], kept, by_layer) is None
 
 
 def test_rank_correlation():

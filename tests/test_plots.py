@@ -68,16 +68,49 @@ def test_kept_heads_are_written_where_they_are_colored():
     assert [tick.get_text() for tick in ours.get_yticklabels()] == ["1", "2"]
 
 
+def test_mean_kept_heads_have_a_decimal():
+    maps = [{"title": "ours", "lambdas": [0.1, 0.2], "kept": [[4.0, 3.5], [2.0, 1 / 3]], "heads": 4},
+            {"title": "theirs", "lambdas": [0.5], "kept": [[8.0, 2.0]], "heads": 8}]
+    ours, theirs = plots.kept_heads_by_layer({"maps": maps}).axes[:2]
+    assert [text.get_text() for text in ours.texts] == ["4.0", "2.0", "3.5", "0.3"]
+    assert [text.get_text() for text in theirs.texts] == ["8", "2"]
+
+
+def test_seeds_are_lines_and_their_agreement_is_below():
+    panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, None, None, 2]},
+              {"title": "mean over λ", "kept": [[4, 2, 1], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
+    lonely = [{"title": "λ = 0.2", "kept": [[1, 2, 3]], "agreement": None}]
+    drawn = plots.kept_heads_of_seeds({"heads": 4, "models": [
+        {"kind": KINDS[0], "name": "ours", "panels": panels}, {"kind": KINDS[1], "name": "theirs", "panels": lonely}]})
+    one, mean, alone, empty = drawn.axes
+    assert [list(line.get_ydata()) for line in lines(one, COLORS[KINDS[0]])] == [[4, 1, 2], [3, 0, 2]]
+    for line in (*one.lines, *mean.lines, *alone.lines):
+        assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
+    assert (one.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == ("ρ = +0.50", "ρ = +0.25\n[-0.50, +1.00]", "")
+    assert [ax.get_title(loc="left") for ax in (one, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
+    assert len(lines(alone, COLORS[KINDS[1]])) == 1 and not empty.axison
+
+
 def test_survivors_and_pruned_heads_have_their_own_marks():
-    heads = [{"layer": layer, "head": head, "persistent": 0.1 * layer, "distance": 5.0 * head, "kept": head == 1}
-             for layer in (1, 2) for head in (1, 2)]
-    drawn = plots.survivors({"heads": heads, "lam": 0.04})
-    for ax, kept, pruned in zip(drawn.axes, ([10, 20], [5, 5]), ([10, 20], [10, 10]), strict=True):
+    heads = [{"seed": seed, "layer": layer, "head": head, "kept": head == 1, "persistent": 0.1 * layer + 0.01 * seed,
+              "distance": 5.0 * head} for seed in (3, 4) for layer in (1, 2) for head in (1, 2)]
+    pairs = {"all pairs": {"seeds": [0.25, 0.75], "interval": [0.5, 0.1, 0.9, 2]},
+             "one layer": {"seeds": [1.0], "interval": [1.0, None, None, 1]}}
+    drawn = plots.survivors({"heads": heads, "lam": 0.04, "pairs": {"persistent": pairs, "distance": pairs}})
+    panels = zip(drawn.axes[::2], ([13, 23, 14, 24], [5] * 4), ([13, 23, 14, 24], [10] * 4), strict=True)
+    for ax, kept, pruned in panels:
         (dots,), (crosses,) = lines(ax, COLORS["all-attention"]), lines(ax, COLORS["control"])
         assert dots.get_ydata().tolist() == pytest.approx(kept)
         assert crosses.get_ydata().tolist() == pytest.approx(pruned) and crosses.get_marker() == "x"
-        assert [round(x) for x in dots.get_xdata()] == [round(x) for x in crosses.get_xdata()] == [1, 2]
+        assert [round(x) for x in dots.get_xdata()] == [round(x) for x in crosses.get_xdata()] == [1, 2, 1, 2]
+        assert max(*dots.get_xdata()[:2] % 1) != max(*dots.get_xdata()[2:] % 1), "a seed has its own place in the layer"
+        assert dots.get_xdata()[0] < crosses.get_xdata()[0] < dots.get_xdata()[2], "heads in order, and then the next seed"
         assert ax.get_ylim()[1] > max(kept + pruned), "no mark is cut off"
+    for ax in drawn.axes[1::2]:
+        assert [line.get_ydata().tolist() for line in lines(ax, COLORS["all-attention"])] == [[25, 75], [100]]
+        (mean,) = ax.containers
+        assert mean[0].get_ydata() == [50] and mean[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([10, 90])
+    assert [tick.get_text() for tick in drawn.axes[3].get_xticklabels()] == ["all\npairs", "one\nlayer"]
     assert labels(drawn) == ["kept at λ = 0.04", "pruned"]
 
 
@@ -139,7 +172,7 @@ def test_every_figure_is_registered_once_and_named_after_its_notebook():
     from allatt import plots
 
     mine = [name for name in plots.DRAW if name[:2] in ("07", "08", "09")]
-    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_survivors",
+    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_seeds", "08_survivors",
                             "09_figure_1", "09_memory", "09_paths", "09_speed"]
     assert len(set(plots.DRAW.values())) == len(plots.DRAW)
     assert all(getattr(plots, draw.__name__) is draw for draw in plots.DRAW.values()), "to be had from allatt.plots"

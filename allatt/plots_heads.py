@@ -46,7 +46,7 @@ def kept_heads_by_layer(data: dict) -> Figure:
 def kept_heads_of_seeds(data: dict) -> Figure:
     """Each seed's kept heads by layer: a panel a lambda, and one for the mean over them; above, how far seeds agree."""
     models = data["models"]
-    drawn, axes = new_figure(rows=len(models), columns=max(len(m["panels"]) for m in models), height=3.1 * len(models),
+    drawn, axes = new_figure(rows=len(models), columns=max(len(m["panels"]) for m in models), height=0.7 + 3 * len(models),
                              sharey=True, squeeze=False)
     for row, m in zip(axes, models, strict=True):
         for ax, panel in zip_longest(row, m["panels"]):
@@ -54,17 +54,20 @@ def kept_heads_of_seeds(data: dict) -> Figure:
                 ax.axis("off")
                 continue
             layers, count = len(panel["kept"][0]), len(panel["kept"])
-            for place, kept in enumerate(panel["kept"]):
+            for place, (seed, kept) in enumerate(zip(data["seeds"], panel["kept"], strict=True)):
                 shift = 0.3 * (place - (count - 1) / 2) / max(1, count - 1)
-                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False,
+                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False, label=f"seed {seed}",
                         **look(m["kind"], marker=SEED_MARKERS[place % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
-            if panel["agreement"]:
-                mean, low, high, _ = panel["agreement"]
-                ax.set_xlabel(f"ρ = {mean:+.2f}" + (f"\n[{low:+.2f}, {high:+.2f}]" if low is not None else ""))
+            mean, low, high, _ = panel["agreement"] or (None,) * 4
+            ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
+                          + (f"\n[{low:+.2f}, {high:+.2f}]" if low is not None else ""))
             ax.set_title(panel["title"], fontsize=11)
             ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
                    xticks=range(1, layers + 1, 1 if layers < 6 else 5))
         row[0].set_ylabel(f"{m['name']}\nkept heads")
+    legend(drawn, axes[0][0], columns=7)
+    if len(data["seeds"]) > 1:
+        drawn.legends[0].set_title("ρ: how far the seeds agree on the order of layers (95% interval)")
     return drawn
 
 

@@ -79,16 +79,18 @@ def test_mean_kept_heads_have_a_decimal():
 def test_seeds_are_lines_and_their_agreement_is_below():
     panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, None, None, 2]},
               {"title": "mean over λ", "kept": [[4, 2, 1], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
-    lonely = [{"title": "λ = 0.2", "kept": [[1, 2, 3]], "agreement": None}]
-    drawn = plots.kept_heads_of_seeds({"heads": 4, "models": [
+    lonely = [{"title": "λ = 0.2", "kept": [[1, 2, 3], [3, 3, 3]], "agreement": None}]
+    drawn = plots.kept_heads_of_seeds({"heads": 4, "seeds": [5, 6], "models": [
         {"kind": KINDS[0], "name": "ours", "panels": panels}, {"kind": KINDS[1], "name": "theirs", "panels": lonely}]})
     one, mean, alone, empty = drawn.axes
     assert [list(line.get_ydata()) for line in lines(one, COLORS[KINDS[0]])] == [[4, 1, 2], [3, 0, 2]]
     for line in (*one.lines, *mean.lines, *alone.lines):
         assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
-    assert (one.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == ("ρ = +0.50", "ρ = +0.25\n[-0.50, +1.00]", "")
+    assert (one.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
+        "layer\nρ = +0.50", "layer\nρ = +0.25\n[-0.50, +1.00]", "layer")
     assert [ax.get_title(loc="left") for ax in (one, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
-    assert len(lines(alone, COLORS[KINDS[1]])) == 1 and not empty.axison
+    assert len(lines(alone, COLORS[KINDS[1]])) == 2 and not empty.axison
+    assert labels(drawn) == ["seed 5", "seed 6"] and len({line.get_marker() for line in one.lines}) == 2
 
 
 def test_survivors_and_pruned_heads_have_their_own_marks():

@@ -3,10 +3,11 @@
 SCALE ?= auto
 CORPUS ?=
 SEED ?= 0
+SEEDS ?= 1
 NOTEBOOKS ?=
 PARAMS ?=
 ROUNDS ?= 12
-export SCALE CORPUS SEED NOTEBOOKS PARAMS ROUNDS
+export SCALE CORPUS SEED SEEDS NOTEBOOKS PARAMS ROUNDS
 
 # Threads that wait spin a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.
 export GOMP_SPINCOUNT ?= 10000
@@ -57,14 +58,15 @@ endef
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
 	@echo
-	@echo 'Variables: SCALE=auto|smoke|laptop|gpu|paper  CORPUS=name or folder  SEED=0  NOTEBOOKS="05 07"  PARAMS="lam=0.1"'
+	@echo 'Variables: SCALE=auto|smoke|laptop|gpu|paper  CORPUS=name or folder  SEED=0  SEEDS=3 (that many, from SEED on)'
+	@echo '           NOTEBOOKS="05 07"  PARAMS="lam=0.1"'
 
 env: ## set up the environment: the active one, else .venv
 	@$(SETUP)
 
 reproduce: env ## run every notebook, make every figure and table (continues where it stopped)
 	@exec "$(BIN)/python" -m allatt reproduce --stop-with-parent --scale "$$SCALE" --corpus "$$CORPUS" --seed "$$SEED" \
-		--notebooks "$$NOTEBOOKS" --params "$$PARAMS"
+		--seeds "$$SEEDS" --notebooks "$$NOTEBOOKS" --params "$$PARAMS"
 
 status: env ## show each notebook's state, time, peak memory and headline number
 	@exec "$(BIN)/python" -m allatt status $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")

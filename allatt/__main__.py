@@ -92,11 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, help="(default: 0)")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
                      help="change one value, e.g. train.steps=100; may be repeated")
-    run.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
-    run.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
-                     help="rows at once, where memory is short; changes no result (default: all)")
-    run.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
-    run.add_argument("--json", action="store_true", help="print JSON")
+    _machine(run)
+
+    experiment = _add(commands, "experiment", verbs.experiment, "train all runs of an experiment of the paper, without Jupyter")
+    experiment.add_argument("name", nargs="?", default="", metavar="NAME", help="which, or all; without it, they are listed")
+    experiment.add_argument("--scale", default="auto", help=f"auto, {scale} (default: %(default)s)")
+    experiment.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
+    experiment.add_argument("--seed", type=int, default=0, help="the first (default: %(default)s)")
+    experiment.add_argument("--seeds", type=int, default=1, metavar="N", help="how many (default: %(default)s)")
+    _machine(experiment)
 
     prune = _add(commands, "prune", verbs.prune, "remove a run's closed heads, and write the smaller model")
     prune.add_argument("run", metavar="RUN", help="the id of a finished run with gates, or how it starts")
@@ -116,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--scale", default="auto", help=f"auto, {scale} (default: %(default)s)")
     reproduce.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
     reproduce.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    reproduce.add_argument("--seeds", type=int, default=1, metavar="N",
+                           help="compare so many seeds, from --seed on, where a notebook can (default: %(default)s)")
     reproduce.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
     reproduce.add_argument("--params", default="", metavar="'lam=0.1'", help="parameters of the notebooks")
     reproduce.add_argument("--force", action="store_true", help="execute also what is unchanged")
@@ -135,6 +141,15 @@ def _parser() -> argparse.ArgumentParser:
     notebooks = _add(commands, "notebooks", verbs.notebooks, "execute the committed notebooks in place, and clean them")
     notebooks.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
     return parser
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    """What `run` and `experiment` say of the machine, and of what they print."""
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+    parser.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
+                        help="rows at once, where memory is short; changes no result (default: all)")
+    parser.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add(commands, name: str, handler, text: str) -> argparse.ArgumentParser:

@@ -40,7 +40,7 @@ def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict
     texts = {} if corpus else {text: scales.variant(scale, text) for text in OTHER_TEXTS}
     configs = [config for s in chosen for config in experiments.everything(scale, corpus, s)]
     configs += [experiments.to_half(scale, corpus, s) for s in chosen]
-    configs += [config for variant in texts.values() for s in chosen for config in _sweeps(variant, s)]
+    configs += [config for variant in texts.values() for s in chosen for config in experiments.sweeps(variant, "", s)]
     get_or_run_all(configs)
     rivals = {s: experiments.rivals(scale, corpus, s) for s in chosen}
     get_or_run_all(config for some in rivals.values() for config in some.values())
@@ -60,10 +60,6 @@ def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict
         "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
         "corpora": {text: experiments.data(variant).corpus for text, variant in texts.items()},
     }
-
-
-def _sweeps(scale: str, seed: int) -> list[RunConfig]:
-    return [config for kind in scales.KINDS for config in experiments.sweep(scale, kind, "", seed)]
 
 
 def _points(scale: str, corpus: str, seed: int) -> dict[str, list[dict]]:

@@ -15,7 +15,9 @@ trained as long, not with the baseline; all rivals have had as many steps in all
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -81,6 +83,11 @@ def sweep(scale: str, kind: str, corpus: str = "", seed: int = 0) -> list[RunCon
     return [pruning(scale, kind, lam, corpus, seed) for lam in (0.0, *scales.get(scale).lambdas[kind])]
 
 
+def sweeps(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
+    """The sweeps of both models."""
+    return [config for kind in scales.KINDS for config in sweep(scale, kind, corpus, seed)]
+
+
 def techniques(scale: str, corpus: str = "", seed: int = 0, lam: float | None = None) -> dict[str, RunConfig]:
     """All-attention at one lambda with the three methods, with each left out, and with none."""
     lam = scales.get(scale).example if lam is None else lam
@@ -141,7 +148,7 @@ def everything(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
     """All runs of notebooks 03 to 08, each once, in the order in which they are first used."""
     configs = [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]
     configs += [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed)]
-    configs += [config for kind in scales.KINDS for config in sweep(scale, kind, corpus, seed)]
+    configs += sweeps(scale, corpus, seed)
     return list({config.id: config for config in configs}.values())
 
 
@@ -156,3 +163,29 @@ def label(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> str:
     """The folder of figures: the scale's name; another corpus, seed or number of seeds is added to it."""
     parts = [scale] + ([re.sub(r"[^A-Za-z0-9]+", "-", corpus).strip("-")] if corpus else []) + ([f"seed{seed}"] if seed else [])
     return "-".join(parts + ([f"{seeds}seeds"] if seeds > 1 else []))
+
+
+class Experiment(NamedTuple):
+    """What `python -m allatt experiment` runs under a name."""
+
+    about: str
+    configs: Callable[[str, str, int, Machine], list[RunConfig]]
+    """From scale, corpus, seed, and the machine on which it may train what it has to know before it can list its runs."""
+
+
+EXPERIMENTS = {
+    "baselines": Experiment("both models, dense, from random weights (notebook 03)", lambda scale, corpus, seed, machine:
+                            [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]),
+    "methods": Experiment("All-attention with the three methods, each left out, none, and untrained (notebook 06)",
+                          lambda scale, corpus, seed, machine:
+                          [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed)]),
+    "sweep": Experiment("both models, pruned more and more, after their controls (notebooks 07, 08)",
+                        lambda scale, corpus, seed, machine: sweeps(scale, corpus, seed)),
+    "controls": Experiment("half of the heads, found by gates and in other ways (notebook 11)",
+                           lambda scale, corpus, seed, machine: [*rivals(scale, corpus, seed, machine).values()]),
+    "characters": Experiment("the sweep on characters (notebook 12)", lambda scale, corpus, seed, machine:
+                             sweeps(scales.variant(scale, "characters"), corpus, seed)),
+    "words": Experiment("the sweep on words, with the adaptive softmax (notebook 13)", lambda scale, corpus, seed, machine:
+                        sweeps(scales.variant(scale, "words"), corpus, seed)),
+}
+"""In the order in which `all` runs them."""

@@ -4,21 +4,21 @@ papermill only warns of a parameter that no cell knows, and stops at the first f
 everything before anything runs, and a failure stops only the notebooks that need the failed one. A notebook that has
 been executed from the same sources, with the same parameters, and whose figures are still there, is not executed again.
 
-State lies in .allatt/reproduce/<scale>-<corpus>-seed<seed>/: the executed notebooks, and status.json.
+State lies in .allatt/reproduce/<scale>-<corpus>-seed<seed>/: the executed notebooks, and status.json. With several seeds,
+notebooks that compare them have a folder of their own beside it, as have their figures; others are what they are with one.
 """
 
 from __future__ import annotations
 
-import ast
-import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ from allatt.corpus import CORPORA, home, locate
 from allatt.figures import figures_folder
 from allatt.files import checksum
 from allatt.kernel import Outcome, execute, headline
+from allatt.parameters import bind, defaults, parse
 
 NEEDS = {
     "01": ("00",), "03": ("00",), "04": ("03",), "05": ("03",), "06": ("03",), "07": ("03",), "08": ("07",),
-    "09": ("05",), "10": ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09"),
+    "09": ("05",), "10": ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "11", "12", "13"),
+    "11": ("03",), "12": ("00",), "13": ("00",),
 }
-"""For each notebook, those whose runs or figures it reads; where one of them fails, it is skipped."""
+"""For each notebook, those whose runs or figures it reads: it comes after them, and is skipped where one of them fails."""
 
 
 def root() -> Path:
@@ -45,78 +47,38 @@ def root() -> Path:
     return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
 
-def find(folder: Path, numbers: str = "") -> list[Path]:
-    """The notebooks NN_name.ipynb of a folder in order; `numbers`, e.g. "05 07", chooses some."""
+def find(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = NEEDS) -> list[Path]:
+    """The notebooks NN_name.ipynb of a folder as they are to be executed; `numbers`, e.g. "05 07", chooses some.
+
+    In the order of their numbers, but that one that needs others comes after them.
+    """
     found = {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     check(bool(found), f"there are no notebooks in {folder}; run this in a checkout of allatt")
     wanted = [number.zfill(2) for number in numbers.replace(",", " ").split()]
     unknown = [number for number in wanted if number not in found]
     check(not unknown, f"there is no notebook {', '.join(unknown)}; choose from {' '.join(found)}")
-    return [path for number, path in found.items() if number in wanted or not wanted]
+    waiting = {number: path for number, path in found.items() if number in wanted or not wanted}
+    ordered = []
+    while waiting:
+        ready = next(number for number in waiting if waiting.keys().isdisjoint(needs.get(number, ())))
+        ordered.append(waiting.pop(ready))
+    return ordered
 
 
-def defaults(notebook: Path) -> dict[str, Any]:
-    """The parameters of a notebook and their defaults: the literals of its cell with the tag `parameters`."""
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
-        tree = ast.parse("\n".join(sources))
-        return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
-    except (ValueError, KeyError, AttributeError, SyntaxError) as error:
-        raise AllattError(f"{notebook.name} is no notebook with literal parameters ({error}); restore it") from None
+@dataclass(frozen=True)
+class Place:
+    """Where the executed copy of a notebook and its status are, and where its figures."""
+
+    state: Path
+    figures: Path
 
 
-def bind(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """For each notebook (by name) the given parameters that it knows, each of its default's type.
-
-    AllattError where no notebook knows a parameter, or a value has the wrong type.
-    """
-    known = {path.stem: defaults(path) for path in notebooks}
-    names = sorted(set().union(*known.values()))
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise AllattError(f"no notebook here has a parameter {name}; {hint}they have {', '.join(names)}")
-    return {stem: {name: _typed(text, has[name], f"{name} of {stem}") for name, text in given.items() if name in has}
-            for stem, has in known.items()}
-
-
-def _typed(text: str, default: Any, where: str) -> Any:
-    """`text` as a value of the type of `default`."""
-    if isinstance(default, str):
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
-    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
-        value = type(default)(value)
-    right = default is None or type(value) is type(default)
-    check(right, f"{where} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
-    return value
-
-
-def parse(params: str) -> dict[str, str]:
-    """"lam=0.1 name='two words'" as a dict of texts."""
-    try:
-        pairs = [word.partition("=") for word in shlex.split(params)]
-    except ValueError as error:
-        raise AllattError(f"PARAMS is {params!r}: {error}") from None
-    for name, equals, _ in pairs:
-        check(bool(equals) and name.isidentifier(), f"PARAMS has {name!r}; write name=value, with spaces between them")
-        check(name not in ("scale", "corpus", "seed"), f"PARAMS has {name}; write {name.upper()}=... instead")
-    return {name: value for name, _, value in pairs}
-
-
-def target(scale: str, corpus: str, seed: int) -> Path:
+def target(scale: str, corpus: str, seed: int, seeds: int = 1) -> Path:
     """The folder of the executed notebooks and their status."""
     name = corpus or "default"
     if name not in CORPORA and corpus:
         name = f"{Path(corpus).name}-{hashlib.sha256(corpus.encode()).hexdigest()[:8]}"
-    return home() / "reproduce" / f"{scale}-{name}-seed{seed}"
+    return home() / "reproduce" / (f"{scale}-{name}-seed{seed}" + (f"-{seeds}seeds" if seeds > 1 else ""))
 
 
 def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]) -> str:
@@ -135,59 +97,64 @@ def sources() -> dict[str, str]:
     return {path.name: checksum(path) for path in sorted(Path(allatt.__file__).parent.glob("*.py"))}
 
 
-def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, numbers: str = "", params: str = "",
+def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int = 1, numbers: str = "", params: str = "",
               force: bool = False, folder: Path | None = None, needs: dict[str, tuple[str, ...]] = NEEDS,
               say: Callable[..., None] = print, stop_when: Callable[[], bool] = lambda: False) -> bool:
     """Execute the notebooks of `folder`/notebooks that are not up to date; True if none failed.
 
-    `corpus` "" leaves the choice to the notebooks, `numbers` "" takes all, `params` is "name=value ...". `stop_when` is
-    asked while a notebook runs. AllattError, before anything runs, where a choice is wrong or another process is at it.
+    `corpus` "" leaves the choice to the notebooks, `numbers` "" takes all, `params` is "name=value ...". `seeds` goes to the
+    notebooks that have such a parameter; the others show one. `stop_when` is asked while a notebook runs. AllattError, before
+    anything runs, where a choice is wrong or another process is at it.
     """
     for package in ("papermill", "ipykernel"):
         check(importlib.util.find_spec(package) is not None,
               f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
+    from allatt import experiments  # imports torch, which `status` does without
+
     folder = folder or root()
     scale, asked = scales.resolve(scale), scale
-    check(seed >= 0, f"seed is {seed}; it must be 0 or more")
-    notebooks = find(folder / "notebooks", numbers)
+    several = experiments.numbers(seed, seeds)
+    notebooks = find(folder / "notebooks", numbers, needs)
     # Notebooks run in their own folder, so a folder of text is named in full.
     full = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
     chosen = {"scale": scale, "seed": str(seed)} | ({"corpus": full} if corpus else {})
+    shown = {path.stem: seeds if "seeds" in defaults(path) else 1 for path in notebooks}
+    if seeds > 1:
+        check(max(shown.values()) > 1, f"SEEDS is {seeds}, and notebook {', '.join(path.name[:2] for path in notebooks)} shows "
+                                       "one seed (no parameter seeds); leave SEEDS out, or choose others")
+        chosen["seeds"] = str(seeds)
     parameters = bind(notebooks, chosen | parse(params))
     text = locate(corpus).sha256 if corpus else {}
     marks = {path.stem: fingerprint(path, parameters[path.stem], text) for path in notebooks}
-    from allatt.experiments import label  # imports torch, which `status` does without
-
-    state = target(scale, full, seed)
-    state.mkdir(parents=True, exist_ok=True)
-    lock = _lock(state)
-    try:
-        lock.acquire(timeout=1)  # `status` holds it for a moment
-    except Timeout:
-        raise AllattError(f"another process is reproducing {state.name}; wait until it ends") from None
-    try:
+    places = {stem: Place(target(scale, full, seed, n), figures_folder(experiments.label(scale, full, seed, n)))
+              for stem, n in shown.items()}
+    with ExitStack() as locks:
+        for state in sorted({place.state for place in places.values()}):
+            state.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(_lock(state).acquire(timeout=1))  # `status` holds it for a moment
+            except Timeout:
+                raise AllattError(f"another process is reproducing {state.name}; wait until it ends") from None
         if asked == "auto":
             say(f"SCALE=auto: {scale}, since torch sees {'a' if scale == 'gpu' else 'no'} GPU")
-        say(f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)} at scale {scale}, seed {seed}, corpus "
-            f"{corpus or 'of the scale'}; executed ones go to {_short(state)}")
-        figures = figures_folder(label(scale, full, seed))
-        return Runner(figures, state, needs, say, stop_when).run(notebooks, parameters, marks, force)
-    finally:
-        lock.release()
+        say(f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)} at scale {scale}, "
+            f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {several[-1]}'}, corpus {corpus or 'of the scale'}; "
+            f"executed ones go to {_listed(place.state for place in places.values())}")
+        return Runner(places, needs, say, stop_when).run(notebooks, parameters, marks, force)
 
 
 class Runner:
-    """Executes notebooks one after the other, and keeps status.json."""
+    """Executes notebooks one after the other, and keeps the status.json of their places."""
 
-    def __init__(self, figures: Path, state: Path, needs: dict, say: Callable, stop_when: Callable[[], bool]):
-        self.figures, self.state, self.needs, self.say, self.stop_when = figures, state, needs, say, stop_when
-        self.status = read_status(state)
+    def __init__(self, places: dict[str, Place], needs: dict, say: Callable, stop_when: Callable[[], bool]):
+        self.places, self.needs, self.say, self.stop_when = places, needs, say, stop_when
+        self.status = {place.state: read_status(place.state) for place in places.values()}
 
     def run(self, notebooks: list[Path], parameters: dict[str, dict], marks: dict[str, str], force: bool) -> bool:
         """All notebooks, in order; True if none failed."""
         began, bad, width = time.monotonic(), {}, max(len(path.stem) for path in notebooks)
-        for place, path in enumerate(notebooks, start=1):
-            prefix = f"[{place:2}/{len(notebooks)}] {path.stem:<{width}}"
+        for count, path in enumerate(notebooks, start=1):
+            prefix = f"[{count:2}/{len(notebooks)}] {path.stem:<{width}}"
             cause = next((bad[n] for n in self.needs.get(path.name[:2], ()) if n in bad), None)
             if cause:
                 entry = {"state": "skipped", "headline": f"needs {cause}, which failed"}
@@ -197,24 +164,28 @@ class Runner:
                 continue
             mark = marks[path.stem]
             if not force and self._up_to_date(path, mark):
-                self.say(f"{prefix} unchanged | {self.status[path.stem]['headline']}", flush=True)
+                self.say(f"{prefix} unchanged | {self._entry(path.stem)['headline']}", flush=True)
                 continue
             entry = self._execute(path, parameters[path.stem], mark, prefix)
             if entry["state"] == "failed":
                 bad[path.name[:2]] = path.stem
-        states = [self.status[path.stem]["state"] for path in notebooks]
+        states = [self._entry(path.stem)["state"] for path in notebooks]
         counts = ", ".join(f"{states.count(s)} {s}" for s in ("done", "failed", "skipped") if s in states)
-        self.say(f"{counts} in {duration(time.monotonic() - began)}; figures: {_short(self.figures)}", flush=True)
+        figures = _listed(self.places[path.stem].figures for path in notebooks)
+        self.say(f"{counts} in {duration(time.monotonic() - began)}; figures: {figures}", flush=True)
         return not bad
 
     def _up_to_date(self, path: Path, mark: str) -> bool:
         """Whether it is done, from the same sources, later than all that it needs, and its figures are there."""
-        entry = self.status.get(path.stem, {})
-        if entry.get("state") != "done" or entry["fingerprint"] != mark or not (self.state / path.name).exists():
+        entry, place = self._entry(path.stem), self.places[path.stem]
+        if entry.get("state") != "done" or entry["fingerprint"] != mark or not (place.state / path.name).exists():
             return False
         needs = self.needs.get(path.name[:2], ())
-        before = [e.get("finished", 0) for stem, e in self.status.items() if stem[:2] in needs]
-        figures = [(self.figures / name, sha) for name, sha in entry["figures"].items()]
+        known = {}  # what it needs may be in the other place; where it is in both, the own one counts
+        for entries in (*self.status.values(), self.status[place.state]):
+            known |= entries
+        before = [e.get("finished", 0) for stem, e in known.items() if stem[:2] in needs]
+        figures = [(place.figures / name, sha) for name, sha in entry["figures"].items()]
         intact = all(path.exists() and checksum(path) == sha for path, sha in figures)
         return intact and max(before, default=0) <= entry["finished"]
 
@@ -222,7 +193,8 @@ class Runner:
         self._note(path.stem, {"state": "running", "started": time.time()})
         live = self.say is print and sys.stdout.isatty()
         self.say(prefix, end=" " if live else " ... ", flush=True)
-        old, seen = self._stats(), [0]
+        place = self.places[path.stem]
+        executed, old, seen = place.state / path.name, _stats(place.figures), [0]
 
         def tick(seconds: float) -> bool:
             if live and int(seconds) > seen[0]:
@@ -231,35 +203,41 @@ class Runner:
             return self.stop_when()
 
         try:
-            outcome = execute(path, self.state / path.name, parameters, tick)
+            outcome = execute(path, executed, parameters, tick)
         except BaseException:
             self.say()  # what is said of it begins on a line of its own
             raise
-        written = {name for name, stat in self._stats().items() if old.get(name) != stat}
+        written = {name for name, stat in _stats(place.figures).items() if old.get(name) != stat}
         entry = {"state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
                  "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": mark,
-                 "figures": {name: checksum(self.figures / name) for name in sorted(written)},
-                 "headline": outcome.error or headline(self.state / path.name)}
+                 "figures": {name: checksum(place.figures / name) for name in sorted(written)},
+                 "headline": outcome.error or headline(executed)}
         self._note(path.stem, entry)
-        self.say(("\r" + prefix + " " if live else "") + self._line(outcome, entry, path), flush=True)
+        self.say(("\r" + prefix + " " if live else "") + _line(outcome, entry, executed), flush=True)
         return entry
 
-    def _line(self, outcome: Outcome, entry: dict, path: Path) -> str:
-        if outcome.error:
-            return f"failed after {duration(outcome.seconds)}: {outcome.error} (see {_short(self.state / path.name)})"
-        return f"done {duration(outcome.seconds)}, {outcome.peak_mb} MB | {entry['headline']}"
-
-    def _stats(self) -> dict[str, tuple[int, int]]:
-        """Name -> (inode, time) of every figure: a file that is written anew differs, even with the same content."""
-        files = self.figures.rglob("*") if self.figures.is_dir() else ()
-        return {str(f.relative_to(self.figures)): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files
-                if f.is_file() and not f.name.startswith(".")}
+    def _entry(self, stem: str) -> dict:
+        return self.status[self.places[stem].state].get(stem, {})
 
     def _note(self, stem: str, entry: dict) -> None:
-        self.status[stem] = entry
-        temporary = self.state / "status.json.tmp"
-        temporary.write_text(json.dumps(self.status, indent=1) + "\n")
-        temporary.replace(self.state / "status.json")
+        state = self.places[stem].state
+        self.status[state][stem] = entry
+        temporary = state / "status.json.tmp"
+        temporary.write_text(json.dumps(self.status[state], indent=1) + "\n")
+        temporary.replace(state / "status.json")
+
+
+def _line(outcome: Outcome, entry: dict, executed: Path) -> str:
+    if outcome.error:
+        return f"failed after {duration(outcome.seconds)}: {outcome.error} (see {_short(executed)})"
+    return f"done {duration(outcome.seconds)}, {outcome.peak_mb} MB | {entry['headline']}"
+
+
+def _stats(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name -> (inode, time) of every figure: a file that is written anew differs, even with the same content."""
+    files = folder.rglob("*") if folder.is_dir() else ()
+    return {str(f.relative_to(folder)): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files
+            if f.is_file() and not f.name.startswith(".")}
 
 
 def read_status(state: Path) -> dict[str, dict]:
@@ -307,6 +285,10 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if isinstance(seconds, float) else f"{seconds} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(dict.fromkeys(map(_short, paths)))
 
 
 def _short(path: Path) -> str:

@@ -43,11 +43,9 @@ def cost(a: argparse.Namespace) -> int:
 
 def run(a: argparse.Namespace) -> int:
     from allatt import runs
-    from allatt.train import Machine, join_torchrun, leave_torchrun
+    from allatt.train import join_torchrun, leave_torchrun
 
-    check(a.micro_rows >= 0, f"--micro-rows is {a.micro_rows}; it must be 0 (all) or more")
-    config = _config(a)
-    machine = Machine(device=a.device, micro_rows=a.micro_rows, compile=a.compile, progress=sys.stderr.isatty())
+    config, machine = _config(a), _machine(a)
     first = join_torchrun(machine.resolve())
     run = runs.get_or_run(config, machine)
     if first:
@@ -55,6 +53,14 @@ def run(a: argparse.Namespace) -> int:
         print(json.dumps(values, indent=1) if a.json else _table(values))
     leave_torchrun()
     return 0
+
+
+def _machine(a: argparse.Namespace):
+    """The Machine that the options describe."""
+    from allatt.train import Machine
+
+    check(a.micro_rows >= 0, f"--micro-rows is {a.micro_rows}; it must be 0 (all) or more")
+    return Machine(device=a.device, micro_rows=a.micro_rows, compile=a.compile, progress=sys.stderr.isatty())
 
 
 def _config(a: argparse.Namespace):
@@ -106,6 +112,46 @@ def _table(values: dict) -> str:
     return "\n".join(f"{name:<14} {text}" for name, text in lines)
 
 
+def experiment(a: argparse.Namespace) -> int:
+    from allatt import experiments, readings, scales
+    from allatt.corpus import home
+    from allatt.together import get_or_run_all
+    from allatt.train import join_torchrun, leave_torchrun
+
+    known = {name: one.about for name, one in experiments.EXPERIMENTS.items()} | {"all": "all of these, in this order"}
+    if not a.name:
+        print("\n".join(f"{name:<12} {about}" for name, about in known.items()))
+        return 0
+    check(a.name in known, f"there is no experiment {a.name!r}; choose from {', '.join(known)}")
+    scale, seeds, machine = scales.resolve(a.scale), experiments.numbers(a.seed, a.seeds), _machine(a)
+    first, points = join_torchrun(machine.resolve()), []
+    for seed in seeds:
+        for name in experiments.EXPERIMENTS if a.name == "all" else [a.name]:
+            configs = experiments.EXPERIMENTS[name].configs(scale, a.corpus, seed, machine)
+            for config, run in zip(configs, get_or_run_all(configs, machine), strict=True):
+                # A run that two experiments share has the name of whichever came first; here it has the one of this experiment.
+                points.append(readings.point(run) | {"experiment": name, "name": config.name})
+                if first and not a.json:
+                    print(*([_HEADER] if len(points) == 1 else []), _row(points[-1]), sep="\n", flush=True)
+    if first:
+        ids = {point["run"] for point in points}
+        print(json.dumps(points, indent=1) if a.json else f"{len(ids)} runs, each in its folder RUN in {home() / 'runs'}")
+    leave_torchrun()
+    return 0
+
+
+_HEADER = (f"{'run':<12}  {'name':<36} {'seed':>4} {'lambda':>7} {'heads':>8} {'body':>11} {'valid':>8} {'test':>8}  "
+           "heads by layer (valid, test: perplexity a token)")
+
+
+def _row(point: dict) -> str:
+    """A run as one line below _HEADER."""
+    lam = "" if point["lambda"] is None else f"{point['lambda']:g}"
+    heads = f"{point['heads']}/{point['of']}"
+    return (f"{point['run']:<12}  {point['name']:<36} {point['seed']:>4} {lam:>7} {heads:>8} {point['body_parameters']:>11,} "
+            f"{point['valid_perplexity']:>8.2f} {point['test_perplexity']:>8.2f}  {' '.join(map(str, point['per_layer']))}")
+
+
 def prune(a: argparse.Namespace) -> int:
     from allatt import runs
     from allatt.config import to_dict
@@ -149,7 +195,7 @@ def reproduce(a: argparse.Namespace) -> int:
     from allatt import notebooks
 
     parent = os.getppid()
-    good = notebooks.reproduce(a.scale, a.corpus, a.seed, a.notebooks, a.params, a.force,
+    good = notebooks.reproduce(a.scale, a.corpus, a.seed, a.seeds, a.notebooks, a.params, a.force,
                                stop_when=lambda: a.stop_with_parent and os.getppid() != parent)
     return 0 if good else 1
 
@@ -179,7 +225,7 @@ def figures(a: argparse.Namespace) -> int:
     from allatt.plots import DRAW
 
     names = [scales.resolve(a.scale)] if a.scale else scales.NAMES
-    # laptop, and what other corpora and seeds made at that scale: laptop-text8, laptop-seed3
+    # laptop, and what other corpora and seeds made at that scale: laptop-text8, laptop-seed3, laptop-3seeds
     folders = [folder for name in names for folder in sorted(figures_folder(name).parent.glob("*"))
                if folder.is_dir() and folder.name.split("-")[0] == name]
     drawn = [path for folder in folders for path in redraw(folder, DRAW)]

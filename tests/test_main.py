@@ -37,7 +37,7 @@ def test_help_imports_no_torch():
             "assert not others | slow, others | slow")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("data", "cost", "run", "prune", "generate", "reproduce", "status", "figures", "notebooks"):
+    for command in ("data", "cost", "run", "experiment", "prune", "generate", "reproduce", "status", "figures", "notebooks"):
         assert re.search(rf"^    {command}\b", done.stdout, flags=re.MULTILINE)
 
 
@@ -213,6 +213,147 @@ def test_run_refuses_a_broken_config(tmp_path, capsys):
     assert "RunConfig has no trian" in refused(capsys, "run", "--config", str(path))
 
 
+TINY = {"steps": 3, "rows": 4}
+
+
+@pytest.fixture
+def tiny(text, monkeypatch):
+    """The smoke scale in a second, on a small text; returns the options of `experiment` for it."""
+    from allatt import scales
+
+    monkeypatch.setitem(scales.SCALES, "smoke", tiny_scale())
+    return ["--scale", "smoke", "--corpus", str(text), "--device", "cpu"]
+
+
+def tiny_scale():
+    """A scale of four heads and one lambda."""
+    from allatt import scales
+
+    smoke = scales.get("smoke")
+    model = replace(smoke.models["all-attention"], layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32,
+                    memory=32, positions=33)
+    return replace(
+        smoke, data=DataConfig(tokens="characters"), models=scales._pair(model), prune=replace(smoke.prune, **TINY),
+        baselines={kind: replace(train, **TINY) for kind, train in smoke.baselines.items()},
+        lambdas=dict.fromkeys(scales.KINDS, (0.3,)))
+
+
+def test_experiments_are_listed(capsys):
+    from allatt.experiments import EXPERIMENTS
+
+    assert main(["experiment"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*EXPERIMENTS, "all"]
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
+    from allatt import experiments, runs
+    from allatt.corpus import home
+
+    assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    configs = [config for seed in (3, 4) for kind in ("all-attention", "transformer-xl")
+               for config in experiments.sweep("smoke", kind, tiny[3], seed)]
+    assert [row.split()[0] for row in rows] == [config.id for config in configs], "in order, each once"
+    for row, config in zip(rows, configs, strict=True):
+        result = runs.find(config.id).result
+        heads = f"{result['heads']['total']}/4"
+        expected = [config.id, *config.name.split(), config.train.seed, f"{config.gates.lam:g}", heads,
+                    f"{result['parameters']['body']:,}", f"{result['valid']['perplexity']:.2f}",
+                    f"{result['test']['perplexity']:.2f}", *result["heads"]["per_layer"]]
+        assert row.split() == list(map(str, expected))
+    assert header.split()[:8] == ["run", "name", "seed", "lambda", "heads", "body", "valid", "test"]
+    assert last == f"{len(configs)} runs, each in its folder RUN in {home() / 'runs'}"
+
+
+def test_experiment_goes_on_where_it_stopped(tiny, monkeypatch, tmp_path, capsys):
+    """Ctrl-C in the second run: the same command reads the first, and trains the second."""
+    from allatt import runs
+
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    trained, execute = [], runs._execute
+
+    def stop(config, *rest):
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(config.name)
+        execute(config, *rest)
+
+    monkeypatch.setattr(runs, "_execute", stop)
+    assert main(["experiment", "baselines", *tiny]) == 130
+    assert "the same command continues where this stopped" in capsys.readouterr().err
+    monkeypatch.setattr(runs, "_execute", lambda config, *rest: trained.append(config.name) or execute(config, *rest))
+    assert main(["experiment", "baselines", *tiny]) == 0
+    assert trained == ["all-attention baseline", "transformer-xl baseline"]
+
+
+def test_all_experiments_as_json(tiny, monkeypatch, capsys):
+    """The points of the figures, named by experiment; one that has to train first gets the machine to do it on."""
+    from allatt import experiments, readings, runs
+
+    def staged(scale, corpus, seed, machine):
+        assert machine.micro_rows == 2
+        first = runs.get_or_run(experiments.baseline(scale, "all-attention", corpus, seed), machine)
+        return [replace(first.config, name="the same, by another name")]
+
+    monkeypatch.setitem(experiments.EXPERIMENTS, "staged", experiments.Experiment("in two stages", staged))
+    assert main(["experiment", "all", *tiny, "--micro-rows", "2", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    groups = {name: [p for p in points if p["experiment"] == name] for name in experiments.EXPERIMENTS}
+    assert sum(groups.values(), []) == points, "in order"
+    assert [p["kind"] for p in groups["baselines"]] == ["all-attention", "transformer-xl"]
+    assert [p["name"] for p in groups["methods"]] == [f"all-attention, {name}" for name in experiments.TECHNIQUES]
+    assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
+        (kind, lam) for kind in ("all-attention", "transformer-xl") for lam in (0.0, 0.3)]
+    assert [(p["name"], p["run"]) for p in groups["staged"]] == \
+        [("the same, by another name", groups["baselines"][0]["run"])]
+    for point in points:
+        assert point == readings.point(runs.find(point["run"])) | {key: point[key] for key in ("name", "experiment")}
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, methods, sweep, all"),
+    (["sweep", "--scale", "huge"], "scale is 'huge'; choose one of"),
+    (["sweep", "--seeds", "0"], "seeds is 0; it is how many seeds there are, 1 or more"),
+    (["sweep", "--seed", "-1"], "seed is -1; it must be 0 or more"),
+    (["sweep", "--micro-rows", "-1"], "--micro-rows is -1"),
+    (["sweep", "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
+    (["sweep", "--scale", "smoke", "--corpus", "wikitext-104"], "wikitext-104"),
+])
+def test_experiment_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "experiment", *arguments)
+
+
+def test_experiment_under_torchrun_without_what_notebooks_need(tiny, text, tmp_path, monkeypatch):
+    """Two processes train together, the first one prints; where their runs are copied to, they are read and not trained."""
+    from allatt import runs
+
+    script = tmp_path / "experiment.py"
+    script.write_text(f"""
+import sys
+sys.modules.update(dict.fromkeys(("scipy", "matplotlib", "papermill", "nbformat", "IPython", "ipykernel")))
+sys.path.append({str(Path(__file__).parent)!r})
+from test_main import tiny_scale
+from allatt import scales
+from allatt.__main__ import main
+scales.SCALES["smoke"] = tiny_scale()
+sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "ALLATT_HOME": str(tmp_path / "home"),
+                        "PYTHONPATH": str(Path(allatt.__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    points = json.loads(done.stdout)
+    assert len(points) == 5 and len({point["run"] for point in points}) == 5
+
+    shutil.copytree(tmp_path / "home" / "runs", tmp_path / "another" / "runs")
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
+    monkeypatch.setattr(runs, "_execute", lambda *rest: pytest.fail("trained again"))
+    assert main(["experiment", "methods", *tiny]) == 0
+
+
 def test_prune_writes_the_smaller_model(gated, tmp_path, capsys):
     import torch
 
@@ -325,9 +466,9 @@ def test_reproduce_hands_on_and_fails_where_a_notebook_does(good, status, monkey
 
     asked = []
     monkeypatch.setattr(notebooks, "reproduce", lambda *given, stop_when: asked.append((given, stop_when())) or good)
-    assert main(["reproduce", "--scale", "smoke", "--corpus", "text8", "--seed", "3", "--notebooks", "05 07",
+    assert main(["reproduce", "--scale", "smoke", "--corpus", "text8", "--seed", "3", "--seeds", "2", "--notebooks", "05 07",
                  "--params", "lam=0.1", "--force", "--stop-with-parent"]) == status
-    assert asked == [(("smoke", "text8", 3, "05 07", "lam=0.1", True), False)]
+    assert asked == [(("smoke", "text8", 3, 2, "05 07", "lam=0.1", True), False)]
 
 
 def test_reproduce_notices_that_make_has_gone(monkeypatch):
@@ -355,12 +496,13 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ALLATT_FIGURES", "figures")
     monkeypatch.setitem(plots.DRAW, "a", lambda data: figures.new_figure()[0])
     assert "there are no results in" in refused(capsys, "figures")
-    for scale in ("smoke", "laptop", "laptop-seed3", "other"):
+    for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3", "other"):
         (tmp_path / "figures" / scale).mkdir(parents=True)
         sidecar = {"name": "a", "scale": scale, "data": {}}
         (tmp_path / "figures" / scale / "a.json").write_text(json.dumps(sidecar))
     assert main(["figures"]) == 0
-    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-seed3") for kind in ("png", "svg")]
+    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3")
+             for kind in ("png", "svg")]
     assert capsys.readouterr().out.splitlines() == drawn
     assert main(["figures", "--scale", "laptop"]) == 0
     assert capsys.readouterr().out.splitlines() == drawn[2:]

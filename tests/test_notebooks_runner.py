@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from allatt import kernel, notebooks, scales
+from allatt import kernel, notebooks, parameters, scales
 from allatt.config import AllattError
 from allatt.corpus import home
 
@@ -180,7 +180,8 @@ def test_second_run_executes_only_what_changed(first, project, monkeypatch):
     assert run(project, again, params="lam=2", numbers="0")
     assert "unchanged | seed 3, lam 2.0" in again.line("00_fine")
     state = notebooks.target("smoke", "", 3)
-    runner = notebooks.Runner(project / "figures" / "smoke-seed3", state, {"03": ("00",)}, said, bool)
+    places = dict.fromkeys(("00_fine", "03_alone"), notebooks.Place(state, project / "figures" / "smoke-seed3"))
+    runner = notebooks.Runner(places, {"03": ("00",)}, said, bool)
     mark = after["03_alone"]["fingerprint"]
     assert not runner._up_to_date(project / "notebooks" / "03_alone.ipynb", mark), "00_fine, which it needs, is newer"
 
@@ -198,17 +199,17 @@ def test_fingerprint_follows_cells_parameters_and_text(tmp_path):
 def test_own_text_is_named_in_full_and_by_checksum(project, tmp_path, monkeypatch):
     """A relative path does not depend on where the notebooks run; another text in the folder is another fingerprint."""
     asked = []
-    monkeypatch.setattr(notebooks.Runner, "run", lambda self, *given: asked.append((self.state, *given)) or True)
+    monkeypatch.setattr(notebooks.Runner, "run", lambda self, *given: asked.append((self.places, *given)) or True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("The fox jumps over the dog .\n" * 60)
     assert run(project, Said(), corpus="mine")
-    state, _, parameters, marks, _ = asked[0]
-    assert parameters["00_fine"]["corpus"] == str((tmp_path / "mine").resolve())
-    assert re.fullmatch(r"smoke-mine-[0-9a-f]{8}-seed3", state.name)
+    places, _, given, marks, _ = asked[0]
+    assert given["00_fine"]["corpus"] == str((tmp_path / "mine").resolve())
+    assert all(re.fullmatch(r"smoke-mine-[0-9a-f]{8}-seed3", place.state.name) for place in places.values())
     (tmp_path / "mine" / "a.txt").write_text("The dog jumps over the fox .\n" * 60)
     assert run(project, Said(), corpus="./mine/")
-    assert asked[1][0] == state and asked[1][2] == parameters
+    assert asked[1][0] == places and asked[1][2] == given
     assert all(asked[1][3][stem] != mark for stem, mark in marks.items())
 
 
@@ -236,6 +237,9 @@ def test_outputs_do_not_change_the_fingerprint(tmp_path):
     ({"params": "lam 0.1"}, r"PARAMS has 'lam'; write name=value"),
     ({"params": "lam='0.1"}, r"PARAMS is .*: No closing quotation"),
     ({"params": "seed=4"}, r"PARAMS has seed; write SEED=... instead"),
+    ({"params": "seeds=3"}, r"PARAMS has seeds; write SEEDS=... instead"),
+    ({"seeds": 0}, r"seeds is 0; it is how many seeds there are, 1 or more"),
+    ({"seeds": 3, "numbers": "3"}, r"SEEDS is 3, and notebook 03 shows one seed \(no parameter seeds\); leave SEEDS out, or"),
     ({"numbers": "0 77"}, r"there is no notebook 77; choose from 00 01 02 03"),
     ({"corpus": "wikitext-104"}, r"there is no corpus 'wikitext-104'; did you mean wikitext-103\?"),
     ({"scale": "huge"}, r"scale is 'huge'; choose one of smoke, laptop, gpu, paper"),
@@ -253,7 +257,7 @@ def test_mistakes_stop_everything_before_it_begins(project, tmp_path, monkeypatc
 def test_values_get_the_type_of_the_default(project):
     known = [project / "notebooks" / "00_fine.ipynb", project / "notebooks" / "03_alone.ipynb"]
     given = {"lam": "2", "name": "007", "quick": "False", "lams": "[3]", "seed": "5"}
-    bound = notebooks.bind(known, given)
+    bound = parameters.bind(known, given)
     assert bound["00_fine"] == {"lam": 2.0, "name": "007", "quick": False, "lams": [3], "seed": 5}
     assert isinstance(bound["00_fine"]["lam"], float)
     assert bound["03_alone"] == {"seed": 5}, "a notebook gets only what it knows"
@@ -262,11 +266,11 @@ def test_values_get_the_type_of_the_default(project):
 def test_parameters_cell_must_hold_literals(tmp_path):
     path = write(tmp_path, "00_a.ipynb", parameters="seed = 1 + x")
     with pytest.raises(AllattError, match="00_a.ipynb is no notebook with literal parameters"):
-        notebooks.defaults(path)
+        parameters.defaults(path)
 
 
 def test_parse_keeps_quoted_words_together():
-    assert notebooks.parse("lam=0.1 name='two words' a==b") == {"lam": "0.1", "name": "two words", "a": "=b"}
+    assert parameters.parse("lam=0.1 name='two words' a==b") == {"lam": "0.1", "name": "two words", "a": "=b"}
 
 
 def test_lock_keeps_a_second_process_out(project):
@@ -397,18 +401,107 @@ def test_clean_executed_refuses(tmp_path, source, message):
     assert sorted(p.name for p in path.parent.iterdir()) == ["00_a.ipynb"]
 
 
-def test_needs_point_backwards_and_at_notebooks():
-    """Order by number is then an order by dependency."""
-    for number, needed in notebooks.NEEDS.items():
-        assert all(other < number for other in needed)
-    assert set(notebooks.NEEDS["10"]) == {f"{n:02}" for n in range(10)}
+def numbers(folder: Path, *given) -> str:
+    return " ".join(path.name[:2] for path in notebooks.find(folder, *given))
+
+
+def test_each_notebook_comes_after_what_it_needs(tmp_path):
+    """In the order of numbers otherwise, whichever are chosen."""
+    for number in range(14):
+        (tmp_path / f"{number:02}_a.ipynb").touch()
+    assert numbers(tmp_path) == "00 01 02 03 04 05 06 07 08 09 11 12 13 10"
+    assert numbers(tmp_path, "12 10 7") == "07 12 10"
+    assert numbers(tmp_path, "9 10") == "09 10"
+    assert numbers(tmp_path, "", {"00": ("05",), "05": ("02", "13"), "07": ("00",)}) == \
+        "01 02 03 04 06 08 09 10 11 12 13 05 00 07"
+    assert numbers(tmp_path, "0 1 5", {"00": ("05",), "05": ("02", "13")}) == "01 05 00"
+
+
+def test_claims_need_every_other_notebook():
+    everything = {path.name[:2] for path in (notebooks.root() / "notebooks").glob("[0-9]*.ipynb")}
+    assert {"10", *notebooks.NEEDS["10"]} >= everything
+    assert "10" not in {number for needed in notebooks.NEEDS.values() for number in needed}
 
 
 def test_committed_notebooks_know_the_three_parameters():
-    """And their defaults are the smoke scale, since nbval cannot inject any."""
+    """And their defaults are the smoke scale and one seed, since nbval cannot inject any."""
     for path in notebooks.find(notebooks.root() / "notebooks"):
-        values = notebooks.defaults(path)
+        values = {"seeds": 1} | parameters.defaults(path)
         assert (values["scale"], values["corpus"], values["seed"]) == (scales.NAMES[0], "", 0), path.name
+        assert values["seeds"] == 1, path.name
+
+
+@pytest.fixture
+def seeded(tmp_path, monkeypatch):
+    """Four notebooks, the second and third with `seeds`; each executed one (by a stand-in) saves a figure where it should.
+
+    What is returned runs them, and gives the names of those that were executed, with their seeds.
+    """
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
+    for name, more in (("00_one", ""), ("01_many", "seeds = 1\n"), ("02_claims", "seeds = 1\n"), ("03_also", "")):
+        write(tmp_path, f"{name}.ipynb", parameters=PARAMETERS + more)
+    done, serial = [], iter(range(100))
+
+    def execute(path, executed, given, tick):
+        done.append((path.stem, given.get("seeds")))
+        executed.write_text(path.read_text())
+        several = f"-{given['seeds']}seeds" if "seeds" in given else ""
+        figure = tmp_path / "figures" / f"smoke{several}" / f"{path.stem}.json"
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        figure.write_text(f"made by execution {next(serial)}")
+        return kernel.Outcome(0.1, 1, "")
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+
+    def go(said=None, **options):
+        done.clear()
+        assert run(tmp_path, said or Said(), seed=0, needs={"02": ("00", "01"), "03": ("01",)}, **options)
+        return list(done)
+
+    return go
+
+
+def test_seeds_go_to_the_notebooks_that_compare_them(seeded, tmp_path):
+    said = Said()
+    assert seeded(said, seeds=3) == [("00_one", None), ("01_many", 3), ("02_claims", 3), ("03_also", None)]
+    lines = said.text.splitlines()
+    states, figures = tmp_path / "home" / "reproduce", tmp_path / "figures"
+    assert lines[0] == (f"4 notebooks at scale smoke, seeds 0 to 2, corpus of the scale; executed ones go to "
+                        f"{states}/smoke-default-seed0, {states}/smoke-default-seed0-3seeds")
+    assert lines[-1].endswith(f"; figures: {figures}/smoke, {figures}/smoke-3seeds")
+    status = {seeds: notebooks.read_status(notebooks.target("smoke", "", 0, seeds)) for seeds in (1, 3)}
+    assert {seeds: {stem: list(entry["figures"]) for stem, entry in some.items()} for seeds, some in status.items()} == {
+        1: {"00_one": ["00_one.json"], "03_also": ["03_also.json"]},
+        3: {"01_many": ["01_many.json"], "02_claims": ["02_claims.json"]}}
+    table = notebooks.status("smoke").splitlines()
+    assert [line for line in table if not line.startswith(" ")] == ["smoke-default-seed0", "smoke-default-seed0-3seeds"]
+    said = Said()
+    assert seeded(said, seeds=1, numbers="1") == [("01_many", None)]
+    assert "at scale smoke, seed 0," in said.text and said.text.endswith(f"; figures: {figures}/smoke\n")
+
+
+def test_one_seed_and_several_do_not_undo_each_other(seeded, tmp_path):
+    """What has no seeds is the same notebook in both; what needs an executed one is executed, in its own place."""
+    assert len(seeded()) == 4
+    assert seeded(seeds=3) == [("01_many", 3), ("02_claims", 3)]
+    assert seeded() == seeded(seeds=3) == []
+    (tmp_path / "figures" / "smoke-3seeds" / "01_many.json").unlink()
+    assert seeded() == [] and seeded(seeds=3) == [("01_many", 3), ("02_claims", 3)]
+    (tmp_path / "figures" / "smoke" / "00_one.json").unlink()
+    assert seeded(seeds=3) == [("00_one", None), ("02_claims", 3)]
+    assert seeded() == [("02_claims", None)] and seeded(seeds=3) == []
+    assert seeded(seeds=2) == [("01_many", 2), ("02_claims", 2)], "another number of seeds is another place"
+
+
+def test_several_seeds_wait_for_whoever_is_at_one(seeded, tmp_path):
+    lock = notebooks._lock(notebooks.target("smoke", "", 0))
+    lock.acquire()
+    with pytest.raises(AllattError, match="another process is reproducing smoke-default-seed0; wait"):
+        seeded(seeds=3)
+    assert seeded(seeds=3, numbers="1") == [("01_many", 3)], "it writes nowhere else"
+    lock.release()
+    assert not notebooks._locked(notebooks.target("smoke", "", 0, 3)), "and lets go of what it had"
 
 
 @pytest.mark.parametrize("seconds, text", [

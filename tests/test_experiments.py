@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from allatt import cost, experiments, readings, scales, stats
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
+from allatt.importance import head_importance, most_important
 from allatt.runs import Run, get_or_run
-from allatt.tokens import pin
+from allatt.tokens import load, pin
 from allatt.train import Machine
 
 KIND = "all-attention"
@@ -55,8 +56,8 @@ def test_everything_has_each_run_once_and_each_start(scale):
     ids = [config.id for config in configs]
     assert len(ids) == len(set(ids))
     lambdas = scales.get(scale).lambdas
-    # Two baselines, the sweeps with a control each, and four variants (the fifth, all three, is in the sweep).
-    assert len(ids) == 2 + sum(1 + len(values) for values in lambdas.values()) + 4
+    # Two baselines, the sweeps with a control each, four variants (the fifth, all three, is in the sweep), one untrained.
+    assert len(ids) == 2 + sum(1 + len(values) for values in lambdas.values()) + 4 + 1
     seen = set()
     for config in configs:
         assert config.start is None or config.start.id in seen, f"{config.name} comes before its start"
@@ -108,6 +109,39 @@ def test_techniques_at_another_lambda_are_other_runs():
     assert all(config.gates.lam == 0.123 for config in experiments.techniques("smoke", lam=0.123).values())
     assert not ({c.id for c in experiments.techniques("smoke", lam=0.123).values()}
                 & {c.id for c in experiments.techniques("smoke").values()})
+
+
+def test_gates_on_random_weights_have_as_many_steps_as_all_others():
+    full, config = experiments.techniques("laptop")["all three"], experiments.untrained("laptop")
+    assert config.start is None and (config.gates, config.model, config.data) == (full.gates, full.model, full.data)
+    assert config.train.steps == full.train.steps + full.start.train.steps
+    assert replace(config.train, steps=full.start.train.steps) == full.start.train
+
+
+def test_rivals_keep_as_many_heads_in_as_many_steps(home_of_tests):
+    """Real runs at the smoke scale: the target, and then what follows from it."""
+    machine = Machine(device="cpu", progress=False)
+    rivals = experiments.rivals("smoke", "", 5, machine)
+    gates, base = get_or_run(rivals[experiments.GATES]), get_or_run(rivals[experiments.GATES].start)
+    learned, total = gates.result["heads"]["kept"], gates.result["heads"]["total"]
+    assert rivals[experiments.GATES] == experiments.to_half("smoke", "", 5)
+    steps = base.config.train.steps + gates.config.train.steps
+    for name, config in rivals.items():
+        assert config.train.steps + (config.start.train.steps if config.start else 0) == steps, name
+        assert config.train.seed == 5 and (name == experiments.GATES or sum(config.model.heads_per_layer) == total), name
+    random, even, gradient, scratch = (rivals[name].model.kept for name in (
+        "random heads", "even layers", "gradient importance", "its shape from scratch"))
+    assert [*map(len, random)] == [*map(len, learned)] and [list(heads) for heads in scratch] == learned
+    assert rivals["its shape from scratch"].start is None
+    assert max(map(len, even)) - min(map(len, even)) <= 1
+    logit_LH = gates.gates().logit_LH
+    for layer, heads in enumerate(even):
+        others = [h for h in range(4) if h not in heads]
+        assert not heads or not others or min(logit_LH[layer, list(heads)]) >= max(logit_LH[layer, others])
+    assert gradient == most_important(head_importance(base.load(), load(base.config.data).train), total)
+    assert rivals["random heads"].model.kept == experiments.rivals("smoke", "", 5, machine)["random heads"].model.kept
+    run = get_or_run(rivals["random heads"], machine)
+    assert run.result["heads"]["kept"] == [list(heads) for heads in random]
 
 
 def test_a_seed_reaches_the_baseline_and_the_pruning():

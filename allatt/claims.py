@@ -39,7 +39,6 @@ def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict
     chosen = experiments.numbers(seed, seeds)
     texts = {} if corpus else {text: scales.variant(scale, text) for text in OTHER_TEXTS}
     configs = [config for s in chosen for config in experiments.everything(scale, corpus, s)]
-    configs += [experiments.to_half(scale, corpus, s) for s in chosen]
     configs += [config for variant in texts.values() for s in chosen for config in experiments.sweeps(variant, "", s)]
     get_or_run_all(configs)
     rivals = {s: experiments.rivals(scale, corpus, s) for s in chosen}

@@ -147,7 +147,7 @@ def _whole(scale: str, seed: int) -> TrainConfig:
 def everything(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
     """All runs of notebooks 03 to 08, each once, in the order in which they are first used."""
     configs = [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]
-    configs += [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed)]
+    configs += [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed), to_half(scale, corpus, seed)]
     configs += sweeps(scale, corpus, seed)
     return list({config.id: config for config in configs}.values())
 

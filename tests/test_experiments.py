@@ -56,8 +56,9 @@ def test_everything_has_each_run_once_and_each_start(scale):
     ids = [config.id for config in configs]
     assert len(ids) == len(set(ids))
     lambdas = scales.get(scale).lambdas
-    # Two baselines, the sweeps with a control each, four variants (the fifth, all three, is in the sweep), one untrained.
-    assert len(ids) == 2 + sum(1 + len(values) for values in lambdas.values()) + 4 + 1
+    # Two baselines, the sweeps with a control each, four variants (the fifth, all three, is in the sweep), one of random
+    # weights, and one to a target.
+    assert len(ids) == 2 + sum(1 + len(values) for values in lambdas.values()) + 4 + 2
     seen = set()
     for config in configs:
         assert config.start is None or config.start.id in seen, f"{config.name} comes before its start"

@@ -28,18 +28,14 @@ NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_me
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
 SHARED = ("02", "04", "05")
 """Notebooks whose figures show one seed, whatever the number of seeds."""
-OTHER_TEXTS = ("characters", "words")
+OTHER_TOKENS = ("characters", "words")
 
 
 def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict:
-    """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points.
-
-    With a corpus of the user's own, the claims on other texts (6a, 6b) are left out: they have texts of their own.
-    """
+    """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points."""
     chosen = experiments.numbers(seed, seeds)
-    texts = {} if corpus else {text: scales.variant(scale, text) for text in OTHER_TEXTS}
     configs = [config for s in chosen for config in experiments.everything(scale, corpus, s)]
-    configs += [config for variant in texts.values() for s in chosen for config in experiments.sweeps(variant, "", s)]
+    configs += [config for tokens in OTHER_TOKENS for s in chosen for config in experiments.on(tokens, scale, corpus, s)]
     get_or_run_all(configs)
     rivals = {s: experiments.rivals(scale, corpus, s) for s in chosen}
     get_or_run_all(config for some in rivals.values() for config in some.values())
@@ -47,22 +43,23 @@ def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict
     for s in chosen:
         one = {"seed": s}
         one["baselines"] = {kind: _point(experiments.baseline(scale, kind, corpus, s)) for kind in scales.KINDS}
-        one["sweeps"] = _points(scale, corpus, s)
+        one["sweeps"] = _by_kind(experiments.sweeps(scale, corpus, s))
         variants = experiments.techniques(scale, corpus, s) | {experiments.UNTRAINED: experiments.untrained(scale, corpus, s)}
         one["variants"] = {name: _point(config, gates=True) for name, config in variants.items()}
         one["rivals"] = {name: _point(config) for name, config in rivals[s].items()}
-        measured.append(one | {text: _points(variant, "", s) for text, variant in texts.items()})
+        one |= {tokens: _by_kind(experiments.on(tokens, scale, corpus, s)) for tokens in OTHER_TOKENS}
+        measured.append(one)
     return {
         "scale": scale, "seeds": measured,
         "folder": experiments.label(scale, corpus, seed, seeds), "single": experiments.label(scale, corpus, seed),
         "heads": scales.model(scale, "all-attention").heads,
         "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
-        "corpora": {text: experiments.data(variant).corpus for text, variant in texts.items()},
+        "corpora": {tokens: experiments.on(tokens, scale, corpus, seed)[0].data.corpus for tokens in OTHER_TOKENS},
     }
 
 
-def _points(scale: str, corpus: str, seed: int) -> dict[str, list[dict]]:
-    return {kind: [_point(config) for config in experiments.sweep(scale, kind, corpus, seed)] for kind in scales.KINDS}
+def _by_kind(configs: list[RunConfig]) -> dict[str, list[dict]]:
+    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in scales.KINDS}
 
 
 def _point(config: RunConfig, gates: bool = False) -> dict:

@@ -25,6 +25,10 @@ from allatt.plain import name as file_name
 TEXT8_SHARES = {"train": 90, "valid": 5, "test": 5}
 
 
+class Unreachable(AllattError):
+    """A corpus is not here, and cannot be downloaded: no network, no such file there, or a package is missing."""
+
+
 def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept: Path) -> None:
     """WikiText from the hub: `address` is "owner/repository:folder of parquet files" with a column `text`.
 
@@ -38,7 +42,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept
         import pyarrow.parquet
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError as error:
-        raise AllattError(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
+        raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
     endpoint = os.environ.get("HF_ENDPOINT")
     try:
         names = sorted(HfApi(endpoint=endpoint).list_repo_files(repository, repo_type="dataset"))
@@ -48,7 +52,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
-        raise AllattError(f"cannot download {title} ({_brief(error)}); {advice}") from error
+        raise Unreachable(f"cannot download {title} ({_brief(error)}); {advice}") from error
     for split, label in {"train": "train", "valid": "validation", "test": "test"}.items():
         found = [path for name, path in shards.items() if Path(name).name.startswith(label + "-")]
         check(bool(found), f"cannot download {title}: {repository} has no {part}/{label}-*.parquet; {advice}")
@@ -95,7 +99,7 @@ def text8(url: str, folder: Path, characters: int) -> None:
         received = archive.stat().st_size
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise AllattError(f"cannot download {url} ({_brief(error)}); {advice}") from error
+        raise Unreachable(f"cannot download {url} ({_brief(error)}); {advice}") from error
     split_text8(archive, folder, characters)
     archive.unlink()
 

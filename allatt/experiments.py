@@ -23,6 +23,8 @@ import torch
 
 from allatt import scales
 from allatt.config import DataConfig, RunConfig, TrainConfig, check
+from allatt.corpus import locate, note
+from allatt.downloads import Unreachable
 from allatt.importance import head_importance, most_important, top
 from allatt.runs import get_or_run
 from allatt.tokens import load, pin
@@ -50,6 +52,9 @@ PAPER_KEPT = {
 }
 """By lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
 
+BUILT_IN = {"words": "wikipedia-excerpt", "subwords": "wikipedia-excerpt", "characters": "text8-like"}
+"""By kind of tokens, the text that is there without a network."""
+
 LABELS = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 
 
@@ -57,6 +62,22 @@ def data(scale: str, corpus: str = "") -> DataConfig:
     """The scale's text, or another corpus cut into tokens the same way."""
     config = scales.get(scale).data
     return pin(replace(config, corpus=corpus) if corpus else config)
+
+
+def at_hand(scale: str, corpus: str = "") -> str:
+    """The corpus to take: the one that is asked for, else the scale's own; the built-in text where that cannot be had.
+
+    What it is must then be said where results are shown. Runs are named by their text, so nothing is mixed up.
+    """
+    own = scales.get(scale).data
+    if corpus:
+        return corpus
+    try:
+        locate(own.corpus)
+    except Unreachable as error:
+        note(f"{error}. Until then: {BUILT_IN[own.tokens]}")
+        return BUILT_IN[own.tokens]
+    return own.corpus
 
 
 def baseline(scale: str, kind: str, corpus: str = "", seed: int = 0) -> RunConfig:
@@ -86,6 +107,12 @@ def sweep(scale: str, kind: str, corpus: str = "", seed: int = 0) -> list[RunCon
 def sweeps(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
     """The sweeps of both models."""
     return [config for kind in scales.KINDS for config in sweep(scale, kind, corpus, seed)]
+
+
+def on(tokens: str, scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
+    """The sweeps of both models on "characters" or "words", at this scale's variant and with the text that is at hand."""
+    variant = scales.variant(scale, tokens)
+    return sweeps(variant, at_hand(variant, corpus), seed)
 
 
 def techniques(scale: str, corpus: str = "", seed: int = 0, lam: float | None = None) -> dict[str, RunConfig]:
@@ -184,8 +211,8 @@ EXPERIMENTS = {
     "controls": Experiment("half of the heads, found by gates and in other ways (notebook 11)",
                            lambda scale, corpus, seed, machine: [*rivals(scale, corpus, seed, machine).values()]),
     "characters": Experiment("the sweep on characters (notebook 12)", lambda scale, corpus, seed, machine:
-                             sweeps(scales.variant(scale, "characters"), corpus, seed)),
+                             on("characters", scale, corpus, seed)),
     "words": Experiment("the sweep on words, with the adaptive softmax (notebook 13)", lambda scale, corpus, seed, machine:
-                        sweeps(scales.variant(scale, "words"), corpus, seed)),
+                        on("words", scale, corpus, seed)),
 }
 """In the order in which `all` runs them."""

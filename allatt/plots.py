@@ -39,3 +39,7 @@ from allatt.plots_speed import (  # noqa: F401
     time_left,
     ways_to_compute,
 )
+from allatt.plots_texts import (  # noqa: F401
+    bits_against_size,
+    words_against_size,
+)

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from allatt import cost, scales
+from allatt.config import check
 from allatt.runs import Run
 
 
@@ -30,6 +31,16 @@ def point(run: Run) -> dict:
         **{f"{split}_{key}": result[split][key] for split in ("valid", "test")
            for key in ("loss", "perplexity", "word_perplexity", "bits_per_byte")},
     }
+
+
+def bits_per_character(run: Run, split: str = "test") -> float:
+    """Mean over all characters that are predicted, each but the first of a text; of a run on characters.
+
+    Bits per byte, by contrast, are shared out among all bytes: a character of text8 is one, a Chinese one is three.
+    """
+    tokens = run.config.data.tokens
+    check(tokens == "characters", f"run {run.id} ({run.config.name}) predicts {tokens}; bits per character need characters")
+    return run.result[split]["loss"] / math.log(2)
 
 
 def history(run: Run) -> dict[str, list]:

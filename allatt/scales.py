@@ -121,7 +121,8 @@ def _laptop_characters() -> Scale:
     return replace(
         of, name="laptop-characters", data=_letters("text8-like"), vocab=27,
         baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=250, rows=8),
-        gates=replace(of.gates, penalty_warmup=60), lambdas=dict.fromkeys(KINDS, (0.02, 0.05, 0.1)), example=0.05)
+        gates=replace(of.gates, penalty_warmup=60), example=0.15,
+        lambdas={"all-attention": (0.06, 0.15, 0.35), "transformer-xl": (0.03, 0.08, 0.25)})
 
 
 def _gpu_characters() -> Scale:
@@ -159,7 +160,8 @@ def _laptop_words() -> Scale:
     return replace(
         of, name="laptop-words", data=_words("wikitext-2"), vocab=33_278, models=_pair(model),
         baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=300, rows=8),
-        gates=replace(of.gates, penalty_warmup=75), lambdas=dict.fromkeys(KINDS, (0.03, 0.08)), example=0.03)
+        gates=replace(of.gates, penalty_warmup=75), example=0.1,
+        lambdas={"all-attention": (0.04, 0.1, 0.25), "transformer-xl": (0.02, 0.06, 0.2)})
 
 
 def _gpu_words() -> Scale:

@@ -64,8 +64,8 @@ def test_measure_reads_all_runs_of_a_scale(monkeypatch):
     found = claims.measure("smoke", seed=3, seeds=2)
     expected = {config.id for seed in (3, 4) for config in experiments.everything("smoke", seed=seed)}
     expected |= {config.id for seed in (3, 4) for config in rivals("smoke", "", seed).values()}
-    expected |= {config.id for seed in (3, 4) for text in claims.OTHER_TEXTS for kind in (OURS, THEIRS)
-                 for config in experiments.sweep(f"smoke-{text}", kind, "", seed)}
+    expected |= {config.id for seed in (3, 4) for tokens in claims.OTHER_TOKENS
+                 for config in experiments.on(tokens, "smoke", "", seed)}
     half = {experiments.to_half("smoke", "", seed).id for seed in (3, 4)}  # the stand-in for rivals leaves it out
     assert set(asked) == expected - half and set(together) == expected
     assert (found["folder"], found["single"], found["heads"]) == ("smoke-seed3-2seeds", "smoke-seed3", 4)
@@ -73,15 +73,7 @@ def test_measure_reads_all_runs_of_a_scale(monkeypatch):
     assert [p["run"] for p in first["sweeps"][OURS]] == [c.id for c in experiments.sweep("smoke", OURS, seed=3)]
     assert set(first["variants"]) == {*experiments.TECHNIQUES, experiments.UNTRAINED}
     assert (first["variants"]["all three"]["flips"], first["variants"]["all three"]["lost"]) == (7, 1)
-    assert set(found["corpora"]) == set(claims.OTHER_TEXTS)
-
-
-def test_other_texts_are_not_measured_for_a_corpus_of_one_s_own(monkeypatch):
-    monkeypatch.setattr(claims, "get_or_run_all", lambda configs: list(configs))
-    monkeypatch.setattr(claims, "_point", lambda config, gates=False: {"run": config.id})
-    monkeypatch.setattr(experiments, "rivals", lambda *_: {})
-    found = claims.measure("smoke", "wikipedia-excerpt")
-    assert found["corpora"] == {} and not {"characters", "words"} & set(found["seeds"][0])
+    assert set(found["corpora"]) == set(claims.OTHER_TOKENS)
 
 
 # The table, and where it is kept

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from allatt import cost, experiments, readings, scales, stats
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
+from allatt.downloads import Unreachable
+from allatt.evaluate import nll
 from allatt.importance import head_importance, most_important
 from allatt.runs import Run, get_or_run
 from allatt.tokens import load, pin
@@ -159,6 +161,40 @@ def test_another_corpus_keeps_the_scale_s_tokens(text):
     assert len(checksums) == 2 and "" not in checksums, "runs are named by the text they read"
 
 
+@pytest.mark.parametrize("variant", ["smoke-characters", "laptop-words"])
+def test_a_variant_has_sweeps_like_a_scale(variant):
+    for kind in scales.KINDS:
+        control, *pruned = experiments.sweep(variant, kind, seed=2)
+        assert len(pruned) == len(scales.get(variant).lambdas[kind]) and control.gates.lam == 0
+        assert control.start == experiments.baseline(variant, kind, seed=2)
+        assert control.data == experiments.data(variant) and control.data.tokens == variant.split("-")[1]
+
+
+def test_a_corpus_that_cannot_be_had_is_replaced_by_the_built_in_text_and_that_is_said(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("ALLATT_DATA", str(tmp_path))
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    tried = []
+
+    def unreachable(title, *rest):
+        tried.append(title)
+        raise Unreachable(f"cannot download {title}")
+
+    monkeypatch.setattr("allatt.downloads.wikitext", unreachable)
+    monkeypatch.setattr("allatt.downloads.text8", lambda *rest: unreachable("text8"))
+    assert experiments.at_hand("laptop-words") == "wikipedia-excerpt"
+    assert "cannot download WikiText-2. Until then: wikipedia-excerpt" in capfd.readouterr().err
+    assert experiments.at_hand("gpu-characters") == "text8-like"
+    assert tried == ["WikiText-2", "text8"]
+    assert experiments.at_hand("laptop-words", "wikitext-103") == "wikitext-103", "what is asked for is never replaced"
+    for split in ("train", "valid", "test"):
+        (tmp_path / "wikitext-2").mkdir(exist_ok=True)
+        (tmp_path / "wikitext-2" / f"wiki.{split}.tokens").write_text(" a word \n" if split != "test" else "")
+    with pytest.raises(AllattError, match="test.tokens is empty"):
+        experiments.at_hand("laptop-words")  # damage is no reason to take another text
+    (tmp_path / "wikitext-2" / "wiki.test.tokens").write_text(" a word \n")
+    assert experiments.at_hand("laptop-words") == "wikitext-2" and len(tried) == 2
+
+
 def test_wrong_names_and_seeds_are_clear_errors():
     with pytest.raises(AllattError, match="scale is 'huge'; choose one of"):
         experiments.baseline("huge", KIND)
@@ -188,6 +224,28 @@ def test_point_of_a_real_run(pruned):
     assert point["test_perplexity"] == pytest.approx(math.exp(point["test_loss"]))
     assert point["test_loss"] == pruned.result["test"]["loss"] != point["valid_loss"]
     assert readings.point(get_or_run(pruned.config.start))["lambda"] is None
+
+
+def test_bits_per_character_are_those_of_the_predicted_characters(pruned):
+    """By hand: nats of the text, each character but the first once. Bits per byte share them out among all bytes."""
+    tokens = load(pruned.config.data)
+    nats, predicted = nll(pruned.pruned(), tokens.test, rows=2)
+    assert predicted == len(tokens.test) - 1
+    bits = readings.bits_per_character(pruned)
+    assert bits == pytest.approx(nats / math.log(2) / predicted, rel=1e-6)
+    found, text = pruned.result["test"], tokens.meta["splits"]["test"]
+    assert text["bytes"] == text["tokens"] == predicted + 1, "a-z and spaces: a character is a byte"
+    assert found["bits_per_byte"] == pytest.approx(bits * predicted / (predicted + 1))
+    assert readings.bits_per_character(pruned, "valid") != bits
+
+
+def test_bits_per_character_of_other_tokens_are_refused(pruned):
+    class Other:
+        id, result = "abc", pruned.result
+        config = replace(pruned.config, data=replace(pruned.config.data, tokens="words"))
+
+    with pytest.raises(AllattError, match="run abc .* predicts words; bits per character need characters"):
+        readings.bits_per_character(Other)
 
 
 def test_a_finished_run_is_read_and_not_trained_again(pruned):

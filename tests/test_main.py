@@ -80,7 +80,7 @@ def test_cost_of_transformer_xl_as_a_table(capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--scale", "huge"], "scale is 'huge'; choose one of smoke, laptop, gpu, paper"),
+    (["--scale", "huge"], "scale is 'huge'; choose one of smoke, laptop, gpu, paper, or a variant such as laptop-characters"),
     (["--model", "gpt"], "model is 'gpt'; choose one of all-attention, transformer-xl"),
     (["--kept", "8,3"], "--kept has 2 numbers; the model has 16 layers"),
     (["--kept", "8,three"], "--kept is '8,three'; write one number a layer"),
@@ -177,6 +177,9 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     with pytest.raises(Asked) as asked:
         main(["run", "--scale", "smoke", "--model", "all-attention", "--target-kept", "0.5"])
     assert asked.value.args[0] == experiments.to_target("smoke", "all-attention", 0.5)
+    with pytest.raises(Asked) as asked:
+        main(["run", "--scale", "laptop-words", "--model", "all-attention"])
+    assert asked.value.args[0] == experiments.baseline("laptop-words", "all-attention")
     assert capsys.readouterr().err == ""
 
 

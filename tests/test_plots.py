@@ -1,5 +1,7 @@
 """The figures of notebooks 07 to 09 show their data, at its place and under its name."""
 
+import math
+
 import pytest
 
 from allatt import plots
@@ -54,6 +56,33 @@ def test_loss_above_the_control():
         for kind in KINDS:
             (line,) = lines(ax, COLORS[kind])
             assert list(line.get_xdata()) == x and list(line.get_ydata()) == [0, 10, 30]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("draw, y", [("12_characters", "test_bits"), ("13_words", "test_loss")])
+def test_characters_and_words_against_size(draw, y, count):
+    """One seed is the curve itself; of several, each is a thin line, and the curve is their mean."""
+    shown = (lambda v: v) if y == "test_bits" else math.exp
+
+    def curve(shift):
+        return [p | {y: v + shift} for p, v in zip(points(""), (2.0, 2.5, 3.0), strict=True)]
+
+    data = {"text": "some text", "models": {kind: {
+        "baseline": points(kind)[0] | {y: 2.2 + place}, "mean": curve(place),
+        "seeds": [curve(place + 0.1 * s) for s in range(count)]} for place, kind in enumerate(KINDS)}}
+    ax, = plots.DRAW[draw](data).axes
+    for place, kind in enumerate(KINDS):
+        drawn = lines(ax, COLORS[kind])
+        thin = [line for line in drawn if line.get_linewidth() < 1]
+        assert [list(line.get_ydata())[-1] for line in thin] == pytest.approx(
+            [shown(2 + place + 0.1 * s) for s in range(count)] if count > 1 else [])
+        mean, *marks = drawn[len(thin):]
+        assert list(mean.get_xdata()) == [50, 75, 100]
+        assert list(mean.get_ydata()) == pytest.approx([shown(v + place) for v in (3.0, 2.5, 2.0)])
+        hollow = [line.get_ydata()[0] for line in marks if line.get_fillstyle() == "none"]
+        assert hollow == pytest.approx([shown(2.0 + place), shown(2.2 + place)]), "control and baseline"
+    assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
+    assert ax.get_title(loc="left").startswith("some text") and ("2 seeds" in ax.get_title(loc="left")) == (count > 1)
 
 
 def test_kept_heads_are_written_where_they_are_colored():

@@ -150,7 +150,8 @@ def _smoke_words() -> Scale:
     """Our choice throughout: the built-in text, and so few words that every band of the softmax has work."""
     of = _smoke()
     model = replace(of.models["all-attention"], cutoffs=(200, 1000))
-    return replace(of, name="smoke-words", data=_words("wikipedia-excerpt", 4000), vocab=4000, models=_pair(model))
+    return replace(of, name="smoke-words", data=_words("wikipedia-excerpt", 4000), vocab=4000, models=_pair(model),
+                   lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
 
 def _laptop_words() -> Scale:

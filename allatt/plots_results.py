@@ -164,8 +164,8 @@ def loss_above_control(data: dict) -> Figure:
     for ax, (what, xlabel) in zip(axes, labels.items(), strict=True):
         ax.axhline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
         for kind, series in data["models"].items():
-            for points, style in [*((points, {"marker": "", "linewidth": 0.8, "alpha": 0.5}) for points in series["seeds"]),
-                                  (series["mean"], {"label": NAMES[kind]})]:
+            thin = [(points, {"marker": "", "linewidth": 0.8, "alpha": 0.5}) for points in series["seeds"]]
+            for points, style in [*(thin if len(thin) > 1 else ()), (series["mean"], {"label": NAMES[kind]})]:
                 ordered = sorted(points, key=lambda p: p[what])
                 ax.plot([100 * p[what] for p in ordered], [p["above"] for p in ordered], **look(kind, **style))
         ax.set(xlabel=xlabel, xlim=(-3, 103))

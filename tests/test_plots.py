@@ -1,4 +1,4 @@
-"""The figures of notebooks 07 to 09 show their data, at its place and under its name."""
+"""The figures of the results show their data, at its place and under its name."""
 
 import math
 
@@ -31,17 +31,27 @@ def labels(drawn):
     return [text.get_text() for text in drawn.legends[0].get_texts()]
 
 
-def test_perplexity_against_both_sizes():
-    data = {"models": {kind: {"baseline": points(kind)[0] | {"test_perplexity": 70.0}, "points": points(kind, 5.0 * place)}
-                       for place, kind in enumerate(KINDS)}}
-    drawn = plots.perplexity_against_size(data)
+def series(kind, shift, seeds):
+    """A curve whose losses are logarithms of 50, 60 and 80, plus `shift`; two seeds lie at the same distance around it."""
+    mean = [p | {"test_loss": math.log(p["test_loss"])} for p in points(kind, shift)]
+    some = [[p | {"test_loss": p["test_loss"] + off, "above": p["above"] + off} for p in mean] for off in (-0.01, 0.01)]
+    return {"baseline": mean[0] | {"test_loss": math.log(70.0)}, "mean": mean, "seeds": some if seeds == 2 else [mean]}
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_perplexity_against_both_sizes(seeds):
+    drawn = plots.perplexity_against_size({"models": {kind: series(kind, 5.0 * place, seeds)
+                                                      for place, kind in enumerate(KINDS)}})
     for ax, factor in zip(drawn.axes, (1, 2), strict=True):
         for kind in KINDS:
-            curve, *marks = lines(ax, COLORS[kind])
+            *thin, curve = [line for line in lines(ax, COLORS[kind]) if len(line.get_xdata()) > 1]
+            marks = [line for line in lines(ax, COLORS[kind]) if len(line.get_xdata()) == 1]
             shift = 5.0 * KINDS.index(kind)
             assert list(curve.get_xdata()) == [50 * factor, 75 * factor, 100 * factor]
-            assert list(curve.get_ydata()) == [80 + shift, 60 + shift, 50 + shift]
-            hollow = {(line.get_xdata()[0], line.get_ydata()[0]) for line in marks if line.get_fillstyle() == "none"}
+            assert list(curve.get_ydata()) == pytest.approx([80 + shift, 60 + shift, 50 + shift])
+            assert len(thin) == (2 if seeds == 2 else 0), "a line a seed, where there are several"
+            assert all(line.get_linewidth() < curve.get_linewidth() for line in thin)
+            hollow = {(line.get_xdata()[0], round(line.get_ydata()[0], 6)) for line in marks if line.get_fillstyle() == "none"}
             assert hollow == {(100 * factor, 50 + shift), (100 * factor, 70)}, "what was not pruned is hollow"
         assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
     assert drawn.axes[0].get_xlabel() == "parameters of the body"
@@ -50,12 +60,66 @@ def test_perplexity_against_both_sizes():
                              for what in ("pruned", "control, λ = 0", "baseline")]
 
 
-def test_loss_above_the_control():
-    drawn = plots.loss_above_control({"models": {kind: points(kind) for kind in KINDS}})
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_loss_above_the_control(seeds):
+    drawn = plots.loss_above_control({"models": {kind: series(kind, 0.0, seeds) for kind in KINDS}})
     for ax, x in zip(drawn.axes, ([0, 25, 50], [0, 25, 50]), strict=True):
         for kind in KINDS:
-            (line,) = lines(ax, COLORS[kind])
+            *thin, line = lines(ax, COLORS[kind])
+            assert len(thin) == (2 if seeds == 2 else 0)
             assert list(line.get_xdata()) == x and list(line.get_ydata()) == [0, 10, 30]
+
+
+def row(*values):
+    return {"values": list(values), "interval": [2.0, 1.0, 3.0, len(values)] if len(values) > 1 else None}
+
+
+def test_gains_are_rows_of_seeds_with_their_interval():
+    readings = {"As they are": {"10%": row(1.5, 2.5), "20%": row(0.5), "30%": row()}}
+    readings["From its control"] = dict.fromkeys(readings["As they are"], row(1.0))
+    left, right = plots.gains_at_equal_parameters({"readings": readings}).axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["10%", "20%", "30%"]
+    assert [ax.get_title(loc="left") for ax in (left, right)] == list(readings)
+    bars = [line for line in left.lines if list(line.get_xdata()) == [1.0, 3.0]]
+    assert len(bars) == 1 and set(bars[0].get_ydata()) == {0}, "one interval, in the row of two seeds"
+    dots = {round(y): sorted(line.get_xdata()) for line in left.lines if line.get_marker() == "o" for y in line.get_ydata()}
+    assert dots == {0: [1.5, 2.5], 1: [0.5]}
+    assert left.yaxis_inverted(), "the first row is on top"
+
+
+def test_methods_show_heads_beside_losses_at_equal_heads():
+    data = {"heads": {"all three": row(17, 19), "no warm-up": row(14, 15)}, "of": 32, "lam": 0.07,
+            "off": {"all three": row(0.0, 0.0), "no warm-up": row()}}
+    heads, loss = plots.three_methods(data).axes
+    assert heads.get_xlim()[0] < 0 and heads.get_xlim()[1] > 32 and "0.07" in heads.get_title(loc="left")
+    assert [text.get_text() for text in loss.texts] == ["outside of the curve"]
+    assert sorted(x for line in heads.lines if line.get_marker() == "o" for x in line.get_xdata()) == [14, 15, 17, 19]
+
+
+def test_stability_has_a_line_a_seed_and_a_name_a_variant():
+    run = {"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]}
+    drawn = plots.stability({"of": 8, "variants": {"all three": [run, run], "none": [run, run]}})
+    assert [len(ax.lines) for ax in drawn.axes] == [4, 5] and labels(drawn) == ["all three", "none"]
+
+
+def test_rivals_show_losses_and_mean_heads_by_layer():
+    data = {"loss": {"random heads": row(0.1, 0.2), "even layers": row(0.3)}, "of": 16, "heads": 8,
+            "layers": {"random heads": [[8, 1], [7, 2]], "even layers": [[4, 5]]}}
+    loss, layers = plots.rivals(data).axes
+    assert [text.get_text() for text in loss.get_yticklabels()] == list(data["loss"])
+    assert [text.get_text() for text in layers.texts] == ["7.5", "1.5", "4", "5"]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_learning_curves_of_seeds(seeds):
+    curve = {"tokens": [1000, 2000], "loss": [5.0, 4.0]}
+    data = {"curves": {kind: [curve] * seeds for kind in KINDS}, "labels": {kind: kind for kind in KINDS},
+            "valid": {kind: [4.1] * seeds for kind in KINDS}, "gaps": [{"tokens": [1000, 2000], "loss": [0.1, place]}
+                                                                       for place in range(seeds)]}
+    left, right = plots.learning_curves(data).axes
+    thick = max(right.lines, key=lambda line: (line.get_linewidth(), line.get_color() == COLORS["paper"]))
+    assert list(thick.get_ydata()) == pytest.approx([0.1, (seeds - 1) / 2])
+    assert len(right.lines) == 1 + (1 if seeds == 1 else seeds + 1)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -202,8 +266,9 @@ def test_ways_to_compute_are_bars_beside_the_reference(theirs):
 def test_every_figure_is_registered_once_and_named_after_its_notebook():
     from allatt import plots
 
-    mine = [name for name in plots.DRAW if name[:2] in ("07", "08", "09")]
-    assert sorted(mine) == ["07_above_control", "07_perplexity", "08_kept_heads", "08_seeds", "08_survivors",
-                            "09_figure_1", "09_memory", "09_paths", "09_speed"]
+    mine = [name for name in plots.DRAW if name[:2] in ("06", "07", "08", "09", "11")]
+    assert sorted(mine) == ["06_stability", "06_three_methods", "07_above_control", "07_gains", "07_perplexity",
+                            "08_kept_heads", "08_seeds", "08_survivors", "09_figure_1", "09_memory", "09_paths", "09_speed",
+                            "11_rivals"]
     assert len(set(plots.DRAW.values())) == len(plots.DRAW)
     assert all(getattr(plots, draw.__name__) is draw for draw in plots.DRAW.values()), "to be had from allatt.plots"

@@ -225,6 +225,7 @@ def tiny(text, monkeypatch):
     from allatt import scales
 
     monkeypatch.setitem(scales.SCALES, "smoke", tiny_scale())
+    monkeypatch.setitem(scales.SCALES, "smoke-words", replace(tiny_scale(), data=DataConfig(tokens="words", vocab_size=0)))
     return ["--scale", "smoke", "--corpus", str(text), "--device", "cpu"]
 
 
@@ -306,9 +307,13 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     groups = {name: [p for p in points if p["experiment"] == name] for name in experiments.EXPERIMENTS}
     assert sum(groups.values(), []) == points, "in order"
     assert [p["kind"] for p in groups["baselines"]] == ["all-attention", "transformer-xl"]
-    assert [p["name"] for p in groups["methods"]] == [f"all-attention, {name}" for name in experiments.TECHNIQUES]
+    assert [p["name"] for p in groups["methods"]] == [
+        f"all-attention, {name}" for name in (*experiments.TECHNIQUES, experiments.UNTRAINED)]
     assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
         (kind, lam) for kind in ("all-attention", "transformer-xl") for lam in (0.0, 0.3)]
+    assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1
+    assert [p["run"] for p in groups["characters"]] == [p["run"] for p in groups["sweep"]], "the small scale has characters"
+    assert len(groups["words"]) == 4 and not {p["run"] for p in groups["words"]} & {p["run"] for p in groups["sweep"]}
     assert [(p["name"], p["run"]) for p in groups["staged"]] == \
         [("the same, by another name", groups["baselines"][0]["run"])]
     for point in points:
@@ -316,7 +321,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, methods, sweep, all"),
+    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, methods, sweep, controls,"),
     (["sweep", "--scale", "huge"], "scale is 'huge'; choose one of"),
     (["sweep", "--seeds", "0"], "seeds is 0; it is how many seeds there are, 1 or more"),
     (["sweep", "--seed", "-1"], "seed is -1; it must be 0 or more"),
@@ -349,7 +354,7 @@ sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     points = json.loads(done.stdout)
-    assert len(points) == 5 and len({point["run"] for point in points}) == 5
+    assert len(points) == 6 and len({point["run"] for point in points}) == 6
 
     shutil.copytree(tmp_path / "home" / "runs", tmp_path / "another" / "runs")
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))

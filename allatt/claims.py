@@ -34,27 +34,28 @@ OTHER_TOKENS = ("characters", "words")
 def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict:
     """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points."""
     chosen = experiments.numbers(seed, seeds)
-    configs = [config for s in chosen for config in experiments.everything(scale, corpus, s)]
-    configs += [config for tokens in OTHER_TOKENS for s in chosen for config in experiments.on(tokens, scale, corpus, s)]
+    others = OTHER_TOKENS if experiments.whole(scale, seeds) else ()
+    configs = [config for s in chosen for config in experiments.everything(scale, corpus, s, seeds)]
+    configs += [config for tokens in others for s in chosen for config in experiments.on(tokens, scale, corpus, s)]
     get_or_run_all(configs)
-    rivals = {s: experiments.rivals(scale, corpus, s) for s in chosen}
+    rivals = {s: experiments.rivals(scale, corpus, s) if experiments.whole(scale, seeds) else {} for s in chosen}
     get_or_run_all(config for some in rivals.values() for config in some.values())
     measured = []
     for s in chosen:
         one = {"seed": s}
         one["baselines"] = {kind: _point(experiments.baseline(scale, kind, corpus, s)) for kind in scales.KINDS}
         one["sweeps"] = _by_kind(experiments.sweeps(scale, corpus, s))
-        variants = experiments.techniques(scale, corpus, s) | {experiments.UNTRAINED: experiments.untrained(scale, corpus, s)}
-        one["variants"] = {name: _point(config, gates=True) for name, config in variants.items()}
+        one["variants"] = {name: _point(config, gates=True)
+                           for name, config in experiments.variants(scale, corpus, s, seeds).items()}
         one["rivals"] = {name: _point(config) for name, config in rivals[s].items()}
-        one |= {tokens: _by_kind(experiments.on(tokens, scale, corpus, s)) for tokens in OTHER_TOKENS}
+        one |= {tokens: _by_kind(experiments.on(tokens, scale, corpus, s)) for tokens in others}
         measured.append(one)
     return {
         "scale": scale, "seeds": measured,
         "folder": experiments.label(scale, corpus, seed, seeds), "single": experiments.label(scale, corpus, seed),
         "heads": scales.model(scale, "all-attention").heads,
         "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
-        "corpora": {tokens: experiments.on(tokens, scale, corpus, seed)[0].data.corpus for tokens in OTHER_TOKENS},
+        "corpora": {tokens: experiments.on(tokens, scale, corpus, seed)[0].data.corpus for tokens in others},
     }
 
 

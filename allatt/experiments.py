@@ -171,12 +171,24 @@ def _whole(scale: str, seed: int) -> TrainConfig:
     return replace(train, steps=train.steps + s.prune.steps, seed=seed)
 
 
-def everything(scale: str, corpus: str = "", seed: int = 0) -> list[RunConfig]:
-    """All runs of notebooks 03 to 08, each once, in the order in which they are first used."""
+def variants(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict[str, RunConfig]:
+    """The variants of the training that notebook 06 compares, one of as many `seeds`."""
+    more = {UNTRAINED: untrained(scale, corpus, seed)} if whole(scale, seeds) else {}
+    return techniques(scale, corpus, seed) | more
+
+
+def everything(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> list[RunConfig]:
+    """All runs of notebooks 03 to 08 for one of as many `seeds`, each once, in the order in which they are first used."""
     configs = [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]
-    configs += [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed), to_half(scale, corpus, seed)]
+    configs += [*variants(scale, corpus, seed, seeds).values(), to_half(scale, corpus, seed)]
     configs += sweeps(scale, corpus, seed)
     return list({config.id: config for config in configs}.values())
+
+
+def whole(scale: str, seeds: int) -> bool:
+    """Whether all comparisons are made. At the laptop scale with one seed they are not, so that it takes 20 minutes: gates on
+    random weights, the rivals, characters and words are left out."""
+    return scale != "laptop" or seeds > 1
 
 
 def numbers(seed: int = 0, seeds: int = 1) -> range:

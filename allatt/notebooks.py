@@ -41,6 +41,10 @@ NEEDS = {
 """For each notebook, those whose runs or figures it reads: it comes after them, and is skipped where one of them fails."""
 
 
+LONG = ("11", "12", "13")
+"""Notebooks that are left out where `experiments.whole` says so, unless they are asked for."""
+
+
 def root() -> Path:
     """Where notebooks/ and figures/ are: the repository, else the current folder."""
     repository = Path(allatt.__file__).resolve().parents[1]
@@ -102,9 +106,9 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
               say: Callable[..., None] = print, stop_when: Callable[[], bool] = lambda: False) -> bool:
     """Execute the notebooks of `folder`/notebooks that are not up to date; True if none failed.
 
-    `corpus` "" leaves the choice to the notebooks, `numbers` "" takes all, `params` is "name=value ...". `seeds` goes to the
-    notebooks that have such a parameter; the others show one. `stop_when` is asked while a notebook runs. AllattError, before
-    anything runs, where a choice is wrong or another process is at it.
+    `corpus` "" leaves the choice to the notebooks, `numbers` "" takes all (but LONG), `params` is "name=value ...". `seeds`
+    goes to the notebooks that have such a parameter; the others show one. `stop_when` is asked while a notebook runs.
+    AllattError, before anything runs, where a choice is wrong or another process is at it.
     """
     for package in ("papermill", "ipykernel"):
         check(importlib.util.find_spec(package) is not None,
@@ -115,6 +119,8 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     scale, asked = scales.resolve(scale), scale
     several = experiments.numbers(seed, seeds)
     notebooks = find(folder / "notebooks", numbers, needs)
+    left_out = [] if numbers or experiments.whole(scale, seeds) else [path for path in notebooks if path.name[:2] in LONG]
+    notebooks = [path for path in notebooks if path not in left_out]
     # Notebooks run in their own folder, so a folder of text is named in full.
     full = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
     chosen = {"scale": scale, "seed": str(seed)} | ({"corpus": full} if corpus else {})
@@ -140,6 +146,9 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
         say(f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)} at scale {scale}, "
             f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {several[-1]}'}, corpus {corpus or 'of the scale'}; "
             f"executed ones go to {_listed(place.state for place in places.values())}")
+        if left_out:
+            say(f"Left out, since they take long: {', '.join(path.stem for path in left_out)}; SEEDS=3 runs them, or NOTEBOOKS="
+                f"\"{' '.join(path.name[:2] for path in left_out)}\"")
         return Runner(places, needs, say, stop_when).run(notebooks, parameters, marks, force)
 
 

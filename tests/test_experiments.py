@@ -54,7 +54,7 @@ def test_notebooks_share_runs(scale):
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop"])
 def test_everything_has_each_run_once_and_each_start(scale):
-    configs = experiments.everything(scale)
+    configs = experiments.everything(scale, seeds=2)
     ids = [config.id for config in configs]
     assert len(ids) == len(set(ids))
     lambdas = scales.get(scale).lambdas
@@ -145,6 +145,15 @@ def test_rivals_keep_as_many_heads_in_as_many_steps(home_of_tests):
     assert rivals["random heads"].model.kept == experiments.rivals("smoke", "", 5, machine)["random heads"].model.kept
     run = get_or_run(rivals["random heads"], machine)
     assert run.result["heads"]["kept"] == [list(heads) for heads in random]
+
+
+def test_one_seed_of_the_laptop_scale_leaves_out_what_is_long():
+    assert not experiments.whole("laptop", 1) and experiments.whole("laptop", 2) and experiments.whole("smoke", 1)
+    short, long = experiments.everything("laptop"), experiments.everything("laptop", seeds=3)
+    assert [config for config in long if config not in short] == [experiments.untrained("laptop")]
+    assert set(experiments.variants("laptop")) == set(experiments.TECHNIQUES)
+    assert set(experiments.variants("laptop", seeds=2)) == set(experiments.variants("smoke")) == {
+        *experiments.TECHNIQUES, experiments.UNTRAINED}
 
 
 def test_a_seed_reaches_the_baseline_and_the_pruning():

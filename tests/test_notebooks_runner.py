@@ -524,3 +524,13 @@ def test_how_a_stream_is_cut_into_pieces_does_not_matter(tmp_path):
     assert len(kernel.clean(cut, tmp_path)["cells"][0]["outputs"]) == 3
     (tmp_path / "cut.ipynb").write_text(json.dumps(cut))
     assert kernel.headline(tmp_path / "cut.ipynb") == "3.5 nats"
+
+
+def test_long_notebooks_are_left_out_of_one_seed_of_the_laptop_scale_only(seeded, monkeypatch):
+    monkeypatch.setattr(notebooks, "LONG", ("01",))
+    said = Said()
+    assert [name for name, _ in seeded(said, scale="laptop")] == ["00_one", "02_claims", "03_also"]
+    assert "Left out, since they take long: 01_many; SEEDS=3 runs them, or NOTEBOOKS=\"01\"" in said.text
+    assert [name for name, _ in seeded(scale="laptop", numbers="1")] == ["01_many"], "asked for"
+    assert ("01_many", 2) in seeded(scale="laptop", seeds=2)
+    assert "01_many" in [name for name, _ in seeded()], "the smoke scale has time"

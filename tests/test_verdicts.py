@@ -224,6 +224,18 @@ def test_rivals(number, name):
     assert judged[number] == FAILS and all(judged[other] == HOLDS for other in verdicts.RIVALS if other != number)
 
 
+def test_what_was_not_measured_is_not_judged():
+    def short(one):
+        del one["variants"][experiments.UNTRAINED], one["characters"], one["words"]
+        one["rivals"] = {}
+    judged = verdicts.judge(measured(change=short))
+    left_out = {"4e", "6a", "6b", *verdicts.RIVALS}
+    for number, (finding, verdict, p) in judged.items():
+        assert (finding.ours == verdicts.UNMEASURED) == (number in left_out)
+        assert number not in left_out or (verdict, p, finding.points) == (UNTOLD, None, [])
+    assert {number for number in judged if judged[number][1] != HOLDS} == left_out | {"5b"}
+
+
 def test_p_values_are_corrected_within_a_family_and_not_across():
     judged = verdicts.judge(measured())
     raw = {number: finding.p for number, (finding, _, _) in judged.items() if finding.p is not None}

@@ -99,8 +99,15 @@ def sparsity_at_equal_loss(ours: list[dict], theirs: list[dict], sparsity: float
 
 
 def off_the_curve(p: dict, curve: list[dict], y: str = "test_loss") -> float | None:
-    """How far the loss of a model (nats a token) is above that of `curve` at as many heads; None where it does not reach."""
+    """How far the loss of a model (nats a token) is above that of `curve` at as many heads; None where it does not reach.
+
+    A model with fewer heads than all of the curve, and yet a lower loss than its smallest one, is below the curve wherever it
+    may go on, since it rises to that side: then the difference to the smallest one is given, which is a bound.
+    """
     there = interpolate(curve, "heads", y, p["heads"])
+    if there is None:
+        heads, smallest = min((q["heads"], q[y]) for q in curve)
+        there = smallest if p["heads"] < heads and p[y] < smallest else None
     return None if there is None else p[y] - there
 
 

@@ -18,6 +18,10 @@ LEVEL = 0.95
 """Confidence of an interval (our choice, like everywhere)."""
 
 
+FEW = 5
+"""Seeds from which spreads are compared."""
+
+
 class Interval(NamedTuple):
     """A mean over seeds, and where the true mean lies with confidence LEVEL; with one seed, low and high are None."""
 
@@ -60,8 +64,11 @@ def within(differences: Sequence[float], margin: float) -> float | None:
 
 
 def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """p-value of Brown and Forsythe's test (Levene's, around medians) that a and b spread unequally; None for one seed."""
-    if min(len(a), len(b)) < 2:
+    """p-value of Brown and Forsythe's test (Levene's, around medians) that a and b spread unequally.
+
+    None for fewer than FEW seeds: of three values one is the median itself, and two spread alike by definition.
+    """
+    if min(len(a), len(b)) < FEW:
         return None
     if len(set(a)) == len(set(b)) == 1:  # neither spreads at all
         return 1.0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from allatt.experiments import UNTRAINED
 from allatt.readings import above_control, gain, interpolate, off_the_curve, sparsity_at_equal_loss, unevenness
-from allatt.stats import Interval, below, differs, holm, interval, unequal_spread, within
+from allatt.stats import below, differs, holm, interval, unequal_spread, within
 
 HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told at this scale"
 LEVEL = 0.05
@@ -58,7 +58,8 @@ CLAIMS = {
     "4b": Claim("Proper gate initialization reduces the loss of quality", UNKNOWN, _LEFT_OUT, "06_three_methods"),
     "4c": Claim("Attention-output scaling reduces the loss of quality", UNKNOWN, _LEFT_OUT, "06_three_methods"),
     "4d": Claim("The three methods stabilize pruning", UNKNOWN,
-                "kept heads spread less over seeds with all three than with none (Brown and Forsythe's test)", "06_stability"),
+                "kept heads spread less over seeds with all three than with none (Brown and Forsythe's test, from 5 seeds on)",
+                "06_stability"),
     "4e": Claim("Pruning should start from a converged model", UNKNOWN,
                 "gates on random weights, trained as long in all: the loss at equal heads is higher; fails where it is lower",
                 "06_three_methods"),
@@ -242,8 +243,7 @@ def _rivals(measured: dict) -> Findings:
 
 
 def _nats(values: list[float]) -> str:
-    found: Interval = interval(values)
-    return f"{found} nats"
+    return f"{interval(values)} nats"
 
 
 def _sign(values: list[float]) -> tuple[str, float | None]:

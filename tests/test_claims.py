@@ -23,8 +23,8 @@ def test_rows_say_where_they_come_from():
         assert row["figure"] in plots.DRAW, "a figure that no notebook makes"
         assert row["figure"][:2] == row["notebook"][:2] and notebook.exists()
         assert f'"{row["figure"]}"' in notebook.read_text().replace('\\"', '"')
-        assert row["folder"] == ("laptop" if row["exact"] else "laptop-4seeds")
-        assert (row["seeds"], bool(row["runs"])) == ((0, False) if row["exact"] else (4, True))
+        assert row["folder"] == ("laptop" if row["exact"] else "laptop-5seeds")
+        assert (row["seeds"], bool(row["runs"])) == ((0, False) if row["exact"] else (5, True))
         assert len(set(row["runs"])) == len(row["runs"]) and row["words"] and row["ours"] and row["rule"]
     assert [row["id"] for row in claims.rows(measured())] == sorted(CLAIMS)
 
@@ -85,7 +85,7 @@ def test_markdown_is_a_table_with_links():
     assert lines[2].endswith("| counted | **holds** | [02](../notebooks/02_cost_of_a_head.ipynb), "
                              "[figure](../figures/laptop/02_cost_of_a_head.png) |")
     assert "[07](../notebooks/07_heads_against_perplexity.ipynb)" in lines[6]
-    assert "[figure](../figures/laptop-4seeds/07_gains.png)" in lines[6]
+    assert "[figure](../figures/laptop-5seeds/07_gains.png)" in lines[6]
     assert "](notebooks/" in claims.markdown(rows), "from the README"
 
 

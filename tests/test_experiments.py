@@ -147,6 +147,30 @@ def test_rivals_keep_as_many_heads_in_as_many_steps(home_of_tests):
     assert run.result["heads"]["kept"] == [list(heads) for heads in random]
 
 
+def test_off_the_curve_inside_and_beyond_its_end():
+    curve = [{"heads": heads, "test_loss": loss} for heads, loss in ((8, 4.0), (4, 4.4), (2, 5.0))]
+    at = readings.off_the_curve
+    assert at({"heads": 6, "test_loss": 4.5}, curve) == pytest.approx(0.3)
+    assert at({"heads": 1, "test_loss": 4.6}, curve) == pytest.approx(-0.4), "fewer heads and better than the smallest"
+    assert at({"heads": 1, "test_loss": 5.1}, curve) is None and at({"heads": 9, "test_loss": 3.0}, curve) is None
+
+
+def test_readings_at_equal_parameters_and_at_equal_loss_by_hand():
+    ours = [{"sparsity": s, "body_parameters": 100 * (1 - s), "test_loss": loss} for s, loss in ((0, 4.0), (0.5, 4.2))]
+    theirs = [{"sparsity": s, "body_parameters": 100 - 40 * s, "test_loss": loss} for s, loss in ((0, 4.0), (1, 4.8))]
+    assert readings.gain(ours, theirs, 0.2) == pytest.approx(4.4 - 4.08)  # both at 80 parameters
+    assert readings.gain(ours, theirs, 0.45) is None, "Transformer-XL ends at 60"
+    assert readings.sparsity_at_equal_loss(ours, theirs, 0.25) == pytest.approx(0.5)  # both lose 0.2
+    assert readings.sparsity_at_equal_loss(ours, theirs, 0.1) == pytest.approx(0.2)
+    assert readings.sparsity_at_equal_loss(ours, theirs, 0.5) is None, "even the smallest of ours is better"
+
+
+def test_average_is_over_seeds_at_each_lambda():
+    points = [{"lambda": lam, "heads": heads, "seed": seed, "name": "a"}
+              for seed, lam, heads in ((0, 0.1, 4), (0, 0.0, 8), (1, 0.1, 6), (1, 0.0, 8))]
+    assert readings.average(points) == [{"lambda": 0.0, "heads": 8, "seeds": 2}, {"lambda": 0.1, "heads": 5, "seeds": 2}]
+
+
 def test_one_seed_of_the_laptop_scale_leaves_out_what_is_long():
     assert not experiments.whole("laptop", 1) and experiments.whole("laptop", 2) and experiments.whole("smoke", 1)
     short, long = experiments.everything("laptop"), experiments.everything("laptop", seeds=3)

@@ -32,7 +32,7 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say():
 def test_one_seed_has_a_mean_and_nothing_else():
     assert interval([0.3]) == (0.3, None, None, 1) and str(interval([0.3])) == "+0.300"
     assert differs([0.3]) is None and below([0.3], 1) is None and within([0.3], 1) is None
-    assert unequal_spread([0.3], [0.1, 0.2]) is None
+    assert unequal_spread([0.3, 0.2, 0.1, 0.4], [0.1, 0.2, 0.9, 0.8, 0.7]) is None, "four are too few to compare spreads"
     with pytest.raises(AllattError, match="at least one value"):
         interval([])
 
@@ -57,7 +57,7 @@ def test_within_needs_both_sides():
 def test_a_test_where_nothing_spreads():
     assert differs([1.0, 1.0]) == 0 and differs([0.0, 0.0]) == 1
     assert below([1.0, 1.0], 2) == 0 and below([1.0, 1.0], 1) == 1
-    assert unequal_spread([1, 1], [2, 2]) == 1
+    assert unequal_spread([1] * 5, [2] * 5) == 1
 
 
 def test_unequal_spread_sees_spread_and_not_place():

@@ -6,7 +6,7 @@ from allatt import claims, cost, experiments, scales, verdicts
 from allatt.verdicts import ABOUT, CLAIMS, FAILS, HOLDS, UNTOLD
 
 OURS, THEIRS = "all-attention", "transformer-xl"
-NOISE = (0.0, 0.004, -0.004, 0.002)
+NOISE = (0.0, 0.004, -0.004, 0.002, -0.002)
 """What the seeds of a made-up measurement add to a loss."""
 
 
@@ -32,13 +32,13 @@ def one_seed(seed, noise):
         "sweeps": {OURS: curve, THEIRS: theirs}, "characters": {OURS: curve, THEIRS: theirs},
         "words": {OURS: curve, THEIRS: theirs},
         "variants": {name: point(OURS, 4, 5.3 + noise, 0.2) | worse for name in names}
-        | {"all three": curve[2] | worse, "none of the three": point(OURS, (2, 6, 8, 3)[seed % 4], 5.3, 0.2) | worse},
+        | {"all three": curve[2] | worse, "none of the three": point(OURS, (1, 6, 8, 2, 7)[seed], 5.3, 0.2) | worse},
         "rivals": rivals | {experiments.GATES: point(OURS, 4, 5.2)},
     }
 
 
-def measured(seeds=4, scale="laptop", change=None):
-    """Measurements in which every claim holds but 5b, as if from the laptop scale; `change(one)` alters each seed's."""
+def measured(seeds=5, scale="laptop", change=None):
+    """Measurements in which every claim holds, as if from the laptop scale; `change(one)` alters each seed's."""
     some = [one_seed(seed, NOISE[seed]) for seed in range(seeds)]
     for one in some:
         if change is not None:
@@ -63,8 +63,9 @@ def shift(kind, by, what="sweeps"):
     return change
 
 
-def test_everything_holds_but_what_two_layers_cannot_tell():
-    assert found() == dict.fromkeys(CLAIMS, HOLDS) | {"5b": UNTOLD}
+def test_everything_holds_that_five_seeds_can_tell():
+    assert found() == dict.fromkeys(CLAIMS, HOLDS)
+    assert found(seeds=4) == dict.fromkeys(CLAIMS, HOLDS) | {"4d": UNTOLD, "5b": UNTOLD}
 
 
 def test_smoke_decides_nothing_but_by_counting():
@@ -118,7 +119,7 @@ def test_2b_needs_both_baselines_near_each_other(gap, verdict):
 
 
 def test_2b_says_what_was_measured():
-    assert words("2b") == "164.1 against 164.0 (Transformer-XL): +0.000 [-0.005, +0.006] nats"
+    assert words("2b") == "164.0 against 164.0 (Transformer-XL): +0.000 [-0.004, +0.004] nats"
 
 
 @pytest.mark.parametrize("by, verdict", [(0.0, HOLDS), (0.5, FAILS)])
@@ -172,12 +173,16 @@ def test_methods_are_judged_at_equal_heads(number, name):
     def outside(one):
         one["variants"][name] = point(OURS, [1, 0], 9.0) | {"flips": 0, "lost": 1}
 
+    def smaller_and_better(one):  # than the smallest model of the sweep: it is off the curve wherever that goes on
+        one["variants"][name] = point(OURS, [1, 0], 5.3 + NOISE[one["seed"]]) | {"flips": 0, "lost": 1}
+
     def as_good(one):
         one["variants"][name] = one["variants"][name] | {"test_loss": 5.2 + NOISE[one["seed"]]}
 
     def fewer_heads(one):  # a higher loss, and no worse: it lies on the curve
         one["variants"][name] = point(OURS, 3, 5.3 + NOISE[one["seed"]]) | {"flips": 0, "lost": 1}
-    for change, verdict in ((better, FAILS), (outside, UNTOLD), (as_good, UNTOLD), (fewer_heads, UNTOLD)):
+    for change, verdict in ((better, FAILS), (outside, UNTOLD), (smaller_and_better, FAILS), (as_good, UNTOLD),
+                            (fewer_heads, UNTOLD)):
         others = {other: HOLDS for other in verdicts.METHODS if other != number}
         judged = found(change=change)
         assert judged[number] == verdict, change
@@ -187,18 +192,17 @@ def test_methods_are_judged_at_equal_heads(number, name):
 
 def test_4d_compares_spreads_and_not_numbers():
     def wide(one):
-        kept = (1, 8, 2, 7, 1, 8, 2, 7)[one["seed"]]
+        kept = (1, 8, 1, 8, 4)[one["seed"]]
         one["variants"]["none of the three"] = point(OURS, kept, 5.3) | {"flips": 9, "lost": 0}
-    values = {"seeds": 4, "change": wide}
-    assert found(**values)["4d"] == HOLDS
-    assert words("4d", **values) == ("kept heads with all three 4 4 4 4, with none 1 8 2 7; late flips 12 and 36, "
-                                     "lost layers 4 and 0")
+    assert found(change=wide)["4d"] == HOLDS and found(seeds=4, change=wide)["4d"] == UNTOLD
+    assert words("4d", change=wide) == ("kept heads with all three 4 4 4 4 4, with none 1 8 1 8 4; late flips 15 and 45, "
+                                        "lost layers 5 and 0")
 
     def swapped(one):
         wide(one)
         variants = one["variants"]
         variants["all three"], variants["none of the three"] = variants["none of the three"], variants["all three"]
-    assert found(seeds=4, change=swapped)["4d"] == FAILS
+    assert found(change=swapped)["4d"] == FAILS
 
 
 @pytest.mark.parametrize("lists, verdicts_5", [
@@ -210,10 +214,10 @@ def test_4d_compares_spreads_and_not_numbers():
 def test_layers(lists, verdicts_5):
     def change(one):
         one["sweeps"][OURS] = [point(OURS, kept, 5.0 + place, lam=place / 10) for place, kept in enumerate(lists)]
-    judged = found(seeds=4, change=change)
-    # 2 layers: chance alone picks layer 2 in 4 of 4 seeds with 1/16, which is too often
-    expected = (verdicts_5[0], UNTOLD if verdicts_5[1] == HOLDS else verdicts_5[1])
-    assert (judged["5a"], judged["5b"]) == expected
+    judged = found(change=change)
+    assert (judged["5a"], judged["5b"]) == verdicts_5
+    if verdicts_5[1] == HOLDS:  # 2 layers: chance alone picks layer 2 in 4 of 4 seeds with 1/16, which is too often
+        assert found(seeds=4, change=change)["5b"] == UNTOLD
 
 
 @pytest.mark.parametrize("number, name", verdicts.RIVALS.items())
@@ -233,7 +237,7 @@ def test_what_was_not_measured_is_not_judged():
     for number, (finding, verdict, p) in judged.items():
         assert (finding.ours == verdicts.UNMEASURED) == (number in left_out)
         assert number not in left_out or (verdict, p, finding.points) == (UNTOLD, None, [])
-    assert {number for number in judged if judged[number][1] != HOLDS} == left_out | {"5b"}
+    assert {number for number in judged if judged[number][1] != HOLDS} == left_out
 
 
 def test_p_values_are_corrected_within_a_family_and_not_across():

@@ -19,12 +19,12 @@ from allatt.runs import Run
 
 def point(run: Run) -> dict:
     """One run as a point of the figures: heads kept, parameters and multiply-adds of the smaller model, perplexities."""
-    heads, result = run.result["heads"], run.result
+    heads, result, gates = run.result["heads"], run.result, run.config.gates
     model = replace(run.config.model, kept=tuple(map(tuple, heads["kept"])))
     body = cost.count(model, scales.vocab("paper"))["multiply_adds"]["body"]  # any vocabulary: it is not in the body
     return {
         "run": run.id, "name": run.config.name, "kind": run.config.model.kind, "seed": run.config.train.seed,
-        "lambda": run.config.gates.lam if run.config.gates else None,
+        "lambda": gates.lam if gates and gates.target_kept is None else None, "target": gates.target_kept if gates else None,
         "heads": heads["total"], "of": heads["of"], "per_layer": heads["per_layer"],
         "sparsity": 1 - heads["total"] / heads["of"],
         "body_parameters": result["parameters"]["body"], "body_multiply_adds": body,

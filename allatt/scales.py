@@ -209,6 +209,11 @@ def resolve(name: str, variants: bool = False) -> str:
         check(variants or name not in SCALES or name in NAMES,
               f"scale is {name!r}, a variant for single runs; choose one of {', '.join(NAMES)}")
         return get(name).name
+    import torch  # only auto needs to ask for a GPU
+
+    return "gpu" if torch.cuda.is_available() else "laptop"
+
+
 def model(name: str, kind: str) -> ModelConfig:
     """The unpruned model of a scale."""
     check(kind in KINDS, f"model is {kind!r}; choose one of {', '.join(KINDS)}")

@@ -142,7 +142,7 @@ def test_variants_are_of_equal_size_and_the_smoke_and_laptop_ones_of_their_scale
             assert replace(theirs, kind=ours.kind, feed_forward=ours.feed_forward) == ours
             assert theirs.feed_forward == ours.persistent and ours.positions > ours.memory
             assert bool(ours.cutoffs) == (tokens == "words") and max(ours.cutoffs, default=0) < s.vocab
-            assert set(s.lambdas) == set(scales.KINDS)
+            assert set(s.lambdas) == set(scales.KINDS) and s.example in s.lambdas["all-attention"]
             assert all(list(grid) == sorted(grid) and grid[0] > 0 for grid in s.lambdas.values())
             if name != "paper":
                 same = ("layers", "heads", "d_model", "d_head", "persistent", "init", "persistent_gain")

@@ -549,7 +549,7 @@ def torch_error(message: str) -> RuntimeError:
 def test_troubles_are_one_line(error, status, message, monkeypatch, capsys):
     from allatt import scales
 
-    def trouble(name):
+    def trouble(name, variants=False):
         raise error
 
     monkeypatch.setattr(scales, "resolve", trouble)
@@ -564,7 +564,7 @@ def test_troubles_are_one_line(error, status, message, monkeypatch, capsys):
 def test_defects_are_not_hidden(error, monkeypatch):
     from allatt import scales
 
-    def trouble(name):
+    def trouble(name, variants=False):
         raise error
 
     monkeypatch.setattr(scales, "resolve", trouble)

@@ -34,6 +34,11 @@ class Interval(NamedTuple):
         return f"{self.mean:+.3f}" + (f" [{self.low:+.3f}, {self.high:+.3f}]" if self.low is not None else "")
 
 
+def seeds(count: int) -> str:
+    """"1 seed", "3 seeds"."""
+    return f"{count} seed{'s' * (count != 1)}"
+
+
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of the mean, one value a seed. AllattError without values."""
     check(len(values) > 0, "an interval needs at least one value")

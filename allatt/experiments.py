@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 
 from allatt import scales
-from allatt.config import DataConfig, RunConfig, TrainConfig, check
+from allatt.config import DataConfig, RunConfig, check
 from allatt.corpus import locate, note
 from allatt.downloads import Unreachable
 from allatt.importance import head_importance, most_important, top
@@ -123,10 +123,14 @@ def techniques(scale: str, corpus: str = "", seed: int = 0, lam: float | None = 
 
 
 def untrained(scale: str, corpus: str = "", seed: int = 0, lam: float | None = None) -> RunConfig:
-    """All-attention with gates from the first step on, for as many steps as a baseline and its pruning take together."""
+    """All-attention with gates from the first step on, for as many steps as a baseline and its pruning take together.
+
+    There is one stage, with the baseline's schedule; so it differs from pruning in its learning rates, too.
+    """
     s = scales.get(scale)
     config = pruning(scale, "all-attention", s.example if lam is None else lam, corpus, seed)
-    return replace(config, name=f"all-attention, {UNTRAINED}", train=_whole(scale, seed), start=None)
+    train = replace(config.start.train, steps=config.start.train.steps + s.prune.steps)
+    return replace(config, name=f"all-attention, {UNTRAINED}", train=train, start=None)
 
 
 def to_half(scale: str, corpus: str = "", seed: int = 0) -> RunConfig:
@@ -141,7 +145,7 @@ def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None 
         random heads          as many a layer as the gates kept, but drawn blindly: is it the choice within a layer?
         even layers           as many in all, the same number a layer, those with the highest gates: is it the layers' share?
         gradient importance   as many in all, by Michel et al.'s scores (`allatt.importance`)
-    And the gates' very shape, trained from random weights: does it take a larger model to find it?
+    And the gates' very shape, trained from random weights in the same two stages: does it take a larger model to find it?
     """
     chosen, s = to_half(scale, corpus, seed), scales.get(scale)
     run = get_or_run(chosen, machine)
@@ -159,16 +163,9 @@ def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None 
     learned = tuple(map(tuple, run.result["heads"]["kept"]))
     configs = {name: RunConfig(f"all-attention, {name}", chosen.data, replace(chosen.model, kept=which),
                                replace(s.prune, seed=seed), None, chosen.start) for name, which in kept.items()}
-    scratch = RunConfig("all-attention, its shape from scratch", chosen.data, replace(chosen.model, kept=learned),
-                        _whole(scale, seed))
+    small = replace(chosen.start, name="all-attention baseline of that shape", model=replace(chosen.model, kept=learned))
+    scratch = RunConfig("all-attention, its shape from scratch", chosen.data, small.model, chosen.train, None, small)
     return {GATES: chosen, **configs, "its shape from scratch": scratch}
-
-
-def _whole(scale: str, seed: int) -> TrainConfig:
-    """A baseline's training, stretched to the steps of a baseline and its pruning."""
-    s = scales.get(scale)
-    train = s.baselines["all-attention"]
-    return replace(train, steps=train.steps + s.prune.steps, seed=seed)
 
 
 def variants(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict[str, RunConfig]:
@@ -215,11 +212,11 @@ class Experiment(NamedTuple):
 EXPERIMENTS = {
     "baselines": Experiment("both models, dense, from random weights (notebook 03)", lambda scale, corpus, seed, machine:
                             [baseline(scale, kind, corpus, seed) for kind in scales.KINDS]),
+    "sweep": Experiment("both models, pruned more and more, after their controls (notebooks 07, 08)",
+                        lambda scale, corpus, seed, machine: sweeps(scale, corpus, seed)),
     "methods": Experiment("All-attention with the three methods, each left out, none, and untrained (notebook 06)",
                           lambda scale, corpus, seed, machine:
                           [*techniques(scale, corpus, seed).values(), untrained(scale, corpus, seed)]),
-    "sweep": Experiment("both models, pruned more and more, after their controls (notebooks 07, 08)",
-                        lambda scale, corpus, seed, machine: sweeps(scale, corpus, seed)),
     "controls": Experiment("half of the heads, found by gates and in other ways (notebook 11)",
                            lambda scale, corpus, seed, machine: [*rivals(scale, corpus, seed, machine).values()]),
     "characters": Experiment("the sweep on characters (notebook 12)", lambda scale, corpus, seed, machine:

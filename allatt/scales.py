@@ -74,7 +74,7 @@ def _laptop() -> Scale:
         baselines=_both(TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50)),
         prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=gates,
         # Heads of All-attention carry the persistent vectors too, so it takes more to close them.
-        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12)},
+        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
         example=0.07)
 
 
@@ -122,7 +122,7 @@ def _laptop_characters() -> Scale:
         of, name="laptop-characters", data=_letters("text8-like"), vocab=27,
         baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=250, rows=8),
         gates=replace(of.gates, penalty_warmup=60), example=0.15,
-        lambdas={"all-attention": (0.06, 0.15, 0.35), "transformer-xl": (0.03, 0.08, 0.25)})
+        lambdas={"all-attention": (0.04, 0.08, 0.15, 0.25, 0.4), "transformer-xl": (0.02, 0.05, 0.1, 0.18, 0.3)})
 
 
 def _gpu_characters() -> Scale:
@@ -161,8 +161,8 @@ def _laptop_words() -> Scale:
     return replace(
         of, name="laptop-words", data=_words("wikitext-2"), vocab=33_278, models=_pair(model),
         baselines=_both(replace(of.baselines["all-attention"], steps=1200, rows=8)), prune=replace(of.prune, steps=300, rows=8),
-        gates=replace(of.gates, penalty_warmup=75), example=0.1,
-        lambdas={"all-attention": (0.04, 0.1, 0.25), "transformer-xl": (0.02, 0.06, 0.2)})
+        gates=replace(of.gates, penalty_warmup=75), example=0.08,
+        lambdas={"all-attention": (0.04, 0.08, 0.15, 0.3), "transformer-xl": (0.02, 0.05, 0.1, 0.2)})
 
 
 def _gpu_words() -> Scale:

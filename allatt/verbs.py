@@ -125,8 +125,8 @@ def experiment(a: argparse.Namespace) -> int:
     check(a.name in known, f"there is no experiment {a.name!r}; choose from {', '.join(known)}")
     scale, seeds, machine = scales.resolve(a.scale), experiments.numbers(a.seed, a.seeds), _machine(a)
     first, points = join_torchrun(machine.resolve()), []
-    for seed in seeds:
-        for name in experiments.EXPERIMENTS if a.name == "all" else [a.name]:
+    for name in experiments.EXPERIMENTS if a.name == "all" else [a.name]:
+        for seed in seeds:
             configs = experiments.EXPERIMENTS[name].configs(scale, a.corpus, seed, machine)
             for config, run in zip(configs, get_or_run_all(configs, machine), strict=True):
                 # A run that two experiments share has the name of whichever came first; here it has the one of this experiment.

@@ -135,7 +135,9 @@ def test_rivals_keep_as_many_heads_in_as_many_steps(home_of_tests):
     random, even, gradient, scratch = (rivals[name].model.kept for name in (
         "random heads", "even layers", "gradient importance", "its shape from scratch"))
     assert [*map(len, random)] == [*map(len, learned)] and [list(heads) for heads in scratch] == learned
-    assert rivals["its shape from scratch"].start is None
+    small = rivals["its shape from scratch"].start
+    assert small == replace(base.config, name=small.name, model=rivals["its shape from scratch"].model)
+    assert rivals["its shape from scratch"].train == rivals["random heads"].train, "the same two stages"
     assert max(map(len, even)) - min(map(len, even)) <= 1
     logit_LH = gates.gates().logit_LH
     for layer, heads in enumerate(even):

@@ -321,7 +321,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, methods, sweep, controls,"),
+    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, sweep, methods, controls,"),
     (["sweep", "--scale", "huge"], "scale is 'huge'; choose one of"),
     (["sweep", "--seeds", "0"], "seeds is 0; it is how many seeds there are, 1 or more"),
     (["sweep", "--seed", "-1"], "seed is -1; it must be 0 or more"),

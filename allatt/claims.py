@@ -98,22 +98,23 @@ def rows(measured: dict) -> list[dict]:
     return table
 
 
-def save(judged: list[dict], folder: str) -> Path:
-    """Write claims.json among the figures of `folder` (a scale, or `experiments.label`), with provenance."""
-    path = figures_folder(folder) / "claims.json"
+def save(judged: list[dict], measured: dict) -> Path:
+    """Write claims.json among the figures, with what the claims were judged by, and provenance."""
+    path = figures_folder(measured["folder"]) / "claims.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"claims": judged, "provenance": provenance()})
+    write_json(path, {"claims": judged, "measured": measured, "provenance": provenance()})
     return path
 
 
 def markdown(judged: list[dict], root: str = "") -> str:
     """The claims as a table; its links start with `root`, the way to the repository from where the table stands."""
-    lines = ["| | claim | the paper | here | p | verdict | see |", "|---|---|---|---|---|---|---|"]
+    lines = ["| | claim | the paper | here | seeds | p | verdict | see |", "|---|---|---|---|---|---|---|---|"]
     for row in judged:
-        p = "counted" if row["exact"] else "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
+        seeds = "counted" if row["exact"] else str(row["seeds"])
+        p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         links = (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
                  f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
-        cells = row["id"], row["words"], row["paper"], row["ours"], p, f"**{row['verdict']}**", links
+        cells = row["id"], row["words"], row["paper"], row["ours"], seeds, p, f"**{row['verdict']}**", links
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -150,7 +150,7 @@ class GateConfig:
     """Temperature and stretch of the hard concrete distribution (Louizos et al. 2018)."""
     target_kept: float | None = None
     """The share of all heads to keep (ours, not the paper's): lambda starts at `lam` and adapts so that at the end so many
-    are kept, within one head. None: lambda is fixed, and decides."""
+    are kept; tried targets ended within one head. None: lambda is fixed, and decides."""
 
     def __post_init__(self):
         check(self.lam >= 0, f"lam is {self.lam}; it must be 0 or more")

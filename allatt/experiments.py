@@ -14,6 +14,7 @@ trained as long, not with the baseline; all rivals have had as many steps in all
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,10 +65,12 @@ def data(scale: str, corpus: str = "") -> DataConfig:
     return pin(replace(config, corpus=corpus) if corpus else config)
 
 
+@functools.cache
 def at_hand(scale: str, corpus: str = "") -> str:
     """The corpus to take: the one that is asked for, else the scale's own; the built-in text where that cannot be had.
 
-    What it is must then be said where results are shown. Runs are named by their text, so nothing is mixed up.
+    Decided once a process: a network that comes and goes does not give the seeds of a comparison different texts. What it is
+    must then be said where results are shown. Runs are named by their text, so nothing is mixed up.
     """
     own = scales.get(scale).data
     if corpus:

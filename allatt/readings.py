@@ -60,11 +60,19 @@ def flips(run: Run, after: float = 0.5) -> int:
 
 
 def interpolate(points: list[dict], x: str, y: str, at: float) -> float | None:
-    """y at x = `at`, on straight lines between the points; None outside of them (nothing is extrapolated)."""
-    ordered = sorted((p[x], p[y]) for p in points)
+    """y at x = `at`, on straight lines between the points; None outside of them (nothing is extrapolated).
+
+    Points at the same x (two lambdas that keep as many heads) count as one, with their mean.
+    """
+    there: dict[float, list[float]] = {}
+    for p in points:
+        there.setdefault(p[x], []).append(p[y])
+    ordered = [(x0, math.fsum(some) / len(some)) for x0, some in sorted(there.items())]
+    if len(ordered) == 1 and ordered[0][0] == at:
+        return ordered[0][1]
     for (x0, y0), (x1, y1) in pairwise(ordered):
         if x0 <= at <= x1:
-            return y0 + (y1 - y0) * (at - x0) / (x1 - x0) if x1 > x0 else (y0 + y1) / 2
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
     return None
 
 
@@ -92,8 +100,13 @@ def gain(ours: list[dict], theirs: list[dict], sparsity: float, y: str = "test_l
 
 
 def sparsity_at_equal_loss(ours: list[dict], theirs: list[dict], sparsity: float, y: str = "test_loss") -> float | None:
-    """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%)."""
-    level = interpolate(theirs, "sparsity", y, sparsity)
+    """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%).
+
+    None where it never is. Where its smallest model is better still, that one's sparsity, a bound.
+    """
+    level, smallest = interpolate(theirs, "sparsity", y, sparsity), max(ours, key=lambda p: p["sparsity"])
+    if level is not None and smallest[y] <= level:
+        return smallest["sparsity"]
     size = None if level is None else parameters_needed(ours, level, y)
     return None if size is None else interpolate(ours, "body_parameters", "sparsity", size)
 
@@ -144,6 +157,12 @@ def above_control(points: list[dict], control: dict) -> list[dict]:
     control's body parameters that it lacks."""
     return [p | {"above": p["test_loss"] - control["test_loss"],
                  "removed": 1 - p["body_parameters"] / control["body_parameters"]} for p in points]
+
+
+def blindly(per_layer: list[int], heads: int, seed: int = 0, draws: int = 20_000) -> np.ndarray:
+    """As many heads kept in all, of so many `heads` a layer, but chosen blindly: kept heads a layer, (draws, layers)."""
+    rng = np.random.default_rng(seed)
+    return rng.multivariate_hypergeometric([heads] * len(per_layer), sum(per_layer), size=draws)
 
 
 def unevenness(per_layer: list[int], heads: int) -> float:

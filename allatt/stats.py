@@ -1,7 +1,7 @@
 """What several seeds can tell: intervals, paired tests, and the correction for asking several questions.
 
-A seed is the unit: it has its own weights, batches' order of noise, baseline and pruned models. What is compared is paired by
-seed, so that what is common to a seed cancels. Points of one seed (several lambdas, two splits) are never counted as
+A seed is the unit: it has its own initial weights, noise of gates, baseline and pruned models. What is compared is paired by
+seed, so that a baseline that two models share cancels. Points of one seed (several lambdas, two splits) are never counted as
 independent. scipy does the arithmetic; it is imported where it is used, since training does without.
 """
 
@@ -65,7 +65,8 @@ def within(differences: Sequence[float], margin: float) -> float | None:
     """p-value of two one-sided t-tests (TOST) that the mean lies between -margin and margin; None for one seed."""
     if len(differences) < 2:
         return None
-    return max(_t_test(differences, margin, "less"), _t_test(differences, -margin, "greater"))
+    sides = _t_test(differences, margin, "less"), _t_test(differences, -margin, "greater")
+    return None if None in sides else max(sides)
 
 
 def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -125,9 +126,8 @@ def agreement(lists: Sequence[Sequence[float]], level: float = LEVEL) -> Interva
 def _t_test(values: Sequence[float], mean: float, alternative: str) -> float | None:
     if len(values) < 2:
         return None
-    if len(set(values)) == 1:  # no spread at all: scipy would divide by 0
-        apart = values[0] - mean
-        return 0.0 if {"two-sided": apart != 0, "less": apart < 0, "greater": apart > 0}[alternative] else 1.0
+    if len(set(values)) == 1:  # without any spread there is nothing to compare with
+        return None
     from scipy.stats import ttest_1samp
 
     return _number(ttest_1samp(values, mean, alternative=alternative).pvalue)

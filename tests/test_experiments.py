@@ -164,7 +164,12 @@ def test_readings_at_equal_parameters_and_at_equal_loss_by_hand():
     assert readings.gain(ours, theirs, 0.45) is None, "Transformer-XL ends at 60"
     assert readings.sparsity_at_equal_loss(ours, theirs, 0.25) == pytest.approx(0.5)  # both lose 0.2
     assert readings.sparsity_at_equal_loss(ours, theirs, 0.1) == pytest.approx(0.2)
-    assert readings.sparsity_at_equal_loss(ours, theirs, 0.5) is None, "even the smallest of ours is better"
+    assert readings.sparsity_at_equal_loss(ours, theirs, 0.5) == 0.5, "even the smallest of ours is better: a bound"
+    worse = [p | {"test_loss": p["test_loss"] + 1} for p in ours]
+    assert readings.sparsity_at_equal_loss(worse, theirs, 0.25) is None, "never as good"
+    twins = [{"x": x, "y": y} for x, y in ((0, 0.0), (1, 1.0), (1, 3.0), (2, 6.0))]
+    assert readings.interpolate(twins, "x", "y", 1) == 2 and readings.interpolate(twins, "x", "y", 1.5) == 4
+    assert readings.interpolate(twins, "x", "y", 0.5) == 1 and readings.interpolate(twins[1:3], "x", "y", 1) == 2
 
 
 def test_average_is_over_seeds_at_each_lambda():
@@ -216,6 +221,7 @@ def test_a_corpus_that_cannot_be_had_is_replaced_by_the_built_in_text_and_that_i
 
     monkeypatch.setattr("allatt.downloads.wikitext", unreachable)
     monkeypatch.setattr("allatt.downloads.text8", lambda *rest: unreachable("text8"))
+    experiments.at_hand.cache_clear()
     assert experiments.at_hand("laptop-words") == "wikipedia-excerpt"
     assert "cannot download WikiText-2. Until then: wikipedia-excerpt" in capfd.readouterr().err
     assert experiments.at_hand("gpu-characters") == "text8-like"
@@ -224,6 +230,7 @@ def test_a_corpus_that_cannot_be_had_is_replaced_by_the_built_in_text_and_that_i
     for split in ("train", "valid", "test"):
         (tmp_path / "wikitext-2").mkdir(exist_ok=True)
         (tmp_path / "wikitext-2" / f"wiki.{split}.tokens").write_text(" a word \n" if split != "test" else "")
+    experiments.at_hand.cache_clear()
     with pytest.raises(AllattError, match="test.tokens is empty"):
         experiments.at_hand("laptop-words")  # damage is no reason to take another text
     (tmp_path / "wikitext-2" / "wiki.test.tokens").write_text(" a word \n")

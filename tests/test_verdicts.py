@@ -38,7 +38,7 @@ def one_seed(seed, noise):
 
 
 def measured(seeds=5, scale="laptop", change=None):
-    """Measurements in which every claim holds, as if from the laptop scale; `change(one)` alters each seed's."""
+    """Measurements in which every claim holds but 5b, as if from the laptop scale; `change(one)` alters each seed's."""
     some = [one_seed(seed, NOISE[seed]) for seed in range(seeds)]
     for one in some:
         if change is not None:
@@ -64,7 +64,7 @@ def shift(kind, by, what="sweeps"):
 
 
 def test_everything_holds_that_five_seeds_can_tell():
-    assert found() == dict.fromkeys(CLAIMS, HOLDS)
+    assert found() == dict.fromkeys(CLAIMS, HOLDS) | {"5b": UNTOLD}, "of two layers, the second is too often the last"
     assert found(seeds=4) == dict.fromkeys(CLAIMS, HOLDS) | {"4d": UNTOLD, "5b": UNTOLD}
 
 
@@ -151,7 +151,7 @@ def test_3a_says_how_it_stands_from_each_control():
     """All-attention 1 nat behind at every size, and yet it loses less by pruning."""
     text = words("3a", change=shift(OURS, 1.0))
     first, second = text.split("; from each model's own control: ")
-    assert first.startswith("gains -") and second.startswith("gains +")
+    assert first.startswith("gain -") and second.startswith("gain +")
 
 
 @pytest.mark.parametrize("by, verdict", [(-1.0, HOLDS), (0.0, HOLDS), (1.0, FAILS)])
@@ -206,18 +206,19 @@ def test_4d_compares_spreads_and_not_numbers():
 
 
 @pytest.mark.parametrize("lists, verdicts_5", [
-    ([[4, 4], [4, 2], [4, 0]], (HOLDS, HOLDS)),
-    ([[4, 4], [3, 3], [2, 2]], (FAILS, HOLDS)),  # layers differ less than by chance; a tie is no counterexample
-    ([[4, 4], [0, 4], [3, 0]], (HOLDS, FAILS)),
-    ([[4, 4], [4, 4], [0, 0]], (UNTOLD, UNTOLD)),  # nothing, or everything, was removed
+    ([[4, 4, 4, 4], [4, 0, 3, 2], [3, 0, 1, 0]], (HOLDS, HOLDS)),
+    ([[4, 4, 4, 4], [2, 2, 2, 2], [1, 1, 1, 1]], (FAILS, HOLDS)),  # more even than by chance; a tie is no counterexample
+    ([[4, 4, 4, 4], [4, 1, 4, 0], [4, 0, 0, 0]], (HOLDS, FAILS)),
+    ([[4, 4, 4, 4], [3, 1, 3, 1], [2, 0, 1, 1]], (UNTOLD, HOLDS)),  # about as uneven as by chance
+    ([[4, 4, 4, 4], [4, 4, 4, 4], [0, 0, 0, 0]], (UNTOLD, UNTOLD)),  # nothing, or everything, was removed
 ])
 def test_layers(lists, verdicts_5):
     def change(one):
-        one["sweeps"][OURS] = [point(OURS, kept, 5.0 + place, lam=place / 10) for place, kept in enumerate(lists)]
+        one["sweeps"][OURS] = [point(OURS, kept, 5.0 + place, lam=place / 10, of=16) for place, kept in enumerate(lists)]
     judged = found(change=change)
     assert (judged["5a"], judged["5b"]) == verdicts_5
-    if verdicts_5[1] == HOLDS:  # 2 layers: chance alone picks layer 2 in 4 of 4 seeds with 1/16, which is too often
-        assert found(seeds=4, change=change)["5b"] == UNTOLD
+    if verdicts_5[1] == HOLDS:
+        assert found(seeds=1, change=change)["5b"] == UNTOLD, "one seed may be chance"
 
 
 @pytest.mark.parametrize("number, name", verdicts.RIVALS.items())
@@ -237,7 +238,7 @@ def test_what_was_not_measured_is_not_judged():
     for number, (finding, verdict, p) in judged.items():
         assert (finding.ours == verdicts.UNMEASURED) == (number in left_out)
         assert number not in left_out or (verdict, p, finding.points) == (UNTOLD, None, [])
-    assert {number for number in judged if judged[number][1] != HOLDS} == left_out
+    assert {number for number in judged if judged[number][1] != HOLDS} == left_out | {"5b"}
 
 
 def test_p_values_are_corrected_within_a_family_and_not_across():
@@ -250,4 +251,5 @@ def test_p_values_are_corrected_within_a_family_and_not_across():
 
 def test_the_choices_are_those_that_the_notebook_explains():
     """Verdicts of the README hang on them: whoever changes one reads notebook 10 and the README again."""
-    assert (verdicts.LEVEL, verdicts.ABOUT, verdicts.SPARSITIES) == (0.05, 0.05, (0.1, 0.2, 0.3, 0.4))
+    assert (verdicts.LEVEL, verdicts.ABOUT, verdicts.SPARSITIES) == (
+        0.05, 0.05, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))

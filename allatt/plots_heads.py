@@ -60,8 +60,8 @@ def kept_heads_of_seeds(data: dict) -> Figure:
                         **look(m["kind"], marker=SEED_MARKERS[place % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
             mean, low, high, _ = panel["agreement"] or (None,) * 4
             ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
-                          + (f"\n[{low:+.2f}, {high:+.2f}]" if low is not None else ""))
-            ax.set_title(panel["title"], fontsize=11)
+                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=8)
+            ax.set_title(panel["title"], fontsize=10)
             ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
                    xticks=range(1, layers + 1, 1 if layers < 6 else 5))
         row[0].set_ylabel(f"{m['name']}\nkept heads")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from allatt.config import GateConfig, RunConfig, TrainConfig
-from allatt.experiments import flips, history
+from allatt.readings import flips, history
 from allatt.runs import Run
 
 KEPT = [["11", "11"], ["10", "11"], ["11", "11"], ["11", "01"]]

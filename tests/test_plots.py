@@ -1,9 +1,12 @@
 """The figures of the results show their data, at its place and under its name."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
+import allatt
 from allatt import plots
 from allatt.figures import COLORS, style
 
@@ -272,3 +275,15 @@ def test_every_figure_is_registered_once_and_named_after_its_notebook():
                             "11_rivals"]
     assert len(set(plots.DRAW.values())) == len(plots.DRAW)
     assert all(getattr(plots, draw.__name__) is draw for draw in plots.DRAW.values()), "to be had from allatt.plots"
+
+
+SIDECARS = sorted((Path(allatt.__file__).parents[1] / "figures").glob("laptop*/[0-9]*.json"))
+
+
+@pytest.mark.parametrize("path", SIDECARS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_committed_figure_can_be_drawn_from_its_sidecar_and_leads_to_its_runs(path):
+    sidecar = json.loads(path.read_text())
+    drawn = plots.DRAW[sidecar["name"]](sidecar["data"])
+    assert any(ax.has_data() or ax.texts for ax in drawn.axes)
+    assert sidecar["notebook"][:2] == path.name[:2] and sidecar["scale"] == path.parent.name
+    assert {f"{run}.json" for run in sidecar["runs"]} <= {run.name for run in (path.parent / "runs").glob("*.json")}

@@ -252,7 +252,7 @@ def _rivals(measured: dict) -> Findings:
             continue
         pairs = [(one["rivals"][name], one["rivals"]["learned gates"]) for one in measured["seeds"]]
         apart = [rival["test_loss"] - ours["test_loss"] for rival, ours in pairs]
-        found[number] = Finding(f"the rival's loss: {_nats(apart)}", *_sign(apart), [p for pair in pairs for p in pair])
+        found[number] = Finding(f"rival minus gates: {_nats(apart)}", *_sign(apart), [p for pair in pairs for p in pair])
     return found
 
 

@@ -579,8 +579,8 @@ def test_a_reader_that_leaves_is_no_error():
 
 
 def test_ctrl_c_in_a_process_is_one_line():
-    code = ("import os, signal; from allatt import cost, __main__\n"
-            "cost.count = lambda *given: os.kill(os.getpid(), signal.SIGINT)\n"
+    code = ("import signal; from allatt import cost, __main__\n"
+            "cost.count = lambda *given: signal.raise_signal(signal.SIGINT)\n"
             "raise SystemExit(__main__.main(['cost']))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130

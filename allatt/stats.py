@@ -51,6 +51,11 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half), n)
 
 
+def row(values: Sequence[float]) -> dict:
+    """Values of seeds as a figure's data (`allatt.plots_seeds.strip`): them, and with several their interval."""
+    return {"values": list(values), "interval": list(interval(values)) if len(values) > 1 else None}
+
+
 def differs(differences: Sequence[float], from_: float = 0.0) -> float | None:
     """p-value of a paired t-test: how likely so large a mean difference is where the true one is `from_`; None for one seed."""
     return _t_test(differences, from_, "two-sided")

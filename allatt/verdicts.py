@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from allatt.experiments import UNTRAINED
+from allatt.experiments import GATES, UNTRAINED
 from allatt.readings import (
     above_control,
     blindly,
@@ -250,7 +250,7 @@ def _rivals(measured: dict) -> Findings:
         if any(name not in one["rivals"] for one in measured["seeds"]):
             found[number] = Finding(UNMEASURED)
             continue
-        pairs = [(one["rivals"][name], one["rivals"]["learned gates"]) for one in measured["seeds"]]
+        pairs = [(one["rivals"][name], one["rivals"][GATES]) for one in measured["seeds"]]
         apart = [rival["test_loss"] - ours["test_loss"] for rival, ours in pairs]
         found[number] = Finding(f"rival minus gates: {_nats(apart)}", *_sign(apart), [p for pair in pairs for p in pair])
     return found

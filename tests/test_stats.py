@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allatt.config import AllattError
-from allatt.stats import agreement, below, differs, holm, interval, rank_correlation, seeds, unequal_spread, within
+from allatt.stats import agreement, below, differs, holm, interval, rank_correlation, row, seeds, unequal_spread, within
 
 DRAWN = [0.31, 0.18, 0.42, 0.25]
 
@@ -35,6 +35,11 @@ def test_one_seed_has_a_mean_and_nothing_else():
     assert unequal_spread([0.3, 0.2, 0.1, 0.4], [0.1, 0.2, 0.9, 0.8, 0.7]) is None, "four are too few to compare spreads"
     with pytest.raises(AllattError, match="at least one value"):
         interval([])
+
+
+def test_a_row_of_a_figure():
+    assert row([0.3]) == {"values": [0.3], "interval": None} and row([]) == {"values": [], "interval": None}
+    assert row(DRAWN) == {"values": DRAWN, "interval": list(interval(DRAWN))}
 
 
 def test_seeds_are_counted():

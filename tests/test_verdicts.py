@@ -2,7 +2,7 @@
 
 import pytest
 
-from allatt import claims, cost, experiments, scales, verdicts
+from allatt import claims, cost, experiments, readings, scales, stats, verdicts
 from allatt.verdicts import ABOUT, CLAIMS, FAILS, HOLDS, UNTOLD
 
 OURS, THEIRS = "all-attention", "transformer-xl"
@@ -139,6 +139,36 @@ def test_3a_is_untold_where_the_seeds_disagree():
     def change(one):
         shift(OURS, 0.5 * (one["seed"] % 2))(one)
     assert found(change=change)["3a"] == UNTOLD
+
+
+def test_3a_is_untold_where_one_size_is_level():
+    """At 10% of the heads both are as good, at more All-attention is ahead: better everywhere needs every size."""
+    def change(one):
+        one["sweeps"][OURS].insert(1, point(OURS, 7, 5.2 + 3 * NOISE[one["seed"]], 0.05))
+    assert found(change=change)["3a"] == UNTOLD
+
+
+def test_3a_worse_at_one_size_is_corrected_for_having_asked_at_several():
+    values = measured(change=shift(OURS, 0.5))
+    pairs = [(one["sweeps"][OURS], one["sweeps"][THEIRS]) for one in values["seeds"]]
+    gains = [[readings.gain(*pair, s) for pair in pairs] for s in verdicts.SPARSITIES]
+    gains = [some for some in gains if None not in some]
+    assert len(gains) > 2
+    smallest = min(stats.below(some, 0) for some in gains)
+    assert verdicts.judge(values)["3a"][0].p == pytest.approx(2 * len(gains) * smallest)
+
+
+def test_whichever_way_the_data_lean_the_test_is_two_sided():
+    assert verdicts._better_supported(0.03, 0.9) == (HOLDS, 0.06) and verdicts._better_supported(0.9, 0.03) == (FAILS, 0.06)
+    assert verdicts._better_supported(0.8, 0.9) == (HOLDS, 1.0) and verdicts._better_supported(None, 0.1) == (UNTOLD, None)
+
+
+def test_a_method_is_not_judged_where_one_seed_is_missing():
+    def change(one):
+        if one["seed"] == 1:
+            one["variants"]["no penalty warm-up"] = point(OURS, [1, 0], 9.0) | {"flips": 0, "lost": 1}
+    assert found(change=change)["4a"] == UNTOLD
+    assert "outside of the sweep in 1 of 5 seeds" in words("4a", change=change)
 
 
 def test_3a_does_not_extrapolate():

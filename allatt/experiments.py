@@ -26,8 +26,8 @@ from allatt import scales
 from allatt.config import DataConfig, RunConfig, check
 from allatt.corpus import locate, note
 from allatt.downloads import Unreachable
-from allatt.importance import head_importance, most_important, top
-from allatt.runs import get_or_run
+from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top
+from allatt.runs import Run, get_or_run, read_json, write_json
 from allatt.tokens import load, pin
 from allatt.train import Machine
 
@@ -157,7 +157,7 @@ def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None 
     count, noise = run.result["heads"]["total"], torch.Generator().manual_seed(seed)
     blind_LH = torch.rand(layers, heads, generator=noise)
     share, rest = divmod(count, layers)
-    score_LH = head_importance(base.load(), load(chosen.data).train)
+    score_LH = _importance(base)
     kept = {
         "random heads": top(blind_LH, run.result["heads"]["per_layer"]),
         "even layers": top(logit_LH, [share + (layer < rest) for layer in range(layers)]),
@@ -169,6 +169,18 @@ def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None 
     small = replace(chosen.start, name="all-attention baseline of that shape", model=replace(chosen.model, kept=learned))
     scratch = RunConfig("all-attention, its shape from scratch", chosen.data, small.model, chosen.train, None, small)
     return {GATES: chosen, **configs, "its shape from scratch": scratch}
+
+
+def _importance(run: Run) -> torch.Tensor:
+    """`head_importance` of a run's model on its training text.
+
+    Kept in its folder: it takes seconds, and other hardware might round it to another order, and so to another rival.
+    """
+    path = run.folder / "importance.json"
+    if not path.exists():
+        score_LH = head_importance(run.load(), load(run.config.data).train)
+        write_json(path, {"rows": ROWS, "segments": SEGMENTS, "scores": score_LH.tolist()})
+    return torch.tensor(read_json(path)["scores"])
 
 
 def variants(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict[str, RunConfig]:

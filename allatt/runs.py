@@ -41,9 +41,9 @@ class Run:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config: RunConfig = from_dict(RunConfig, _read(folder / "config.json"))
-        self.result: dict = _read(folder / "result.json")
-        self.provenance: dict = _read(folder / "provenance.json")
+        self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json"))
+        self.result: dict = read_json(folder / "result.json")
+        self.provenance: dict = read_json(folder / "provenance.json")
 
     @property
     def id(self) -> str:
@@ -99,7 +99,7 @@ def writer(name: str) -> tuple[LanguageModel, Tokens]:
     """
     folder = Path(name)
     if (folder / "about.json").exists():
-        model, data = LanguageModel.load(folder / "model.safetensors").eval(), _read(folder / "about.json").get("data")
+        model, data = LanguageModel.load(folder / "model.safetensors").eval(), read_json(folder / "about.json").get("data")
         tokens = load(from_dict(DataConfig, data))
     else:
         check(not folder.is_dir() or (folder / "result.json").exists(),
@@ -246,6 +246,7 @@ def provenance(device: str = "cpu") -> dict:
                      "allatt": allatt.__version__},
         "hardware": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
         "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device, "platform": platform.system(),
+        "tunables": os.environ.get("GLIBC_TUNABLES", ""),  # large pages for malloc: they change times, not results
         "commit": git["commit"], "uncommitted_changes": bool(git["changes"]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -265,7 +266,8 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _read(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """A file of a run's folder. AllattError if it cannot be read."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

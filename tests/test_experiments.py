@@ -144,9 +144,21 @@ def test_rivals_keep_as_many_heads_in_as_many_steps(home_of_tests):
         others = [h for h in range(4) if h not in heads]
         assert not heads or not others or min(logit_LH[layer, list(heads)]) >= max(logit_LH[layer, others])
     assert gradient == most_important(head_importance(base.load(), load(base.config.data).train), total)
-    assert rivals["random heads"].model.kept == experiments.rivals("smoke", "", 5, machine)["random heads"].model.kept
+    assert rivals == experiments.rivals("smoke", "", 5, machine)
     run = get_or_run(rivals["random heads"], machine)
     assert run.result["heads"]["kept"] == [list(heads) for heads in random]
+
+
+def test_heads_are_ranked_by_gradient_once(pruned, monkeypatch):
+    base = get_or_run(pruned.config.start)
+    scores = experiments._importance(base)
+    assert torch.equal(scores, head_importance(base.load(), load(base.config.data).train))
+    monkeypatch.delattr(experiments, "head_importance")
+    assert torch.equal(experiments._importance(base), scores), "read, bit for bit"
+    (base.folder / "importance.json").write_text("{")
+    with pytest.raises(AllattError, match=r"importance\.json cannot be read .* remove its folder and run again"):
+        experiments._importance(base)
+    (base.folder / "importance.json").unlink()
 
 
 def test_off_the_curve_inside_and_beyond_its_end():

@@ -178,8 +178,9 @@ def locate(name: str, verify: bool = False) -> Text:
         check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is no folder; correct or unset it")
         if offline.is_dir():
             return _from_folder(offline.resolve(), corpus, verify)
-    check(corpus.fetch is not None, f"{name} cannot be downloaded; put it into a folder {name}/ and name the folder "
-                                    f"above it in ALLATT_DATA")
+    if corpus.fetch is None:
+        raise downloads.Unreachable(f"{name} cannot be downloaded; put it into a folder {name}/ and name the folder above "
+                                    f"it in ALLATT_DATA")
     folder = home() / "corpora" / name
     local = corpus.fetch in (_fetch_excerpt, _fetch_letters)
     _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=local)

@@ -18,6 +18,7 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -53,8 +54,12 @@ PAPER_KEPT = {
 }
 """By lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
 
-BUILT_IN = {"words": "wikipedia-excerpt", "subwords": "wikipedia-excerpt", "characters": "text8-like"}
-"""By kind of tokens, the text that is there without a network."""
+STAND_INS = {
+    "wikitext-2": ("wikipedia-excerpt",),
+    "wikitext-103": ("wiki2014", "wikipedia-excerpt"),
+    "text8": ("text8-like-wiki2014", "text8-like"),
+}
+"""By corpus, what takes its place where it cannot be had; the last is there without a network."""
 
 LABELS = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 
@@ -67,20 +72,22 @@ def data(scale: str, corpus: str = "") -> DataConfig:
 
 @functools.cache
 def at_hand(scale: str, corpus: str = "") -> str:
-    """The corpus to take: the one that is asked for, else the scale's own; the built-in text where that cannot be had.
+    """The corpus to take: the one that is asked for, else the scale's own; one of STAND_INS where that cannot be had.
 
     Decided once a process: a network that comes and goes does not give the seeds of a comparison different texts. What it is
     must then be said where results are shown. Runs are named by their text, so nothing is mixed up.
     """
-    own = scales.get(scale).data
     if corpus:
         return corpus
-    try:
-        locate(own.corpus)
-    except Unreachable as error:
-        note(f"{error}. Until then: {BUILT_IN[own.tokens]}")
-        return BUILT_IN[own.tokens]
-    return own.corpus
+    own = scales.get(scale).data.corpus
+    names = own, *STAND_INS.get(own, ())
+    for name, other in pairwise(names):
+        try:
+            locate(name)
+            return name
+        except Unreachable as error:
+            note(f"{error}. Until then: {other}")
+    return names[-1]
 
 
 def baseline(scale: str, kind: str, corpus: str = "", seed: int = 0) -> RunConfig:

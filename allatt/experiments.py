@@ -183,11 +183,12 @@ def _importance(run: Run) -> torch.Tensor:
 
     Kept in its folder: it takes seconds, and other hardware might round it to another order, and so to another rival.
     """
-    path = run.folder / "importance.json"
-    if not path.exists():
-        score_LH = head_importance(run.load(), load(run.config.data).train)
-        write_json(path, {"rows": ROWS, "segments": SEGMENTS, "scores": score_LH.tolist()})
-    return torch.tensor(read_json(path)["scores"])
+    path, text = run.folder / "importance.json", {"rows": ROWS, "segments": SEGMENTS}
+    found = read_json(path) if path.exists() else {}
+    if not text.items() <= found.items():
+        found = text | {"scores": head_importance(run.load(), load(run.config.data).train).tolist()}
+        write_json(path, found)
+    return torch.tensor(found["scores"])
 
 
 def variants(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict[str, RunConfig]:

@@ -155,6 +155,9 @@ def test_heads_are_ranked_by_gradient_once(pruned, monkeypatch):
     assert torch.equal(scores, head_importance(base.load(), load(base.config.data).train))
     monkeypatch.delattr(experiments, "head_importance")
     assert torch.equal(experiments._importance(base), scores), "read, bit for bit"
+    monkeypatch.setattr(experiments, "ROWS", 1)
+    with pytest.raises(NameError):
+        experiments._importance(base)  # scores of another amount of text are not read
     (base.folder / "importance.json").write_text("{")
     with pytest.raises(AllattError, match=r"importance\.json cannot be read .* remove its folder and run again"):
         experiments._importance(base)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from allatt import persistent
 from allatt.attention import PATHS
 from allatt.config import AllattError, ModelConfig, check, from_dict, to_dict
-from allatt.single import prepare, single
+from allatt.single import Prepared, prepare, single
 from allatt.softmax import TiedSoftmax
 
 
@@ -49,8 +49,8 @@ class Cache(NamedTuple):
     """As in `Memory`."""
     fixed: tuple[tuple, ...]
     """Of each layer, what follows from the weights alone (`LanguageModel.fixed`)."""
-    single: tuple[tuple, ...]
-    """The same, prepared for segments of one token (`allatt.single`)."""
+    single: tuple[Prepared, ...]
+    """The same, and the projections, prepared for segments of one token."""
 
 
 Past = Tensor | tuple[Tensor, Tensor]
@@ -108,6 +108,8 @@ class Block(nn.Module):
 
         Hidden states come back as they are; keys and values continued by the segment's, without the oldest T.
         """
+        if path == "single":
+            return single(x_BTD, *past, fixed, filled)
         T, hidden = x_BTD.shape[1], isinstance(past, Tensor)
         past_k, past_v = self.recall(past) if hidden else past
         x_BTD = self.norm(x_BTD)
@@ -117,8 +119,8 @@ class Block(nn.Module):
         if not hidden:
             past = k_SBHK[T:], v_SBHK[T:]
         drop = self.config.drop_attention if self.training else 0.0
-        attention = single if path == "single" else PATHS[path]
-        heads_BHTK = attention(q_BHTK, k_SBHK.permute(1, 2, 0, 3), v_SBHK.permute(1, 2, 0, 3), *fixed, filled, drop)
+        keys_BHSK, values_BHSK = k_SBHK.permute(1, 2, 0, 3), v_SBHK.permute(1, 2, 0, 3)
+        heads_BHTK = PATHS[path](q_BHTK, keys_BHSK, values_BHSK, *fixed, filled, drop)
         return heads_BHTK.transpose(1, 2), past
 
     def recall(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +188,9 @@ class LanguageModel(nn.Module):
         """
         fixed = tuple(self.fixed(layer) for layer in range(self.config.layers))
         past = tuple((r.new_zeros(self.config.memory, rows, len(r), self.config.d_head),) * 2 for r, *_ in fixed)
-        return Cache(past, 0, fixed, tuple(prepare(*one) for one in fixed))
+        prepared = tuple(prepare(block.norm, block.query_HKD, block.key_HKD, block.value_HKD, *one)
+                         for block, one in zip(self.blocks, fixed, strict=True))
+        return Cache(past, 0, fixed, prepared)
 
     def forward(self, input_BT: Tensor, memory: Kind, gate_LH: Tensor | None = None) -> tuple[Tensor, Kind]:
         """The last layer's hidden states (B, T, D), and the memory for the next segment, of the same kind as `memory`.
@@ -212,12 +216,14 @@ class LanguageModel(nn.Module):
             x_BTD, past = run(block, x_BTD, past, memory.filled, known, gate_H, path)
             remembered.append(past if cached else entered_BTD)
         x_BTD = _dropout(x_BTD, c.drop_output, c.variational, self.training)
-        filled = min(c.memory, memory.filled + input_BT.shape[1])
+        T, M = input_BT.shape[1], c.memory
+        filled = min(M, memory.filled + T)
         if cached:
             return x_BTD, memory._replace(past=tuple(remembered), filled=filled)
-        hidden_LBMD = torch.cat([memory.hidden_LBMD, torch.stack(remembered).to(memory.hidden_LBMD)], dim=2)
-        kept_from = hidden_LBMD.shape[2] - c.memory
-        return x_BTD, Memory(hidden_LBMD[:, :, kept_from:], filled)
+        hidden_LBMD = torch.stack([entered_BTD[:, max(0, T - M):] for entered_BTD in remembered]).to(memory.hidden_LBMD)
+        if T < M:
+            hidden_LBMD = torch.cat([memory.hidden_LBMD[:, :, T:], hidden_LBMD], dim=2)
+        return x_BTD, Memory(hidden_LBMD, filled)
 
     def fixed(self, layer: int) -> tuple:
         """What a layer's attention takes from the weights alone: r, u, w, pk and pv (`allatt.attention`)."""

@@ -1,52 +1,79 @@
-"""The attention of `allatt.attention` for one query a row: what generation does, token by token.
+"""A layer's attention for one token a row: what generation does, token by token.
 
-With a single query, the band of visible keys is the memory and the query's own position. What follows from the weights
-alone is prepared once. With x running over the C = M + 1 context positions, then over the N persistent vectors,
+The band of visible keys is then the memory and the token's own position. What follows from the weights alone is prepared
+once: the LayerNorm's weights move into one product, which gives queries, keys and values together. With x running over the
+C = M + 1 context positions, then over the N persistent vectors,
 
-    score      s[x] = q . left_x + bias_x + [x < C] (q + u) . k_x / sqrt(K)
+    score      s[x] = q . left_x + bias_x + [x < C] qu . k_x,        qu = (q + u) / sqrt(K)
     prepared   left = [r backwards / sqrt(K); pk]     bias = [w . r backwards / sqrt(K); 0]     values = sqrt(N) pv
 
 At such sizes most time goes into starting operations, so there are few of them.
 
 Shape suffixes:
-    B rows   H heads that are there   C = M + 1 visible keys   N persistent vectors a head   X = C + N   K d_head
+    B rows   D d_model   H heads that are there   M memory   C = M + 1 visible keys   N persistent vectors a head   X = C + N
+    K d_head   E = 4 H K: q, qu, k and v of all heads
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
-Prepared = tuple[Tensor, Tensor, Tensor, Tensor | None]
+from torch import Tensor, nn
 
 
-def prepare(r_HCK: Tensor, u_HK: Tensor, w_HK: Tensor, pk_HNK: Tensor | None = None, pv_HNK: Tensor | None = None) -> Prepared:
-    """left_HKX, bias_HX, u and values_HNK (None without persistent vectors): what `single` takes from the weights."""
+class Prepared(NamedTuple):
+    """What `single` takes from a layer's weights."""
+
+    weight_ED: Tensor
+    bias_E: Tensor
+    eps: float
+    """Of the LayerNorm, whose weights are in the two before."""
+    left_HKX: Tensor
+    bias_HX: Tensor
+    values_HNK: Tensor | None
+    """None without persistent vectors."""
+
+
+def prepare(norm: nn.LayerNorm, query_HKD: Tensor, key_HKD: Tensor, value_HKD: Tensor, r_HCK: Tensor, u_HK: Tensor,
+            w_HK: Tensor, pk_HNK: Tensor | None = None, pv_HNK: Tensor | None = None) -> Prepared:
+    """From a layer's LayerNorm, projections, and the rest as in `allatt.attention`."""
+    root = math.sqrt(r_HCK.shape[-1])
+    plain_4HKD = torch.stack([query_HKD, query_HKD / root, key_HKD, value_HKD])
+    weight_ED = (plain_4HKD * norm.weight).flatten(0, 2)
+    bias_4HK = plain_4HKD @ norm.bias
+    bias_4HK[1] += u_HK / root
     # Key j = 0..M of the memory stands at distance M - j.
-    left_HCK = r_HCK.flip(-2) / math.sqrt(r_HCK.shape[-1])
+    left_HCK = r_HCK.flip(-2) / root
     bias_HC = (left_HCK @ w_HK[:, :, None]).squeeze(-1)
+    weights = weight_ED, bias_4HK.flatten(), norm.eps
     if pk_HNK is None:
-        return left_HCK.mT.contiguous(), bias_HC, u_HK, None
+        return Prepared(*weights, left_HCK.mT.contiguous(), bias_HC, None)
     N = pk_HNK.shape[-2]
     left_HKX = torch.cat([left_HCK, pk_HNK], dim=-2).mT.contiguous()
-    return left_HKX, F.pad(bias_HC, (0, N)), u_HK, math.sqrt(N) * pv_HNK
+    return Prepared(*weights, left_HKX, F.pad(bias_HC, (0, N)), math.sqrt(N) * pv_HNK)
 
 
-def single(q_BH1K: Tensor, k_BHCK: Tensor, v_BHCK: Tensor, left_HKX: Tensor, bias_HX: Tensor, u_HK: Tensor,
-           values_HNK: Tensor | None, filled: int | None = None, drop: float = 0.0) -> Tensor:
-    """The same values as `attention.reference` with T = 1, out_BH1K; without gradients and dropout."""
-    C = k_BHCK.shape[-2]
+def single(x_B1D: Tensor, past_k_MBHK: Tensor, past_v_MBHK: Tensor, prepared: Prepared,
+           filled: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The heads' outputs (B, 1, H, K), and keys and values of the M last positions: the same as the layer's with T = 1."""
+    weight_ED, bias_E, eps, left_HKX, bias_HX, values_HNK = prepared
+    M, B, H, K = past_k_MBHK.shape
+    C = M + 1
+    normed_BD = F.layer_norm(x_B1D.squeeze(1), x_B1D.shape[2:], eps=eps)
+    q_BHK, qu_BHK, k_BHK, v_BHK = F.linear(normed_BD, weight_ED, bias_E).view(B, 4, H, K).unbind(1)
+    k_CBHK, v_CBHK = torch.cat([past_k_MBHK, k_BHK[None]]), torch.cat([past_v_MBHK, v_BHK[None]])
     # Rows next to each other: the vectors of a head are read once, not once a row.
-    scores_HBX = torch.baddbmm(bias_HX[:, None], q_BH1K.squeeze(2).transpose(0, 1), left_HKX)
-    content_BH1C = (q_BH1K + u_HK[:, None]) @ k_BHCK.mT
-    scores_HBX[..., :C].add_(content_BH1C.squeeze(2).transpose(0, 1), alpha=1 / math.sqrt(q_BH1K.shape[-1]))
-    if filled is not None and filled < C - 1:
-        scores_HBX[..., :C - 1 - filled] = -math.inf
+    scores_HBX = torch.baddbmm(bias_HX[:, None], q_BHK.transpose(0, 1), left_HKX)
+    content_BH1C = qu_BHK.unsqueeze(2) @ k_CBHK.permute(1, 2, 3, 0)
+    scores_HBX[..., :C].add_(content_BH1C.squeeze(2).transpose(0, 1))
+    if filled < M:
+        scores_HBX[..., :M - filled] = -math.inf
     weights_HBX = scores_HBX.softmax(-1)
-    out_BH1K = weights_HBX[..., :C].transpose(0, 1).unsqueeze(2) @ v_BHCK
-    if values_HNK is None:
-        return out_BH1K
-    return out_BH1K + torch.bmm(weights_HBX[..., C:], values_HNK).transpose(0, 1).unsqueeze(2)
+    out_BH1K = weights_HBX[..., :C].transpose(0, 1).unsqueeze(2) @ v_CBHK.permute(1, 2, 0, 3)
+    out_HBK = out_BH1K.squeeze(2).transpose(0, 1)
+    if values_HNK is not None:
+        out_HBK = torch.baddbmm(out_HBK, weights_HBX[..., C:], values_HNK)
+    return out_HBK.transpose(0, 1).unsqueeze(1), (k_CBHK[1:], v_CBHK[1:])

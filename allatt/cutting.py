@@ -91,7 +91,7 @@ class Pieces:
             with open(path, "rb") as file:
                 while len(numbers := np.fromfile(file, np.int32, _HELD)):
                     if single:
-                        yield flat[numbers]
+                        yield flat.take(numbers)  # twice as fast as flat[numbers]
                     else:
                         # Where the ids of these words lie in `flat`: a word's start, plus how far into the word.
                         n = lengths[numbers]

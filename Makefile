@@ -82,7 +82,7 @@ bench: env ## measure speed and memory beside the reference path and x-transform
 test: env ## lint, unit tests, and the committed notebooks as tests
 	@failed=0; \
 	$(MAKE) --no-print-directory lint || failed=1; \
-	"$(BIN)/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile --nbval-lax --nbval-current-env \
+	"$(BIN)/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env \
 		notebooks tests || failed=1; \
 	exit $$failed
 

@@ -6,7 +6,7 @@ SEED ?= 0
 SEEDS ?= 1
 NOTEBOOKS ?=
 PARAMS ?=
-ROUNDS ?= 12
+ROUNDS ?= 24
 export SCALE CORPUS SEED SEEDS NOTEBOOKS PARAMS ROUNDS
 
 # Threads that wait spin a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.

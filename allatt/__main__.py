@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _add(commands, "bench", verbs.bench, "measure speed and memory, beside the reference path and x-transformers")
     bench.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
-    bench.add_argument("--rounds", type=int, default=12, help="interleaved rounds (default: %(default)s)")
+    bench.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default: %(default)s)")
     bench.add_argument("--sections", default="", metavar="'paths removal'", help="only these (default: all)")
     bench.add_argument("--quick", action="store_true", help="toy shapes: shows that it runs, and nothing else")
     bench.add_argument("--out", type=Path, metavar="FILE.json", help="where results go (default: figures/bench)")

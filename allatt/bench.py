@@ -40,7 +40,7 @@ ROWS = {"cpu": 2, "cuda": 32}
 """Rows of a pass at the paper's shape (our choice)."""
 
 
-def run(device: str = "cpu", rounds: int = 12, sections: tuple[str, ...] = SECTIONS, quick: bool = False,
+def run(device: str = "cpu", rounds: int = 24, sections: tuple[str, ...] = SECTIONS, quick: bool = False,
         say: Callable[[str], None] = print) -> dict:
     """Measure; returns {section: ...} with "provenance", and says each table as it is there.
 

@@ -275,7 +275,8 @@ def markdown(found: dict) -> str:
     for name in names:
         cells = [part["variants"].get(name) for part in parts.values()]
         if any(cells):
-            texts = (f"{one['times_as_fast']:.2f} ({one['best_times_as_fast']:.2f})" if one else "" for one in cells)
+            texts = (f"{one['times_as_fast']:.2f} ({one['best_times_as_fast']:.2f}), {1e3 * one['median']:.0f} ms" if one else ""
+                     for one in cells)
             lines.append(f"| {name} | {' | '.join(texts)} |")
     shares = " | ".join(f"{share:.0%}" for share in speed.SHARES if share)
     lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(speed.SHARES)]

@@ -269,14 +269,14 @@ def markdown(found: dict) -> str:
     """What `run` found, in three small tables: what the README shows."""
     parts = {"inference": found["paths"]["inference"], "training": found["paths"]["training"],
              "training, dropout 0.2": found["dropout"]["training"]}
-    names = ("reference", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled", "x-transformers",
-             "x-transformers, compiled")
+    names = ("reference", "reference, compiled", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled",
+             "x-transformers", "x-transformers, compiled")
     lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
     for name in names:
         cells = [part["variants"].get(name) for part in parts.values()]
         if any(cells):
-            texts = (f"{one['times_as_fast']:.2f} ({one['best_times_as_fast']:.2f}), {1e3 * one['median']:.0f} ms" if one else ""
-                     for one in cells)
+            texts = (f"{one['times_as_fast']:.2f} ({one['best_times_as_fast']:.2f}), {1e3 * one['median']:.0f} ms"
+                     if one else "" for one in cells)
             lines.append(f"| {name} | {' | '.join(texts)} |")
     shares = " | ".join(f"{share:.0%}" for share in speed.SHARES if share)
     lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(speed.SHARES)]

@@ -1,7 +1,7 @@
 """The claims as a table: measured by runs, judged by `allatt.verdicts`, saved with provenance, put into the README.
 
 `measure` reads the runs of the notebooks (and trains those that are missing). `python -m allatt.claims` puts the table of
-figures/laptop-3seeds/claims.json into the README.
+figures/laptop-5seeds/claims.json into the README.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from allatt.runs import get_or_run, provenance, write_json
 from allatt.together import get_or_run_all
 from allatt.verdicts import CLAIMS, judge
 
-README = "laptop-3seeds"
+README = "laptop-5seeds"
 """The folder of figures whose claims the README shows."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 PARTS = ("parameters", "multiply_adds")

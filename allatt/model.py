@@ -89,7 +89,7 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, past: Past, filled: int, fixed: tuple, gate_H: Tensor | None,
                 path: str) -> tuple[Tensor, Past]:
-        """z (B, T, D), and the past as `attend` returns it. `fixed`: see `Cache`."""
+        """z (B, T, D), and the past as `attend` returns it. `fixed`: that of a `Cache`, or its `single`."""
         if self.heads:
             heads_BTHK, past = self.attend(x_BTD, past, filled, fixed, path)
             if gate_H is not None:
@@ -207,7 +207,8 @@ class LanguageModel(nn.Module):
         path, fixed = self.path, memory.fixed if cached else None
         if cached and path == "fast" and input_BT.shape[1] == 1:
             path, fixed = "single", memory.single
-        run = _compiled(Block.forward) if self.compiled else Block.__call__
+        # A single token would be compiled anew for each value of `filled`, and is not worth it.
+        run = _compiled(Block.forward) if self.compiled and path != "single" else Block.__call__
         remembered = []
         for layer, block in enumerate(self.blocks):
             entered_BTD, gate_H = x_BTD.detach(), None if gate_LH is None else gate_LH[layer]

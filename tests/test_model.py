@@ -7,6 +7,7 @@ import torch
 
 from allatt.config import AllattError, ModelConfig
 from allatt.model import LanguageModel, Memory
+from allatt.single import single
 
 TINY = ModelConfig(layers=2, heads=3, d_model=12, d_head=4, persistent=5, feed_forward=5, segment=4, memory=6, positions=7,
                    init="unit")
@@ -78,13 +79,30 @@ def test_cached_with_gates(widths):
 
 
 @torch.no_grad()
-def test_a_cache_can_be_continued_twice():
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_cache_can_be_continued_twice(width):
     """It is a value: what one continuation adds, another does not see."""
     model, ids = build(), torch.randint(0, 11, (1, 8))
     _, cache = model(ids[:, :5], model.empty_cache(1))
-    first = model(ids[:, 5:], cache)[0]
-    model(ids[:, :3], cache)
-    assert torch.equal(model(ids[:, 5:], cache)[0], first)
+    first = model(ids[:, 5:5 + width], cache)[0]
+    model(ids[:, :width], cache)
+    assert torch.equal(model(ids[:, 5:5 + width], cache)[0], first)
+
+
+@torch.no_grad()
+def test_single_tokens_take_the_path_for_single_tokens(monkeypatch):
+    """From the first on, in every layer, and never through torch.compile; with longer segments it has nothing to do."""
+    import allatt.model as module
+
+    seen = []
+    monkeypatch.setattr(module, "single", lambda *given: seen.append(given) or single(*given))
+    monkeypatch.setattr(module, "_compiled", lambda function: pytest.fail("compiled"))
+    model, ids = build(), torch.randint(0, 11, (1, 7))
+    read(model, ids, [4, 3], cached=True)
+    assert not seen
+    model.compiled = True
+    read(model, ids, [1] * 7, cached=True)
+    assert len(seen) == 7 * len(model.blocks)
 
 
 def test_a_cache_is_for_weights_that_do_not_change():

@@ -580,6 +580,7 @@ def test_a_reader_that_leaves_is_no_error():
 
 def test_ctrl_c_in_a_process_is_one_line():
     code = ("import signal; from allatt import cost, __main__\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it\n"
             "cost.count = lambda *given: signal.raise_signal(signal.SIGINT)\n"
             "raise SystemExit(__main__.main(['cost']))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

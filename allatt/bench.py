@@ -31,6 +31,7 @@ from allatt.figures import figures_folder
 from allatt.files import put_between
 from allatt.model import LanguageModel
 from allatt.runs import provenance, write_json
+from allatt.system.paths import repository
 
 OURS, THEIRS = "all-attention", "transformer-xl"
 PASSES = {"inference": False, "training": True}
@@ -301,7 +302,7 @@ def save(found: dict, out: Path | None = None) -> Path:
 
 def main() -> int:
     """Bring the README's tables up to date with figures/bench/cpu.json."""
-    path, readme = figures_folder("bench") / "cpu.json", Path(__file__).resolve().parents[1] / "README.md"
+    path, readme = figures_folder("bench") / "cpu.json", repository() / "README.md"
     try:
         check(path.exists(), f"there is no {path}; run `make bench` first")
         changed = put_between(readme, BEGIN, END, markdown(json.loads(path.read_text())))

@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import IO, Any
+
+from allatt.system.paths import PACKAGE
 
 
 def cores() -> int:
@@ -21,7 +22,7 @@ def cores() -> int:
 
 def search_path() -> str:
     """PYTHONPATH with which a process finds this allatt, and the packages of this process, even where its path has changed."""
-    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)])
+    return os.pathsep.join([str(PACKAGE.parent), *filter(None, sys.path)])
 
 
 def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subprocess.Popen:

@@ -17,6 +17,7 @@ from allatt.figures import figures_folder
 from allatt.files import put_between
 from allatt.readings import flips, point
 from allatt.runs import get_or_run, provenance, write_json
+from allatt.system.paths import repository
 from allatt.together import get_or_run_all
 from allatt.verdicts import CLAIMS, judge
 
@@ -134,7 +135,7 @@ def load(path: Path) -> list[dict]:
 
 def main() -> int:
     """Bring the README's table up to date with the claims.json that it shows."""
-    readme = Path(__file__).resolve().parents[1] / "README.md"
+    readme = repository() / "README.md"
     try:
         changed = update_readme(readme, load(figures_folder(README) / "claims.json"))
     except AllattError as error:

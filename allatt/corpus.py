@@ -25,6 +25,7 @@ from allatt import downloads, plain
 from allatt.config import AllattError, check
 from allatt.files import MANIFEST, SMALL, blocks, checksum, damage, disk, written
 from allatt.plain import SPLITS
+from allatt.system.paths import home
 from allatt.wikipedia import articles
 
 # Raised by one whenever plain text is converted in another way.
@@ -62,14 +63,6 @@ class Text:
     source: str
     files: dict[str, Path]
     sha256: dict[str, str]
-
-
-def home() -> Path:
-    """The one folder that holds all state: ALLATT_HOME, or `.allatt` in the repository (elsewhere: here)."""
-    if os.environ.get("ALLATT_HOME"):
-        return Path(os.environ["ALLATT_HOME"]).expanduser().resolve()
-    root = Path(__file__).resolve().parent.parent
-    return (root if (root / "pyproject.toml").is_file() else Path.cwd()) / ".allatt"
 
 
 def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allatt.config import AllattError, check, to_dict
+from allatt.system import paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,10 +134,8 @@ def figure(name: str) -> Callable[[Draw], Draw]:
 
 
 def figures_folder(scale: str) -> Path:
-    """Where the figures of a scale are: in ALLATT_FIGURES, or in figures/ of the repository (elsewhere: here)."""
-    repository = Path(__file__).resolve().parent.parent
-    root = repository if (repository / "pyproject.toml").is_file() else Path.cwd()
-    return Path(os.environ.get("ALLATT_FIGURES") or root / "figures").expanduser().resolve() / _plain(scale)
+    """Where the figures of a scale are."""
+    return paths.figures() / _plain(scale)
 
 
 def save_figure(name: str, draw: Draw, data: dict, scale: str, runs: Sequence[Run] = (),

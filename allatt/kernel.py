@@ -20,8 +20,7 @@ from pathlib import Path
 
 from allatt import child
 from allatt.config import AllattError, check
-from allatt.corpus import home
-from allatt.figures import figures_folder
+from allatt.system.paths import figures, home
 
 LONGEST_CELL = 15
 """Lines of code that a cell of a committed notebook may have."""
@@ -80,7 +79,7 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     # fast as by default), then sleep: by default they spin on, and training on shared cores was 5 to 20 times slower.
     data = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
     return env | {
-        "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures_folder("any").parent),
+        "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures()),
         "ALLATT_DATA": os.pathsep.join(data), "ALLATT_NOTEBOOK": notebook.stem,
         "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1", "GOMP_SPINCOUNT": env.get("GOMP_SPINCOUNT", "10000"),

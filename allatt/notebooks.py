@@ -24,14 +24,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-import allatt
 from allatt import scales
 from allatt.config import AllattError, check
-from allatt.corpus import CORPORA, home, locate
+from allatt.corpus import CORPORA, locate
 from allatt.figures import figures_folder
 from allatt.files import checksum
 from allatt.kernel import Outcome, execute, headline
 from allatt.parameters import bind, defaults, parse
+from allatt.system import paths
 
 NEEDS = {
     "01": ("00",), "03": ("00",), "04": ("03",), "05": ("03",), "06": ("03",), "07": ("03",), "08": ("07",),
@@ -43,12 +43,6 @@ NEEDS = {
 
 LONG = ("11", "12", "13")
 """Notebooks that are left out where `experiments.whole` says so, unless they are asked for."""
-
-
-def root() -> Path:
-    """Where notebooks/ and figures/ are: the repository, else the current folder."""
-    repository = Path(allatt.__file__).resolve().parents[1]
-    return repository if (repository / "pyproject.toml").exists() else Path.cwd()
 
 
 def find(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = NEEDS) -> list[Path]:
@@ -82,7 +76,7 @@ def target(scale: str, corpus: str, seed: int, seeds: int = 1) -> Path:
     name = corpus or "default"
     if name not in CORPORA and corpus:
         name = f"{Path(corpus).name}-{hashlib.sha256(corpus.encode()).hexdigest()[:8]}"
-    return home() / "reproduce" / (f"{scale}-{name}-seed{seed}" + (f"-{seeds}seeds" if seeds > 1 else ""))
+    return paths.home() / "reproduce" / (f"{scale}-{name}-seed{seed}" + (f"-{seeds}seeds" if seeds > 1 else ""))
 
 
 def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]) -> str:
@@ -97,8 +91,8 @@ def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]
 
 
 def sources() -> dict[str, str]:
-    """Checksum of every module of allatt."""
-    return {path.name: checksum(path) for path in sorted(Path(allatt.__file__).parent.glob("*.py"))}
+    """Checksum of every module of allatt, sub-folders included."""
+    return {str(path.relative_to(paths.PACKAGE)): checksum(path) for path in paths.modules()}
 
 
 def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int = 1, numbers: str = "", params: str = "",
@@ -115,7 +109,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
               f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
     from allatt import experiments  # imports torch, which `status` does without
 
-    folder = folder or root()
+    folder = folder or paths.repository()
     scale, asked = scales.resolve(scale), scale
     several = experiments.numbers(seed, seeds)
     notebooks = find(folder / "notebooks", numbers, needs)
@@ -260,7 +254,7 @@ def read_status(state: Path) -> dict[str, dict]:
 def status(scale: str = "") -> str:
     """The table of `make status`: each notebook's state, time, peak memory and headline, of every target."""
     names = f"{scales.resolve(scale)}-*" if scale else "*"
-    folders = sorted(path.parent for path in (home() / "reproduce").glob(f"{names}/status.json"))
+    folders = sorted(path.parent for path in (paths.home() / "reproduce").glob(f"{names}/status.json"))
     if not folders:
         return "nothing has been reproduced yet; run `make reproduce`"
     lines = []

@@ -27,11 +27,12 @@ from safetensors.torch import load_file, save_file
 import allatt
 from allatt.checkpoint import remove_checkpoint
 from allatt.config import AllattError, DataConfig, RunConfig, check, from_dict, to_dict
-from allatt.corpus import home, locate
+from allatt.corpus import locate
 from allatt.evaluate import evaluate
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.prune import remove, remove_closed
+from allatt.system.paths import home, repository
 from allatt.tokens import Tokens, load
 from allatt.train import Machine, Trainer, rank_and_world
 
@@ -234,10 +235,9 @@ def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, to
 def provenance(device: str = "cpu") -> dict:
     """Versions, hardware and commit: where a number comes from."""
     git = {}
-    root = Path(allatt.__file__).parent.parent
     try:
         for key, command in {"commit": ["rev-parse", "HEAD"], "changes": ["status", "--porcelain", "--", "allatt"]}.items():
-            git[key] = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True,
+            git[key] = subprocess.run(["git", "-C", str(repository()), *command], capture_output=True, text=True, check=True,
                                       timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         git = {"commit": "not a git checkout", "changes": ""}

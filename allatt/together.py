@@ -21,9 +21,9 @@ from tqdm import tqdm
 from allatt import child
 from allatt.child import cores
 from allatt.config import AllattError, RunConfig, from_dict, to_dict
-from allatt.corpus import home
 from allatt.cost import count
 from allatt.runs import Run, finished, get_or_run
+from allatt.system.paths import home
 from allatt.tokens import load
 from allatt.train import Machine, rank_and_world
 

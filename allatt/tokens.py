@@ -22,10 +22,11 @@ import torch
 from filelock import FileLock
 
 from allatt.config import DataConfig, check
-from allatt.corpus import CORPORA, Text, home, locate, note
+from allatt.corpus import CORPORA, Text, locate, note
 from allatt.cutting import Pieces, number_words, progress, titles
 from allatt.files import damage, disk, lines, written
 from allatt.plain import SPLITS
+from allatt.system.paths import home
 from allatt.vocabulary import Characters, Subwords, Vocabulary, Words, total
 
 # Raised by one whenever the same text would become other ids.

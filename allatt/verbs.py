@@ -114,7 +114,7 @@ def _table(values: dict) -> str:
 
 def experiment(a: argparse.Namespace) -> int:
     from allatt import experiments, readings, scales
-    from allatt.corpus import home
+    from allatt.system.paths import home
     from allatt.together import get_or_run_all
     from allatt.train import join_torchrun, leave_torchrun
 
@@ -221,15 +221,16 @@ def status(a: argparse.Namespace) -> int:
 
 def figures(a: argparse.Namespace) -> int:
     from allatt import scales
-    from allatt.figures import figures_folder, redraw
+    from allatt.figures import redraw
     from allatt.plots import DRAW
+    from allatt.system import paths
 
     names = [scales.resolve(a.scale)] if a.scale else scales.NAMES
     # laptop, and what other corpora and seeds made at that scale: laptop-text8, laptop-seed3, laptop-3seeds
-    folders = [folder for name in names for folder in sorted(figures_folder(name).parent.glob("*"))
+    folders = [folder for name in names for folder in sorted(paths.figures().glob("*"))
                if folder.is_dir() and folder.name.split("-")[0] == name]
     drawn = [path for folder in folders for path in redraw(folder, DRAW)]
-    where = figures_folder(names[0]) if a.scale else figures_folder(names[0]).parent
+    where = paths.figures() / names[0] if a.scale else paths.figures()
     check(bool(drawn), f"there are no results in {where}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawn))
     return 0
@@ -237,9 +238,10 @@ def figures(a: argparse.Namespace) -> int:
 
 def notebooks(a: argparse.Namespace) -> int:
     from allatt.kernel import clean_executed
-    from allatt.notebooks import find, root
+    from allatt.notebooks import find
+    from allatt.system.paths import repository
 
-    for path in find(root() / "notebooks", a.notebooks):
+    for path in find(repository() / "notebooks", a.notebooks):
         clean_executed(path)
         print(f"{path.name}: executed and cleaned", flush=True)
     return 0

@@ -17,7 +17,6 @@ from allatt.figures import (
     CYCLE,
     MARKERS,
     WIDTH,
-    figures_folder,
     look,
     new_figure,
     redraw,
@@ -250,14 +249,6 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "file"))
     with pytest.raises(AllattError, match="cannot write"):
         save_figure("cost", draw, DATA, "smoke")
-
-
-def test_figures_are_in_the_repository_unless_told_otherwise(monkeypatch, folder):
-    assert figures_folder("smoke") == folder.resolve()
-    monkeypatch.delenv("ALLATT_FIGURES")
-    place = figures_folder("laptop")
-    assert place.parts[-2:] == ("figures", "laptop")
-    assert (place.parent.parent / "pyproject.toml").is_file()
 
 
 def test_style_comes_and_goes():

@@ -253,7 +253,7 @@ def test_experiments_are_listed(capsys):
 
 def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
     from allatt import experiments, runs
-    from allatt.corpus import home
+    from allatt.system.paths import home
 
     assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
     header, *rows, last = capsys.readouterr().out.splitlines()
@@ -519,13 +519,14 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
 
 
 def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
-    from allatt import kernel, notebooks
+    from allatt import kernel
+    from allatt.system import paths
 
     (tmp_path / "notebooks").mkdir()
     for name in ("00_a.ipynb", "05_b.ipynb"):
         (tmp_path / "notebooks" / name).touch()
     done = []
-    monkeypatch.setattr(notebooks, "root", lambda: tmp_path)
+    monkeypatch.setattr(paths, "repository", lambda: tmp_path)
     monkeypatch.setattr(kernel, "clean_executed", lambda path: done.append(path.name))
     assert main(["notebooks", "--notebooks", "5"]) == main(["notebooks"]) == 0
     assert done == ["05_b.ipynb", "00_a.ipynb", "05_b.ipynb"]

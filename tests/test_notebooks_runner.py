@@ -16,7 +16,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from allatt import kernel, notebooks, parameters, scales
 from allatt.config import AllattError
-from allatt.corpus import home
+from allatt.system import paths
+from allatt.system.paths import home, repository
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -216,8 +217,20 @@ def test_own_text_is_named_in_full_and_by_checksum(project, tmp_path, monkeypatc
 def test_fingerprint_follows_every_module(tmp_path, monkeypatch):
     path = write(tmp_path, "00_a.ipynb", "x = 1")
     before = notebooks.fingerprint(path, {}, {})
-    assert {"model.py", "notebooks.py", "config.py"} < set(real_sources())
+    assert set(real_sources()) == {str(module.relative_to(paths.PACKAGE)) for module in paths.PACKAGE.rglob("*.py")}
+    assert {"model.py", "system/paths.py"} < set(real_sources())
     monkeypatch.setattr(notebooks, "sources", lambda: {"model.py": "another"})
+    assert notebooks.fingerprint(path, {}, {}) != before
+
+
+def test_a_changed_file_in_a_sub_folder_makes_a_notebook_stale(tmp_path, monkeypatch):
+    path, deep = write(tmp_path, "00_a.ipynb", "x = 1"), tmp_path / "package" / "one" / "two"
+    deep.mkdir(parents=True)
+    (deep / "module.py").write_text("x = 1\n")
+    monkeypatch.setattr(notebooks, "sources", real_sources)
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "package")
+    before = notebooks.fingerprint(path, {}, {})
+    (deep / "module.py").write_text("x = 2\n")
     assert notebooks.fingerprint(path, {}, {}) != before
 
 
@@ -418,14 +431,14 @@ def test_each_notebook_comes_after_what_it_needs(tmp_path):
 
 
 def test_claims_need_every_other_notebook():
-    everything = {path.name[:2] for path in (notebooks.root() / "notebooks").glob("[0-9]*.ipynb")}
+    everything = {path.name[:2] for path in (repository() / "notebooks").glob("[0-9]*.ipynb")}
     assert {"10", *notebooks.NEEDS["10"]} >= everything
     assert "10" not in {number for needed in notebooks.NEEDS.values() for number in needed}
 
 
 def test_committed_notebooks_know_the_three_parameters():
     """And their defaults are the smoke scale and one seed, since nbval cannot inject any."""
-    for path in notebooks.find(notebooks.root() / "notebooks"):
+    for path in notebooks.find(repository() / "notebooks"):
         values = {"seeds": 1} | parameters.defaults(path)
         assert (values["scale"], values["corpus"], values["seed"]) == (scales.NAMES[0], "", 0), path.name
         assert values["seeds"] == 1, path.name

@@ -4,9 +4,11 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -147,14 +149,40 @@ def test_core_and_experiments_cost_little_beside_torch():
 
 def test_every_module_has_a_place_in_the_order():
     contract, = PROJECT["tool"]["importlinter"]["contracts"]
-    modules = {path.stem for path in (ROOT / "allatt").glob("*.py")} - {"__init__"}
+    modules = {path.relative_to(ROOT / "allatt").parts[0].removesuffix(".py") for path in modules_of(ROOT)} - {"__init__"}
     assert set(contract["layers"]) == modules
     assert contract["exhaustive"]
 
 
 def test_modules_stay_short():
-    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "allatt").glob("*.py")}
-    assert {name: length for name, length in lengths.items() if length > 320} == {}
+    lengths = {path: len(path.read_text().splitlines()) for path in modules_of(ROOT)}
+    assert len(lengths) > 40 and any(path.parent.name != "allatt" for path in lengths)
+    assert {str(path): length for path, length in lengths.items() if length > 320} == {}
+
+
+def modules_of(root: Path) -> list[Path]:
+    """Every module of allatt, at every level."""
+    return sorted((root / "allatt").rglob("*.py"))
+
+
+def test_a_wheel_holds_every_module(tmp_path):
+    source = tmp_path / "source"
+    for path in [*modules_of(ROOT), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wheel, = tmp_path.glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("allatt/")}
+    assert held == {str(path.relative_to(ROOT)) for path in modules_of(ROOT)}
+
+
+def test_one_module_alone_looks_for_places():
+    """A second one that counts parents of its own file would look elsewhere, without a word, when it is moved."""
+    looking = [str(path.relative_to(ROOT)) for path in modules_of(ROOT) if "__file__" in path.read_text()]
+    assert looking == ["allatt/system/paths.py"]
 
 
 def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess:

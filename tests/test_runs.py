@@ -17,6 +17,7 @@ from allatt import runs
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
 from allatt.evaluate import nll
 from allatt.runs import Run, find, get_or_run
+from allatt.system.paths import home
 from allatt.tokens import load, pin
 from allatt.train import Machine
 
@@ -54,7 +55,7 @@ def test_a_finished_run_is_read_and_not_trained_again(dense, monkeypatch):
 
 def test_a_changed_hyperparameter_of_the_gates_does_not_touch_the_baseline(dense, gated):
     get_or_run(gated, QUIET)
-    result = runs.home() / "runs" / dense.id / "result.json"
+    result = home() / "runs" / dense.id / "result.json"
     before = result.stat().st_mtime_ns
     other = get_or_run(replace(gated, gates=replace(gated.gates, lam=0.2)), QUIET)
     assert other.id != gated.id and result.stat().st_mtime_ns == before

@@ -12,8 +12,8 @@ from conftest import write_small_text
 
 from allatt import runs, together
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
-from allatt.corpus import home
 from allatt.runs import get_or_run
+from allatt.system.paths import home
 from allatt.together import get_or_run_all
 from allatt.tokens import pin
 from allatt.train import Machine

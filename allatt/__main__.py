@@ -1,4 +1,4 @@
-"""The command line: its options, and how mistakes are told. What a subcommand does is in `allatt.verbs`.
+"""The command line: its options, and how mistakes are told. What a subcommand does is in `allatt.cli.verbs`.
 
 `python -m allatt --help` imports no torch, and nothing but `reproduce` and `notebooks` needs Jupyter.
 """
@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from allatt import __version__, verbs
+from allatt import __version__
+from allatt.cli import verbs
 from allatt.config import AllattError, DataConfig
 
 KINDS = ("all-attention", "transformer-xl")
@@ -21,7 +22,7 @@ FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "your disk q
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 (a notebook failed), 2 (a mistake of the user's), 130 (Ctrl-C)."""
     arguments = _parser().parse_args(argv)
-    # Before torch is imported: its idle threads spin a moment, then sleep (`allatt.kernel`).
+    # Before torch is imported: its idle threads spin a moment, then sleep (`allatt.reproduce.execute`).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         status = arguments.handler(arguments)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from allatt import persistent
+from allatt.kernels import persistent
 
 
 def reference(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Tensor, w_HK: Tensor,
@@ -59,7 +59,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
     """The same values and gradients as `reference`, without work or memory for what is masked.
 
     Only the band of C = M + 1 visible keys goes through the softmax. The persistent block knows neither mask nor position,
-    so its T x N scores are never kept (`allatt.persistent`); the two parts meet through their normalizers.
+    so its T x N scores are never kept (`allatt.kernels.persistent`); the two parts meet through their normalizers.
     Half precision is kept on a GPU; a CPU, where it is emulated, computes in float32.
     """
     device = q_BHTK.device.type

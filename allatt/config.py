@@ -36,7 +36,7 @@ class DataConfig:
     """Which text, and how it becomes ids."""
 
     corpus: str = "wikipedia-excerpt"
-    """A name of `allatt.corpus.CORPORA`, or the path of a folder of the user's own."""
+    """A name of `allatt.data.corpora.CORPORA`, or the path of a folder of the user's own."""
     tokens: str = "subwords"
     """words, subwords (sentencepiece) or characters."""
     vocab_size: int = 2000
@@ -44,7 +44,7 @@ class DataConfig:
     min_count: int = 1
     """Words seen less often than this in the training text become <unk>. Subwords, characters: not used."""
     text_sha256: str = ""
-    """Checksum of the text where it is known, filled in by `allatt.tokens.pin`, so that a changed text is another run."""
+    """Checksum of the text where it is known, filled in by `allatt.data.tokens.pin`, so that a changed text is another run."""
 
     def __post_init__(self):
         kinds = ("words", "subwords", "characters")

@@ -49,8 +49,8 @@ def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gat
              precision: str = "fp32") -> dict:
     """Perplexities of one split, and the protocol.
 
-    `counts` are the split's words (ends of line included) and bytes (`allatt.tokens`). A model of subwords is compared with
-    one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens.
+    `counts` are the split's words (ends of line included) and bytes (`allatt.data.tokens`). A model of subwords is compared
+    with one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens.
     """
     total, predicted = nll(model, ids, rows, gate_LH, precision)
     return {

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from allatt.config import check
+from allatt.data.tokenizers import UNKNOWN
+from allatt.data.tokens import Tokens
+from allatt.data.wikitext import tokenize
 from allatt.model import LanguageModel
-from allatt.plain import tokenize
-from allatt.tokens import Tokens
-from allatt.vocabulary import UNKNOWN
 
 SHARED = 1e6
 """Multiply-adds of a step from which several threads are faster than one: below, waking them takes longer than the work."""
@@ -137,8 +137,8 @@ def verify(length: int, temperature: float, top_k: int, top_p: float, seed: int,
 def encode(tokens: Tokens, prompt: str) -> list[int]:
     """The ids of a prompt as a person types it; an empty one stands for an end of line, as before a new paragraph.
 
-    For words and subwords it is first written as WikiText writes (`allatt.plain.tokenize`); characters are taken as they
-    are. AllattError for what the vocabulary does not know; <unk> may be written out.
+    For words and subwords it is first written as WikiText writes (`allatt.data.wikitext.tokenize`); characters are taken
+    as they are. AllattError for what the vocabulary does not know; <unk> may be written out.
     """
     if tokens.meta["kind"] == "characters":
         text, known = prompt or "\n", set(tokens.vocabulary.codes)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from allatt.config import check
+from allatt.data.tokens import Stream
 from allatt.model import LanguageModel
 from allatt.prune import Kept, kept_heads
-from allatt.tokens import Stream
 
 SEGMENTS, ROWS = 16, 16
 """How much text the expectation is taken over: so many segments of so many rows (our choice)."""

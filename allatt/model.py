@@ -22,10 +22,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from allatt import persistent
 from allatt.attention import PATHS
 from allatt.config import AllattError, ModelConfig, check, from_dict, to_dict
-from allatt.single import Prepared, prepare, single
+from allatt.kernels import persistent
+from allatt.kernels.one_token import Prepared, prepare, single
 from allatt.softmax import TiedSoftmax
 
 

@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from allatt.checkpoint import load_checkpoint, save_checkpoint
 from allatt.config import RunConfig, TrainConfig, check
+from allatt.data.tokens import Feed, Stream
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel, Memory
-from allatt.tokens import Feed, Stream
 
 COMPILED = 500
 """Steps from which a run on a GPU earns back the time that compiling takes (our choice)."""

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allatt import scales
 from allatt.config import (
     AllattError,
     DataConfig,
@@ -18,6 +17,7 @@ from allatt.config import (
     from_dict,
     to_dict,
 )
+from allatt.paper import scales
 
 FULL = RunConfig("pruned", DataConfig(vocab_size=99), ModelConfig(layers=2, kept=((0,), ()), cutoffs=(5, 9)), TrainConfig(),
                  GateConfig(), RunConfig("start"))

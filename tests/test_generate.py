@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from test_model import KINDS, PRUNED, build
 from torch.utils.flop_counter import FlopCounterMode
 
-from allatt import cost, scales
+from allatt import cost
 from allatt import generate as writing
 from allatt.config import AllattError, DataConfig
+from allatt.data.tokens import load
 from allatt.generate import draw, encode, generate, noise, only_top_k, only_top_p, say, stream
 from allatt.model import LanguageModel
-from allatt.tokens import load
+from allatt.paper import scales
 
 LOGITS = st.lists(st.sampled_from([-math.inf, -2.0, 0.0, 0.5, 0.5, 1.0, 3.0]), min_size=2, max_size=9).filter(
     lambda row: max(row) > -math.inf)

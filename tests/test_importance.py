@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from allatt.config import AllattError, ModelConfig
+from allatt.data.tokens import Stream
 from allatt.importance import head_importance, most_important, top
 from allatt.model import LanguageModel
-from allatt.tokens import Stream
 
 IDS = np.random.default_rng(0).integers(0, 11, 200)
 

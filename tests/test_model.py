@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from allatt.config import AllattError, ModelConfig
+from allatt.kernels.one_token import single
 from allatt.model import LanguageModel, Memory
-from allatt.single import single
 
 TINY = ModelConfig(layers=2, heads=3, d_model=12, d_head=4, persistent=5, feed_forward=5, segment=4, memory=6, positions=7,
                    init="unit")

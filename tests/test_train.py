@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from allatt.checkpoint import save_checkpoint
 from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
+from allatt.system.paths import repository
 from allatt.train import Machine, Trainer, backward, lr_factor
 
 MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=4, memory=4, positions=5, init="unit",
@@ -248,6 +248,7 @@ def test_weights_stay_fp32_in_bf16_and_the_loss_is_near(tmp_path):
 
 PROCESSES = """
 import sys, torch, torch.distributed as dist
+from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_train import *
 dist.init_process_group("gloo")
@@ -269,7 +270,7 @@ def test_two_processes_are_one_process_with_as_many_rows(config, tmp_path):
     alone.run()
     script = tmp_path / "two.py"
     script.write_text(PROCESSES)
-    root = Path(__file__).parent.parent
+    root = repository()
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
                     str(tmp_path / "two"), str(root / "tests"), config.name], check=True, capture_output=True, timeout=120,
                    env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"})

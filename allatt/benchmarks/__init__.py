@@ -1,0 +1,1 @@
+"""`make bench`: time and memory, measured side by side."""

@@ -1,0 +1,1 @@
+"""The same values as the equations of the method, computed faster."""

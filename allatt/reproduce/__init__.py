@@ -1,0 +1,1 @@
+"""`make reproduce`: runs the notebooks."""

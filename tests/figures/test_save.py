@@ -1,0 +1,315 @@
+"""Figures: the same data give the same bytes, whole files or none, and a way back from each number to its config."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, from_dict, to_dict
+from allatt.cost import relative
+from allatt.figures import (
+    COLORS,
+    CYCLE,
+    MARKERS,
+    WIDTH,
+    look,
+    new_figure,
+    redraw,
+    save_figure,
+    style,
+)
+from allatt.runs import Run, provenance
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.delenv("ALLATT_NOTEBOOK", raising=False)
+    return tmp_path / "figures" / "smoke"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run's folder as allatt.runs leaves it, without the training."""
+    config = RunConfig("pruned", model=ModelConfig(layers=2, kept=((0, 1), ())), gates=GateConfig(lam=0.03),
+                       start=RunConfig("baseline", model=ModelConfig(layers=2)))
+    place = tmp_path / "run"
+    place.mkdir()
+    for name, values in (("config", to_dict(config)), ("result", {"test": {"perplexity": 12.5}}),
+                         ("provenance", provenance() | {"data": {"sha256": "abc"}})):
+        (place / f"{name}.json").write_text(json.dumps(values))
+    return Run(place)
+
+
+def draw(data):
+    """A figure with all that could make bytes differ: text, a legend, clip paths, markers, an image, an error bar."""
+    figure, (left, right) = new_figure(columns=2, height=3)
+    for kind in ("all-attention", "transformer-xl"):
+        left.plot(data["pruned"], data[kind], label=kind, **look(kind))
+    left.errorbar([0.5], [0.5], yerr=[0.1], **look("paper", linestyle=""))
+    left.set_xlabel("share of heads removed")
+    left.legend()
+    right.imshow(np.reshape(data["pruned"][:4], (2, 2)))
+    right.set_title(data.get("title", "a map"))
+    return figure
+
+
+DATA = {"pruned": [0.0, 0.25, 0.5, 0.75, 1.0], "all-attention": [1.0, 0.75, 0.5, 0.25, 0.0],
+        "transformer-xl": [1.0, 0.9, 0.8, 0.7, 0.6]}
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_figure_is_a_picture_twice_and_a_sidecar(folder):
+    saved = save_figure("cost", draw, DATA, "smoke")
+    assert sorted(contents(folder)) == ["cost.json", "cost.png", "cost.svg"]
+    assert (folder / "cost.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert ElementTree.parse(folder / "cost.svg").getroot().tag.endswith("svg")
+    sidecar = json.loads((folder / "cost.json").read_text())
+    assert sidecar["data"] == DATA
+    assert (sidecar["name"], sidecar["scale"], sidecar["runs"], sidecar["notebook"]) == ("cost", "smoke", [], None)
+    assert len(sidecar["date"]) == 10
+    assert set(sidecar["provenance"]) == set(provenance())
+    assert sidecar["provenance"]["versions"]["torch"] == torch.__version__
+    assert [axes.get_title(loc="left") for axes in saved.figure.axes] == ["", "a map"]
+
+
+def test_a_notebook_shows_the_file_itself(folder):
+    saved = save_figure("cost", draw, DATA, "smoke")
+    png, metadata = saved._repr_png_()
+    assert png == (folder / "cost.png").read_bytes() and metadata == {"width": 800}
+    assert "smoke/cost" in repr(saved) and str(folder) not in repr(saved)
+
+
+def test_pictures_are_1200_pixels_wide(folder):
+    png = save_figure("cost", draw, DATA, "smoke").png.read_bytes()
+    assert int.from_bytes(png[16:20], "big") == 1200 == WIDTH * 150
+
+
+def test_same_data_same_bytes_in_any_process_with_any_settings(folder):
+    save_figure("cost", draw, DATA, "smoke")
+    first = contents(folder)
+    import matplotlib
+
+    code = ("import json, sys, matplotlib; sys.path.insert(0, sys.argv[1]); matplotlib.rcParams['lines.linewidth'] = 9;"
+            "import test_save as t; t.save_figure('cost', t.draw, t.DATA, 'smoke')")
+    environment = os.environ | {"PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "svg.fonttype": "none", "savefig.dpi": 20}):
+        save_figure("cost", draw, DATA, "smoke")
+    again = contents(folder)
+    subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__)], env=environment, check=True)
+    other = contents(folder)
+    for name in ("cost.png", "cost.svg"):
+        assert first[name] == again[name] == other[name], name
+
+
+def test_other_data_other_bytes(folder):
+    save_figure("cost", draw, DATA, "smoke")
+    first = contents(folder)
+    save_figure("cost", draw, DATA | {"title": "another map"}, "smoke")
+    assert all(first[name] != contents(folder)[name] for name in first)
+
+
+def test_a_number_leads_to_its_config_in_two_steps(folder, run):
+    save_figure("main", draw, DATA, "smoke", runs=[run, run])
+    ids = json.loads((folder / "main.json").read_text())["runs"]
+    assert ids == [run.id]
+    record = json.loads((folder / "runs" / f"{ids[0]}.json").read_text())
+    assert from_dict(RunConfig, record["config"]) == run.config
+    assert from_dict(RunConfig, record["config"]).id == run.id
+    assert record["config"]["start"]["name"] == "baseline"
+    assert record["result"]["test"]["perplexity"] == 12.5
+    assert record["provenance"]["data"]["sha256"] == "abc"
+
+
+@pytest.mark.parametrize("argument, variable, name", [
+    ("07_heads.ipynb", None, "07_heads"), (None, "/some/where/05_prune.ipynb", "05_prune"), ("07", "05", "07"),
+    (None, "", None),
+])
+def test_the_notebook_is_named_without_its_folder(folder, monkeypatch, argument, variable, name):
+    if variable is not None:
+        monkeypatch.setenv("ALLATT_NOTEBOOK", variable)
+    save_figure("main", draw, DATA, "smoke", notebook=argument)
+    assert json.loads((folder / "main.json").read_text())["notebook"] == name
+
+
+def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
+    save_figure("main", draw, DATA, "smoke", runs=[run])
+    save_figure("cost", draw, DATA | {"title": "another"}, "smoke")
+    before = contents(folder)
+    sidecars = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    (folder / "main.png").unlink()
+    (folder / "cost.svg").write_text("broken")
+    assert redraw(folder, {"cost": draw, "main": draw}) == [
+        folder / name for name in ("cost.png", "cost.svg", "main.png", "main.svg")]
+    assert contents(folder) == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == sidecars
+
+
+def test_redraw_draws_with_the_function_of_today(folder):
+    save_figure("cost", draw, DATA, "smoke")
+    before = contents(folder)
+    redraw(folder, {"cost": lambda data: draw(data | {"title": "new"})})
+    assert before["cost.png"] != contents(folder)["cost.png"]
+    assert before["cost.json"] == contents(folder)["cost.json"]
+
+
+def test_redraw_leaves_other_json_alone(folder):
+    assert redraw(folder, {}) == []
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text('{"claim 1": true}')
+    (folder / "list.json").write_text("[1]")
+    assert redraw(folder, {}) == []
+    assert sorted(contents(folder)) == ["claims.json", "list.json"]
+
+
+def test_redraw_needs_no_torch(folder):
+    save_figure("cost", draw, DATA, "smoke")
+    code = ("import sys; from pathlib import Path; from allatt.figures import new_figure, redraw\n"
+            "done = redraw(Path(sys.argv[1]), {'cost': lambda data: new_figure()[0]})\n"
+            "sys.exit(len(done) != 2 or 'torch' in sys.modules)")
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("{", "cannot be read"), ('{"name": "old", "scale": "smoke", "data": {}}', "no figure old"),
+])
+def test_redraw_of_a_bad_sidecar_is_a_clear_error_and_draws_nothing(folder, text, words):
+    save_figure("cost", draw, DATA, "smoke")
+    (folder / "cost.png").unlink()
+    (folder / "old.json").write_text(text)
+    with pytest.raises(AllattError, match=words) as error:
+        redraw(folder, {"cost": draw})
+    assert "\n" not in str(error.value) and "old.json" in str(error.value)
+    assert not (folder / "cost.png").exists()
+
+
+def test_drawn_from_what_the_sidecar_holds(folder):
+    """Tuples, numpy and torch become plain before they are drawn: nothing is shown that redraw could not show."""
+    seen = []
+    data = {"heads": (8, 3), "loss": np.float32(0.5), "array": np.arange(3), "tensor": torch.tensor([1.5]), 2: "two"}
+    save_figure("cost", lambda data: seen.append(data) or draw(DATA), data, "smoke")
+    assert seen == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
+    assert json.loads((folder / "cost.json").read_text())["data"] == seen[0]
+
+
+@pytest.mark.parametrize("bad, where", [
+    ({"loss": [1.0, float("nan")]}, r"data\.loss\[1\]"), ({"a": {"b": float("inf")}}, r"data\.a\.b"),
+    ({"x": np.array([[0.0, np.nan]])}, r"data\.x\[0\]\[1\]"),
+])
+def test_a_diverged_run_is_a_clear_error(folder, bad, where):
+    with pytest.raises(AllattError, match=where):
+        save_figure("cost", draw, DATA | bad, "smoke")
+    assert not folder.exists()
+
+
+def test_data_that_is_not_plain_is_refused(folder):
+    with pytest.raises(TypeError, match="not RunConfig"):
+        save_figure("cost", draw, DATA | {"run": RunConfig("x")}, "smoke")
+
+
+@pytest.mark.parametrize("name, scale", [("../cost", "smoke"), ("a b", "smoke"), ("", "smoke"), ("cost", "../up")])
+def test_names_are_names_of_files(folder, name, scale):
+    with pytest.raises(AllattError, match="cannot name"):
+        save_figure(name, draw, DATA, scale)
+    assert not folder.exists()
+
+
+def test_a_failing_drawing_leaves_the_old_figure(folder):
+    save_figure("cost", draw, DATA, "smoke")
+    before = contents(folder)
+    with pytest.raises(KeyError):
+        save_figure("cost", draw, {"pruned": []}, "smoke")
+    assert contents(folder) == before
+
+
+def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch):
+    save_figure("cost", draw, DATA, "smoke")
+    before = contents(folder)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(AllattError, match=r"cost\.json: No space left on device; free some") as error:
+        save_figure("cost", draw, DATA | {"title": "another"}, "smoke")
+    assert "\n" not in str(error.value)
+    assert contents(folder) == before
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "file"))
+    with pytest.raises(AllattError, match="cannot write"):
+        save_figure("cost", draw, DATA, "smoke")
+
+
+def test_style_comes_and_goes():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    with style():
+        assert not matplotlib.rcParams["axes.spines.top"] and not matplotlib.rcParams["axes.spines.right"]
+        assert matplotlib.rcParams["font.size"] >= 11
+        assert tuple(matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]) == CYCLE
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_need_no_closing():
+    from matplotlib import pyplot
+
+    for _ in range(3):
+        new_figure(columns=2, rows=2)
+    assert not pyplot.get_fignums()
+
+
+def linear(color):
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+            for c in (int(color[i:i + 2], 16) / 255 for i in (1, 3, 5))]
+
+
+# Rows: linear RGB -> linear RGB as seen without red or without green receptors (Vienot et al. 1999).
+BLINDNESS = {"protanopia": ((0.1124, 0.8876, 0.0), (0.1124, 0.8876, 0.0), (0.0040, -0.0040, 1.0)),
+             "deuteranopia": ((0.2928, 0.7072, 0.0), (0.2928, 0.7072, 0.0), (-0.0223, 0.0223, 1.0))}
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_the_two_models_differ_for_color_blind_eyes(blindness):
+    seen = [np.array(BLINDNESS[blindness]) @ linear(COLORS[kind]) for kind in ("all-attention", "transformer-xl")]
+    assert np.abs(seen[0] - seen[1]).max() > 0.25
+
+
+def test_meanings_differ_in_color_and_the_models_in_marker_too():
+    assert len(set(COLORS.values())) == len(COLORS)
+    assert len(set(MARKERS.values())) == len(MARKERS) and set(MARKERS) <= set(COLORS)
+    assert look("paper", linestyle="--", marker="") == {"color": "#000000", "marker": "", "linestyle": "--"}
+    assert look("context")["marker"] == ""
+
+
+def test_importing_does_not_import_matplotlib_nor_torch():
+    code = "import sys, allatt.figures; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_figure_1_from_closed_form(folder):
+    """The paper's Figure 1 end to end: from `relative` to a file, both models on it."""
+    lines = {kind: relative(ModelConfig(kind=kind)) for kind in ("all-attention", "transformer-xl")}
+
+    def figure_1(data):
+        figure, axes = new_figure(columns=2, sharey=True)
+        for axis, quantity in zip(axes, ("parameters", "multiply_adds"), strict=True):
+            for kind, values in data.items():
+                axis.plot(values["pruned"], values[quantity], **look(kind, markevery=16))
+        return figure
+
+    saved = save_figure("relative", figure_1, lines, "smoke")
+    assert [len(axis.lines) for axis in saved.figure.axes] == [2, 2]
+    assert saved.figure.axes[0].lines[0].get_color() == COLORS["all-attention"]
+    assert len(json.loads((folder / "relative.json").read_text())["data"]["all-attention"]["pruned"]) == 129

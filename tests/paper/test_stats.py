@@ -1,0 +1,119 @@
+"""Intervals cover what they promise, tests are scipy's by hand, corrections are what Holm wrote, and one seed tells nothing."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allatt.config import AllattError
+from allatt.paper.stats import agreement, below, differs, holm, interval, rank_correlation, row, seeds, unequal_spread, within
+
+DRAWN = [0.31, 0.18, 0.42, 0.25]
+
+
+def test_interval_by_hand():
+    mean, deviation = np.mean(DRAWN), np.std(DRAWN, ddof=1)
+    found = interval(DRAWN)
+    half = 3.182446 * deviation / math.sqrt(4)  # t with 3 degrees of freedom, 97.5 %
+    assert found.n == 4 and found.mean == pytest.approx(mean)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half), rel=1e-6)
+    assert str(found) == f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def test_intervals_hold_the_true_mean_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = [one.low <= 2 <= one.high for one in (interval(row) for row in rng.normal(2, 3, (2000, 3)).tolist())]
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def test_one_seed_has_a_mean_and_nothing_else():
+    assert interval([0.3]) == (0.3, None, None, 1) and str(interval([0.3])) == "+0.300"
+    assert differs([0.3]) is None and below([0.3], 1) is None and within([0.3], 1) is None
+    assert unequal_spread([0.3, 0.2, 0.1, 0.4], [0.1, 0.2, 0.9, 0.8, 0.7]) is None, "four are too few to compare spreads"
+    with pytest.raises(AllattError, match="at least one value"):
+        interval([])
+
+
+def test_a_row_of_a_figure():
+    assert row([0.3]) == {"values": [0.3], "interval": None} and row([]) == {"values": [], "interval": None}
+    assert row(DRAWN) == {"values": DRAWN, "interval": list(interval(DRAWN))}
+
+
+def test_seeds_are_counted():
+    assert [seeds(count) for count in (0, 1, 3)] == ["0 seeds", "1 seed", "3 seeds"]
+
+
+def test_t_tests_by_hand():
+    from scipy.stats import t
+
+    statistic = np.mean(DRAWN) / (np.std(DRAWN, ddof=1) / 2)
+    assert differs(DRAWN) == pytest.approx(2 * t.sf(statistic, 3))
+    assert differs(DRAWN, np.mean(DRAWN)) == pytest.approx(1)
+    to_bound = (np.mean(DRAWN) - 0.5) / (np.std(DRAWN, ddof=1) / 2)
+    assert below(DRAWN, 0.5) == pytest.approx(t.cdf(to_bound, 3))
+    assert below(DRAWN, 0.1) > 0.9
+
+
+def test_within_needs_both_sides():
+    assert within([0.01, -0.01, 0.0], 0.1) < 0.05
+    assert within([0.3, 0.31, 0.29], 0.1) > 0.9 and within([-0.3, -0.31, -0.29], 0.1) > 0.9
+    assert within([0.01, -0.01, 0.0], 0.1) == pytest.approx(within([-0.01, 0.01, 0.0], 0.1))
+
+
+def test_a_test_where_nothing_spreads():
+    assert differs([1.0, 1.0]) is None and below([1.0, 1.0], 2) is None and within([0.0, 0.0], 1) is None
+    assert unequal_spread([1] * 5, [2] * 5) == 1
+
+
+def test_unequal_spread_sees_spread_and_not_place():
+    narrow, wide = [10, 10, 11, 10, 11, 10], [2, 19, 30, 8, 25, 1]
+    assert unequal_spread(narrow, wide) < 0.01
+    assert unequal_spread(narrow, [x + 50 for x in narrow]) == pytest.approx(1)
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1, "b": 1} and holm({}) == {}
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=6))
+def test_holm_never_lowers_nor_reorders(p_values):
+    corrected = holm(p_values)
+    assert list(corrected) == list(p_values)
+    assert all(p <= corrected[name] <= 1 for name, p in p_values.items())
+    for a, b in combinations(p_values, 2):
+        if p_values[a] < p_values[b]:
+            assert corrected[a] <= corrected[b]
+
+
+def test_holm_keeps_the_chance_of_any_false_finding():
+    rng = np.random.default_rng(1)
+    false = [min(holm(dict(enumerate(row))).values()) < 0.05 for row in rng.uniform(size=(4000, 5)).tolist()]
+    assert 0.04 < np.mean(false) < 0.06
+
+
+def test_agreement_is_the_mean_over_pairs_and_its_interval_the_jackknife_s():
+    lists = [[8, 5, 3, 4], [7, 5, 4, 2], [8, 3, 4, 5]]
+    pairs = [rank_correlation(a, b) for a, b in combinations(lists, 2)]
+    found = agreement(lists)
+    assert found.mean == pytest.approx(np.mean(pairs)) and found.n == 3
+    without = [rank_correlation(lists[1], lists[2]), rank_correlation(lists[0], lists[2]), rank_correlation(*lists[:2])]
+    pseudo = interval([3 * found.mean - 2 * one for one in without])
+    assert (found.low, found.high) == (max(-1, pseudo.low), min(1, pseudo.high))
+
+
+def test_agreement_where_it_cannot_be_told():
+    assert agreement([[1, 2, 3]]) is None and agreement([[1, 2, 3], [2, 2, 2]]) is None
+    assert agreement([[1, 2, 3], [1, 2, 3]]) == (1.0, None, None, 2)
+    same = agreement([[1, 2, 3]] * 4)
+    assert same.mean == same.low == same.high == 1
+
+
+def test_rank_correlation_shares_ranks_of_ties():
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 2, 5], [4, 4, 9, 1]) == pytest.approx(
+        np.corrcoef([1, 2.5, 2.5, 4], [2.5, 2.5, 4, 1])[0, 1])
+    assert math.isnan(rank_correlation([1, 1], [1, 2]))

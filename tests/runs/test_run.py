@@ -1,0 +1,223 @@
+"""get_or_run on a small text: cached, resumed after a kill, keyed by its config, and told in provenance."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import write_small_text
+
+from allatt import runs
+from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
+from allatt.data.tokens import load, pin
+from allatt.evaluate import nll
+from allatt.runs import Run, find, get_or_run
+from allatt.system.paths import home, repository
+from allatt.train import Machine
+
+QUIET = Machine(device="cpu", log_every=5, progress=False)
+MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9, init="unit")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory, home_of_tests):
+    """A folder of a user's own: some hundred lines of words."""
+    return write_small_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def dense(text):
+    data = pin(DataConfig(corpus=str(text), tokens="words", vocab_size=0))
+    return RunConfig("dense", data, MODEL, TrainConfig(steps=20, rows=4, lr=0.01))
+
+
+@pytest.fixture(scope="module")
+def gated(dense):
+    gates = GateConfig(lam=0.1, lr=0.3)
+    return RunConfig("gated", dense.data, MODEL, replace(dense.train, lr=1e-3, steps=15), gates, dense)
+
+
+def test_a_finished_run_is_read_and_not_trained_again(dense, monkeypatch):
+    first = get_or_run(dense, QUIET)
+    monkeypatch.setattr(runs, "_execute", lambda *args: pytest.fail("trained again"))
+    again = get_or_run(replace(dense, name="another name"), QUIET)
+    assert again.result == first.result and again.id == dense.id
+    assert [line["step"] for line in again.metrics()] == [5, 10, 15, 20]
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        get_or_run(replace(dense, train=replace(dense.train, lr=0.02)), QUIET)
+
+
+def test_a_changed_hyperparameter_of_the_gates_does_not_touch_the_baseline(dense, gated):
+    get_or_run(gated, QUIET)
+    result = home() / "runs" / dense.id / "result.json"
+    before = result.stat().st_mtime_ns
+    other = get_or_run(replace(gated, gates=replace(gated.gates, lam=0.2)), QUIET)
+    assert other.id != gated.id and result.stat().st_mtime_ns == before
+
+
+def test_results_are_those_of_the_physically_smaller_model(gated):
+    run = get_or_run(gated, QUIET)
+    tokens, small = load(gated.data), run.pruned()
+    total, predicted = nll(small, tokens.test, gated.train.rows)
+    assert run.result["test"]["loss"] == pytest.approx(total / predicted, rel=1e-6)
+    gated_total, _ = nll(run.load(), tokens.test, gated.train.rows, run.gates().evaluation())
+    assert gated_total == pytest.approx(total, rel=1e-5)
+    assert run.result["parameters"] == small.parameter_counts()
+    assert run.result["heads"]["per_layer"] == list(small.config.heads_per_layer) == run.gates().kept().sum(-1).tolist()
+    assert run.result["test"]["tokens"] == tokens.meta["splits"]["test"]["tokens"] - 1
+    assert run.result["tokens_seen"] == 15 * 4 * 8
+
+
+def test_a_pruning_run_starts_from_the_trained_weights(dense, gated):
+    start = get_or_run(dense, QUIET)
+    gates = replace(gated.gates, output_scaling=False)
+    still = get_or_run(replace(gated, train=replace(gated.train, steps=0), gates=gates), QUIET)
+    for name, tensor in start.load().state_dict().items():
+        assert torch.equal(tensor, still.load().state_dict()[name]), name
+    assert still.result["test"]["loss"] == pytest.approx(start.result["test"]["loss"])
+
+
+def test_a_pruned_shape_is_fine_tuned_from_the_gated_run(gated):
+    start = get_or_run(gated, QUIET)
+    kept = tuple(map(tuple, start.result["heads"]["kept"]))
+    config = RunConfig("tuned", gated.data, replace(MODEL, kept=kept), replace(gated.train, steps=0), None, gated)
+    tuned = get_or_run(config, QUIET)
+    assert tuned.load().config.kept == kept
+    assert tuned.result["test"]["loss"] == pytest.approx(start.result["test"]["loss"], rel=1e-5)
+
+
+def test_a_start_that_does_not_fit_is_one_clear_line(gated):
+    with pytest.raises(AllattError, match="does not fit the model of gated"):
+        get_or_run(replace(gated, model=replace(MODEL, persistent=5)), QUIET)
+
+
+def test_provenance_says_where_the_numbers_come_from(dense, text):
+    run = get_or_run(dense, QUIET)
+    assert {"versions", "hardware", "commit", "started", "data", "device"} <= set(run.provenance)
+    assert run.provenance["versions"]["torch"] == torch.__version__
+    assert run.provenance["data"]["splits"]["test"]["words"] > 0
+    config = json.loads((run.folder / "config.json").read_text())
+    assert config == to_dict(dense) and config["data"]["text_sha256"]
+
+
+def test_runs_are_found_by_the_start_of_their_id(dense):
+    run = get_or_run(dense, QUIET)
+    assert find(run.id[:8]).id == run.id
+    with pytest.raises(AllattError, match="0 finished runs start with 'zzz'"):
+        find("zzz")
+    with pytest.raises(AllattError, match="give the id of one"):
+        find("*")
+
+
+def test_a_notebooks_random_numbers_do_not_depend_on_the_cache(dense):
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        get_or_run(replace(dense, train=replace(dense.train, steps=5, seed=9)), QUIET)
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+
+
+def test_seeds_differ_and_repeat(dense, monkeypatch, tmp_path):
+    short = replace(dense, train=replace(dense.train, steps=3))
+    one = get_or_run(replace(short, train=replace(short.train, seed=1)), QUIET).result["test"]["loss"]
+    zero = get_or_run(short, QUIET).result["test"]["loss"]
+    assert one != zero
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    assert get_or_run(short, QUIET).result["test"]["loss"] == zero, "bitwise, from nothing"
+
+
+def test_a_changed_text_is_another_run(dense, text):
+    path = text / "wiki.train.tokens"
+    before = path.read_text()
+    try:
+        path.write_text(before + " more words here \n")
+        assert replace(dense, data=pin(replace(dense.data, text_sha256=""))).id != dense.id
+    finally:
+        path.write_text(before)
+
+
+CHILD = """
+import sys, json, time
+from pathlib import Path
+from allatt.config import RunConfig, from_dict
+from allatt.runs import get_or_run
+from allatt.train import Machine, Trainer
+step = Trainer.one_step
+def slow(self):
+    time.sleep(0.05)
+    return step(self)
+Trainer.one_step = slow
+get_or_run(from_dict(RunConfig, json.loads(Path(sys.argv[1]).read_text())),
+           Machine(device="cpu", log_every=5, checkpoint_seconds=0.0, progress=False))
+"""
+
+
+def test_killed_and_started_again_ends_with_the_same_numbers(gated, tmp_path, monkeypatch):
+    """SIGKILL in the middle: the finished baseline is not repeated, the pruning run continues, bitwise as undisturbed."""
+    config = replace(gated, train=replace(gated.train, steps=40))
+    whole = get_or_run(config, QUIET)
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    (tmp_path / "child.py").write_text(CHILD)
+    root = str(repository())
+    child = subprocess.Popen([sys.executable, str(tmp_path / "child.py"), str(tmp_path / "config.json")],
+                             env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    folder = tmp_path / "home" / "runs" / config.id
+    deadline = time.monotonic() + 60
+    while not (folder / "checkpoint.json").exists() and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert (folder / "checkpoint.json").exists() and not (folder / "result.json").exists()
+    baseline = tmp_path / "home" / "runs" / gated.start.id / "result.json"
+    before = baseline.stat().st_mtime_ns
+    resumed = get_or_run(config, QUIET)
+    assert baseline.stat().st_mtime_ns == before
+    assert resumed.result["test"] == whole.result["test"] and resumed.result["heads"] == whole.result["heads"]
+    for name, tensor in whole.load().state_dict().items():
+        assert torch.equal(tensor, resumed.load().state_dict()[name]), name
+    keys = ("step", "loss", "kept", "grad_norm")
+    assert [[m[k] for k in keys] for m in whole.metrics()] == [[m[k] for k in keys] for m in resumed.metrics()]
+    assert not list(folder.glob("checkpoint*")), "a finished run keeps no checkpoint"
+
+
+def test_a_damaged_run_names_its_folder(gated):
+    run = get_or_run(replace(gated, train=replace(gated.train, steps=2)), QUIET)
+    for name, read in (("gates.safetensors", run.gates), ("model.safetensors", run.load), ("metrics.jsonl", run.metrics)):
+        path = run.folder / name
+        path.write_bytes(path.read_bytes()[:20])
+        with pytest.raises(AllattError, match="remove (its|the) folder") as error:
+            read()
+        assert "\n" not in str(error.value) and str(run.folder) in str(error.value)
+
+
+def test_a_run_of_another_text_is_not_taken_for_this_one(dense, monkeypatch):
+    """Corpora whose checksum is not known beforehand are not in the hash: the text that was read is compared."""
+    config = replace(dense, data=replace(dense.data, text_sha256=""), train=replace(dense.train, steps=1))
+    run = get_or_run(config, QUIET)
+    assert get_or_run(config, QUIET).id == run.id
+
+    class Other:
+        sha256 = {"train": "of another text"}
+
+    monkeypatch.setattr(runs, "locate", lambda name: Other)
+    with pytest.raises(AllattError, match="read another text of .* than is there now; remove"):
+        get_or_run(config, QUIET)
+
+
+def test_closed_heads_do_not_open_again_by_themselves(gated):
+    with pytest.raises(AllattError, match="whose gates have closed heads; name the heads to keep"):
+        get_or_run(RunConfig("tuned", gated.data, MODEL, gated.train, None, gated), QUIET)
+
+
+def test_a_damaged_result_is_one_clear_line(dense, tmp_path):
+    run = get_or_run(replace(dense, train=replace(dense.train, steps=1)), QUIET)
+    (run.folder / "result.json").write_text("{")
+    with pytest.raises(AllattError, match=r"result.json cannot be read .*remove its folder"):
+        Run(run.folder)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from allatt.config import AllattError, check
 from allatt.model import Memory
+from allatt.system.files import write, write_json
 
 if TYPE_CHECKING:
     from allatt.train import Trainer
@@ -45,16 +46,12 @@ def save_checkpoint(trainer: Trainer) -> None:
                 scalars[f"{index}.{name}"] = value
     about = {"run": trainer.config.id, "world": _world(), "step": trainer.step, "seconds": trainer.seconds,
              "filled": trainer.memory.filled, "groups": optimizer["param_groups"], "scalars": scalars}
-    path = _path(trainer.folder, trainer.step, rank)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"about": json.dumps(about)})
-    temporary.replace(path)
+    content = save({name: value.contiguous() for name, value in tensors.items()}, {"about": json.dumps(about)})
+    write(_path(trainer.folder, trainer.step, rank), content)
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
     if rank == 0:
-        pointer = trainer.folder / (POINTER + ".tmp")
-        pointer.write_text(json.dumps({"run": trainer.config.id, "step": trainer.step}))
-        pointer.replace(trainer.folder / POINTER)
+        write_json(trainer.folder / POINTER, {"run": trainer.config.id, "step": trainer.step})
         _remove_files(trainer.folder, but=trainer.step)
 
 
@@ -109,7 +106,8 @@ def _path(folder: Path, step: int, rank: int) -> Path:
 
 
 def _remove_files(folder: Path, but: int | None = None) -> None:
-    for path in folder.glob("checkpoint-*.safetensors*"):
+    """Remove all files but those of one step, and what a killed process had begun to write."""
+    for path in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".checkpoint-*.tmp")):
         if but is None or not path.name.startswith(f"checkpoint-{but}-"):
             path.unlink()
 

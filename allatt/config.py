@@ -21,6 +21,12 @@ FORMAT = 1
 LATER = {"target_kept": None}
 
 
+ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
+"""The two kinds of models. Code that means one of them uses these names."""
+KIND_NAMES = {ALL_ATTENTION: "All-attention", TRANSFORMER_XL: "Transformer-XL"}
+"""As people write them."""
+
+
 class AllattError(Exception):
     """A mistake that the user can mend. Its message is one line: what is wrong, where, and what to do."""
 
@@ -59,7 +65,7 @@ class DataConfig:
 class ModelConfig:
     """The shape of a language model, and its dropouts. Defaults are the paper's All-attention model."""
 
-    kind: str = "all-attention"
+    kind: str = ALL_ATTENTION
     """all-attention (persistent vectors, no feed-forward) or transformer-xl (feed-forward, no persistent vectors)."""
     layers: int = 16
     heads: int = 8
@@ -97,8 +103,7 @@ class ModelConfig:
     """One dropout mask for all positions of a segment (projection, input, output) instead of one a position."""
 
     def __post_init__(self):
-        kinds = ("all-attention", "transformer-xl")
-        check(self.kind in kinds, f"model kind is {self.kind!r}; choose one of {', '.join(kinds)}")
+        check(self.kind in KINDS, f"model kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
         for name in ("layers", "heads", "d_model", "d_head", "persistent", "feed_forward", "segment", "band_divisor"):
             check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more")
         check(self.memory >= 0, f"memory is {self.memory}; it must be 0 or more")

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from allatt.attention import PATHS
@@ -27,6 +27,7 @@ from allatt.config import AllattError, ModelConfig, check, from_dict, to_dict
 from allatt.kernels import persistent
 from allatt.kernels.one_token import Prepared, prepare, single
 from allatt.softmax import TiedSoftmax
+from allatt.system.files import write
 
 
 class Memory(NamedTuple):
@@ -261,20 +262,19 @@ class LanguageModel(nn.Module):
         return {"body": total - positions - softmax, "positions": positions, "softmax": softmax, "total": total}
 
     def save(self, path: Path) -> None:
-        """Weights and config in one safetensors file, written whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        metadata = {"config": json.dumps(to_dict(self.config)), "vocab": str(self.vocab)}
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, temporary, metadata)
-        temporary.replace(path)
+        """Weights and config in one safetensors file, written whole or not at all; equal models give equal files."""
+        # One key: the order of several would differ from file to file.
+        about = {"model": json.dumps({"config": to_dict(self.config), "vocab": self.vocab})}
+        write(path, save({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, about))
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> LanguageModel:
         """The model of a file that `save` wrote, heads per layer included."""
         try:
             with safe_open(path, "pt", device=device) as file:
-                metadata = file.metadata()
+                about = json.loads(file.metadata()["model"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            model = cls(from_dict(ModelConfig, json.loads(metadata["config"])), int(metadata["vocab"]))
+            model = cls(from_dict(ModelConfig, about["config"]), about["vocab"])
         except AllattError:
             raise
         except Exception as error:

@@ -29,6 +29,7 @@ from allatt.config import RunConfig, TrainConfig, check
 from allatt.data.tokens import Feed, Stream
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel, Memory
+from allatt.system.files import write
 
 COMPILED = 500
 """Steps from which a run on a GPU earns back the time that compiling takes (our choice)."""
@@ -265,4 +266,4 @@ def _cut_metrics(path: Path, step: int) -> None:
     if rank_and_world()[0] == 0 and path.exists():
         lines = [line for line in path.read_text().splitlines(keepends=True)
                  if line.endswith("\n") and json.loads(line)["step"] <= step]
-        path.write_text("".join(lines))
+        write(path, "".join(lines).encode())

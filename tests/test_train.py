@@ -143,7 +143,7 @@ def test_only_the_last_complete_checkpoint_is_kept(tmp_path):
         t.one_step()
         save_checkpoint(t)
     assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-3-0.safetensors"]
-    (tmp_path / "checkpoint-4-0.safetensors.tmp").write_bytes(b"killed while writing")
+    (tmp_path / ".checkpoint-4-0.safetensors.99.tmp").write_bytes(b"killed while writing")
     again = trainer(DENSE, tmp_path)
     again.run()
     assert again.step == 12

@@ -31,8 +31,8 @@ from allatt.cost import executed
 from allatt.figures import figures_folder
 from allatt.model import LanguageModel
 from allatt.paper import experiments, scales
-from allatt.runs import provenance, write_json
-from allatt.system.files import put_between
+from allatt.runs import provenance
+from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
 
 OURS, THEIRS = "all-attention", "transformer-xl"
@@ -298,9 +298,7 @@ def markdown(found: dict) -> str:
 def save(found: dict, out: Path | None = None) -> Path:
     """Write what `run` returned; where it goes by default is figures/bench/<device>.json, for full runs."""
     path = out or figures_folder("bench") / f"{found['device']}{'-quick' if found['quick'] else ''}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
-    return path
+    return write_json(path, found)
 
 
 def main() -> int:

@@ -156,6 +156,7 @@ def _row(point: dict) -> str:
 def prune(a: argparse.Namespace) -> int:
     from allatt import runs
     from allatt.config import to_dict
+    from allatt.system.files import write_json
 
     run = runs.find(a.run)
     check(run.config.gates is not None, f"run {run.id} ({run.config.name}) has no gates, so no closed heads; "
@@ -168,8 +169,8 @@ def prune(a: argparse.Namespace) -> int:
     before, after = full.parameter_counts(), small.parameter_counts()
     heads = list(small.config.heads_per_layer)
     small.save(path)
-    runs.write_json(a.out / "about.json", {"run": run.id, "name": run.config.name, "data": to_dict(run.config.data),
-                                           "heads_per_layer": heads, "parameters": after, "parameters_before": before})
+    write_json(a.out / "about.json", {"run": run.id, "name": run.config.name, "data": to_dict(run.config.data),
+                                      "heads_per_layer": heads, "parameters": after, "parameters_before": before})
     print(f"{path}: {sum(heads)} of {small.config.layers * small.config.heads} heads ({' '.join(map(str, heads))})\n"
           f"body {after['body']:,} parameters instead of {before['body']:,}; in all {after['total']:,} instead of "
           f"{before['total']:,}\nLanguageModel.load(path) of allatt.model reads it")

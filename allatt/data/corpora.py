@@ -23,9 +23,10 @@ from filelock import FileLock
 
 from allatt.config import AllattError, check
 from allatt.data import download, wikitext
+from allatt.data.reading import blocks
 from allatt.data.wikipedia import articles
 from allatt.data.wikitext import SPLITS
-from allatt.system.files import MANIFEST, SMALL, blocks, checksum, damage, disk, written
+from allatt.system.files import MANIFEST, SMALL, checksum, damage, disk, write_json, written
 from allatt.system.paths import home
 
 # Raised by one whenever plain text is converted in another way.
@@ -270,10 +271,5 @@ def _checksum(path: Path, verify: bool) -> str:
     if verify or found.st_size <= SMALL or (size, time) != (found.st_size, found.st_mtime_ns):
         sha256 = checksum(path)
     if found.st_size > SMALL:
-        with disk(notes):
-            notes.parent.mkdir(parents=True, exist_ok=True)
-            known[str(path)] = [found.st_size, found.st_mtime_ns, sha256]
-            draft = notes.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-            os.replace(draft, notes)
+        write_json(notes, known | {str(path): [found.st_size, found.st_mtime_ns, sha256]})
     return sha256

@@ -19,8 +19,9 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from allatt.config import AllattError, check
+from allatt.data.reading import BLOCK
 from allatt.data.wikitext import name as file_name
-from allatt.system.files import BLOCK, DISK_ERRORS
+from allatt.system.files import DISK_ERRORS
 
 TEXT8_SHARES = {"train": 90, "valid": 5, "test": 5}
 

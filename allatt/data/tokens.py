@@ -23,10 +23,11 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, note
+from allatt.data.reading import lines
 from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words, total
 from allatt.data.wikitext import SPLITS
 from allatt.data.words import Pieces, number_words, progress, titles
-from allatt.system.files import damage, disk, lines, written
+from allatt.system.files import damage, disk, written
 from allatt.system.paths import home
 
 # Raised by one whenever the same text would become other ids.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from allatt.config import AllattError, check
-from allatt.system.files import BLOCK, blocks, lines
+from allatt.data.reading import BLOCK, blocks, lines
 
 SPLITS = ("train", "valid", "test")
 # With fewer documents than this, each is cut in three; with more, every document is wholly in one split.

@@ -28,11 +28,11 @@ import numpy as np
 from tqdm import tqdm
 
 from allatt.config import AllattError, check
-from allatt.system.files import blocks, ranges
+from allatt.data.reading import blocks, ranges
 from allatt.system.processes import cores, search_path
 
 BREAK = "\0"
-"""Stands for an end of line while text is cut at white space; no text holds this character (`allatt.system.files.blocks`)."""
+"""Stands for an end of line while text is cut at white space; no text holds this character (`reading.blocks`)."""
 # Blocks that stay in the processor's cache are cut and looked up twice as fast as larger ones.
 _BLOCK = 1 << 15
 # Texts up to this many bytes show no progress bar, and one process cuts them: they are done in a second.

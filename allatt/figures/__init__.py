@@ -15,7 +15,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from allatt.config import AllattError, check, to_dict
 from allatt.system import paths
+from allatt.system.files import write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,10 +164,10 @@ def save_figure(name: str, draw: Draw, data: dict, scale: str, runs: Sequence[Ru
     # In this order, so that a sidecar never names a run that is not there, and `redraw` can mend what is missing.
     for run in runs:
         record = {"id": run.id, "config": to_dict(run.config), "result": run.result, "provenance": run.provenance}
-        _write(folder / "runs" / f"{_plain(run.id)}.json", _json(record).encode())
-    _write(folder / f"{name}.json", _json(sidecar).encode())
+        write(folder / "runs" / f"{_plain(run.id)}.json", _json(record).encode())
+    write(folder / f"{name}.json", _json(sidecar).encode())
     for suffix, content in pictures.items():
-        _write(folder / f"{name}.{suffix}", content)
+        write(folder / f"{name}.{suffix}", content)
     return SavedFigure(name, scale, folder, figure)
 
 
@@ -190,7 +191,7 @@ def redraw(folder: Path, draw: Mapping[str, Draw]) -> list[Path]:
     for path, data in sidecars.items():
         pictures, _ = _render(draw[path.stem], data)
         for suffix, content in pictures.items():
-            written.append(_write(path.with_suffix(f".{suffix}"), content))
+            written.append(write(path.with_suffix(f".{suffix}"), content))
     return written
 
 
@@ -234,17 +235,3 @@ def _plain(name: str) -> str:
     return name
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AllattError(f"cannot write {path}: {error.strerror}; free some space, or set ALLATT_FIGURES to a folder "
-                          "that can be written") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return path

@@ -17,9 +17,9 @@ from allatt.figures import figures_folder
 from allatt.paper import experiments, scales
 from allatt.paper.curves import flips, point
 from allatt.paper.verdicts import CLAIMS, judge
-from allatt.runs import get_or_run, provenance, write_json
+from allatt.runs import get_or_run, provenance
 from allatt.runs.parallel import get_or_run_all
-from allatt.system.files import put_between
+from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
 
 README = "laptop-5seeds"
@@ -103,9 +103,7 @@ def rows(measured: dict) -> list[dict]:
 def save(judged: list[dict], measured: dict) -> Path:
     """Write claims.json among the figures, with what the claims were judged by, and provenance."""
     path = figures_folder(measured["folder"]) / "claims.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"claims": judged, "measured": measured, "provenance": provenance()})
-    return path
+    return write_json(path, {"claims": judged, "measured": measured, "provenance": provenance()})
 
 
 def markdown(judged: list[dict], root: str = "") -> str:

@@ -29,7 +29,8 @@ from allatt.data.download import Unreachable
 from allatt.data.tokens import load, pin
 from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top
 from allatt.paper import scales
-from allatt.runs import Run, get_or_run, read_json, write_json
+from allatt.runs import Run, get_or_run
+from allatt.system.files import read_json, write_json
 from allatt.train import Machine
 
 TECHNIQUES = {
@@ -184,7 +185,7 @@ def _importance(run: Run) -> torch.Tensor:
     Kept in its folder: it takes seconds, and other hardware might round it to another order, and so to another rival.
     """
     path, text = run.folder / "importance.json", {"rows": ROWS, "segments": SEGMENTS}
-    found = read_json(path) if path.exists() else {}
+    found = read_json(path, "remove it and run again") if path.exists() else {}
     if not text.items() <= found.items():
         found = text | {"scores": head_importance(run.load(), load(run.config.data).train).tolist()}
         write_json(path, found)

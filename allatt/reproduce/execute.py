@@ -20,6 +20,7 @@ from pathlib import Path
 
 from allatt.config import AllattError, check
 from allatt.system import processes
+from allatt.system.files import write
 from allatt.system.paths import figures, home
 
 LONGEST_CELL = 15
@@ -153,13 +154,12 @@ def clean_executed(notebook: Path) -> None:
         lines = len("".join(cell["source"]).strip().splitlines())
         check(cell["cell_type"] != "code" or lines <= LONGEST_CELL,
               f"{notebook.name}: cell {place} has {lines} lines; at most {LONGEST_CELL}: move logic into allatt")
-    executed = notebook.with_name(f".{notebook.name}.tmp")
+    executed = notebook.with_name(f".{notebook.name}.executed")
     try:
         outcome = execute(notebook, executed, {})
         check(not outcome.error, f"{notebook.name}: {outcome.error}; the file is as it was")
         cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), notebook.resolve().parents[1])
-        executed.write_text(json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        executed.replace(notebook)
+        write(notebook, (json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n").encode())
     finally:
         executed.unlink(missing_ok=True)
         executed.with_suffix(".log").unlink(missing_ok=True)

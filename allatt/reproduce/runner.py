@@ -31,7 +31,7 @@ from allatt.paper import scales
 from allatt.reproduce.execute import Outcome, execute, headline
 from allatt.reproduce.parameters import bind, defaults, parse
 from allatt.system import paths
-from allatt.system.files import checksum
+from allatt.system.files import checksum, write_json
 
 NEEDS = {
     "01": ("00",), "03": ("00",), "04": ("03",), "05": ("03",), "06": ("03",), "07": ("03",), "08": ("07",),
@@ -225,9 +225,7 @@ class Runner:
     def _note(self, stem: str, entry: dict) -> None:
         state = self.places[stem].state
         self.status[state][stem] = entry
-        temporary = state / "status.json.tmp"
-        temporary.write_text(json.dumps(self.status[state], indent=1) + "\n")
-        temporary.replace(state / "status.json")
+        write_json(state / "status.json", self.status[state])
 
 
 def _line(outcome: Outcome, entry: dict, executed: Path) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import allatt
 from allatt.checkpoint import remove_checkpoint
@@ -33,8 +33,11 @@ from allatt.evaluate import evaluate
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.prune import remove, remove_closed
+from allatt.system.files import read_json, write, write_json
 from allatt.system.paths import home, repository
 from allatt.train import Machine, Trainer, rank_and_world
+
+ADVICE = "remove its folder and run again"
 
 
 class Run:
@@ -42,9 +45,9 @@ class Run:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json"))
-        self.result: dict = read_json(folder / "result.json")
-        self.provenance: dict = read_json(folder / "provenance.json")
+        self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json", ADVICE))
+        self.result: dict = read_json(folder / "result.json", ADVICE)
+        self.provenance: dict = read_json(folder / "provenance.json", ADVICE)
 
     @property
     def id(self) -> str:
@@ -100,8 +103,8 @@ def writer(name: str) -> tuple[LanguageModel, Tokens]:
     """
     folder = Path(name)
     if (folder / "about.json").exists():
-        model, data = LanguageModel.load(folder / "model.safetensors").eval(), read_json(folder / "about.json").get("data")
-        tokens = load(from_dict(DataConfig, data))
+        model = LanguageModel.load(folder / "model.safetensors").eval()
+        tokens = load(from_dict(DataConfig, read_json(folder / "about.json", "prune the run again").get("data")))
     else:
         check(not folder.is_dir() or (folder / "result.json").exists(),
               f"{name} is neither the folder of a finished run nor one that `python -m allatt prune` wrote")
@@ -190,7 +193,7 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
                    "tokens_seen": config.train.steps * config.train.rows * config.model.segment}
         model.save(folder / "model.safetensors")
         if gates is not None:
-            _save_gates(gates, folder / "gates.safetensors")
+            write(folder / "gates.safetensors", save({name: t.contiguous() for name, t in gates.state_dict().items()}))
         write_json(folder / "result.json", result)
         remove_checkpoint(folder)
 
@@ -252,13 +255,6 @@ def provenance(device: str = "cpu") -> dict:
     }
 
 
-def write_json(path: Path, values: dict) -> None:
-    """Write a JSON file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    temporary.replace(path)
-
-
 def _cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
@@ -266,15 +262,3 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def read_json(path: Path) -> dict:
-    """A file of a run's folder. AllattError if it cannot be read."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise AllattError(f"{path} cannot be read ({error}); remove its folder and run again") from None
-
-
-def _save_gates(gates: HeadGates, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in gates.state_dict().items()}, temporary)
-    temporary.replace(path)

@@ -1,12 +1,11 @@
-"""Folders that are either finished or not there, and text read in pieces.
+"""Files and folders that are written whole or not at all: under another name first, renamed when they are complete.
 
-A folder is written under another name and renamed when it is complete; `manifest.json` in it records size, time and
-SHA-256 of every file, so that a truncated or changed file is noticed when the folder is used again.
+`write` is the one writer of files. `written` makes a folder; its `manifest.json` records size, time and SHA-256 of every
+file, so that `damage` notices a truncated or changed file when the folder is used again.
 """
 
 from __future__ import annotations
 
-import codecs
 import errno
 import glob
 import hashlib
@@ -15,32 +14,65 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from allatt.config import AllattError, check
 
 MANIFEST = "manifest.json"
-BLOCK = 1 << 20
 # Files up to this size are read again, once a process, to compare checksums; larger ones by size and time alone.
 SMALL = 50_000_000
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
-               errno.ENOTDIR: "a part of the path is a file"}
+               errno.ENOTDIR: "a part of the path is a file", errno.EEXIST: "a part of the path is a file"}
 # Files (path, size, time) whose checksum this process has seen to be right.
 _seen: set[tuple[str, int, int]] = set()
 
 
 @contextmanager
 def disk(where: Path) -> Iterator[None]:
-    """A full, read-only or forbidden disk becomes one clear line."""
+    """Turns the error of a full, read-only or forbidden disk into one clear line (AllattError)."""
     try:
         yield
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        raise AllattError(f"cannot write {where}: {DISK_ERRORS[error.errno]}; free some space, or set ALLATT_HOME to a "
-                          f"folder that can be written") from error
+        raise AllattError(f"cannot write {where}: {DISK_ERRORS[error.errno]}; free some space, or choose a folder that can "
+                          "be written (ALLATT_HOME for all state, ALLATT_FIGURES for figures)") from error
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a file, whole or not at all, also if the power fails; its folders are made. Returns `path`.
+
+    The mode follows the umask. AllattError if the disk is full, read-only or forbidden; what `path` held is then kept.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+    return path
+
+
+def write_json(path: Path, values: Any) -> Path:
+    """Write JSON values as a readable file; see `write`."""
+    return write(path, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def read_json(path: Path, advice: str) -> Any:
+    """The values of a JSON file. AllattError, with `advice` on what to do, if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AllattError(f"{path} cannot be read ({error}); {advice}") from None
 
 
 @contextmanager
@@ -60,7 +92,7 @@ def written(folder: Path) -> Iterator[Path]:
             draft.chmod(0o755)
             yield draft
             manifest = {path.name: stamp(path) for path in sorted(draft.iterdir())}
-            (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            write_json(draft / MANIFEST, manifest)
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(draft, folder)
@@ -108,76 +140,6 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def blocks(path: Path, size: int = BLOCK, start: int = 0, stop: int | None = None) -> Iterator[str]:
-    """The text of a UTF-8 file in pieces of about `size` bytes, which joined are the whole.
-
-    Pieces end at an end of line; in a line longer than a piece, after a space; in a word longer than that, anywhere.
-    A byte-order mark at the start is left out. Bytes that are no UTF-8 text are an AllattError.
-    start, stop: a range of `ranges`; its pieces are those that the whole has there.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    held, offset = "", max(0, start - size)
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise AllattError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        file.seek(offset)
-        while offset != stop and (raw := file.read(size)):
-            check(b"\0" not in raw, f"{path} is not text: it has a NUL byte at {offset + raw.find(0)}")
-            # Of what was read before `start`, only the line that it ends in is of this range.
-            mine = raw if offset >= start else raw[raw.rfind(b"\n") + 1:]
-            try:
-                held += decoder.decode(mine)
-            except UnicodeDecodeError as error:
-                raise AllattError(f"{path} is not UTF-8 text near byte {offset + error.start}; convert it to "
-                                  f"UTF-8 first") from error
-            if not offset and not start:
-                held = held.removeprefix("\ufeff")
-            offset += len(raw)
-            cut = held.rfind("\n") + 1
-            if not cut and len(held) >= size:
-                cut = held.rfind(" ") + 1 or len(held)
-            if cut:
-                yield held[:cut]
-            held = held[cut:]
-    if offset != stop:
-        check(not decoder.getstate()[0], f"{path} ends in the middle of a character; it seems to be truncated")
-        if held:
-            yield held
-
-
-def ranges(path: Path, number: int, size: int = BLOCK) -> list[tuple[int, int | None]]:
-    """A text file in at most `number` ranges of about the same length, start and stop, for `blocks` of this size.
-
-    A range starts where `blocks` would read on after bytes that hold an end of line: what follows does not depend on
-    what was before, so that the pieces of the ranges are those of the whole, whatever the number.
-    """
-    total, starts = path.stat().st_size, [0]
-    with open(path, "rb") as file:
-        for part in range(1, number):
-            file.seek(max(starts[-1], total * part // number // size * size))
-            while (raw := file.read(size)) and b"\n" not in raw:
-                pass
-            if raw and file.tell() < total:
-                starts.append(file.tell())
-    return list(zip(starts, [*starts[1:], None], strict=True))
-
-
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, without their ends; a line longer than a block comes in several."""
-    held = ""
-    for block in blocks(path):
-        *whole, rest = (held + block).split("\n")
-        yield from whole
-        held = rest
-        if block.endswith(" ") or len(held) >= BLOCK:
-            yield held
-            held = ""
-    if held:
-        yield held
-
-
 def put_between(path: Path, begin: str, end: str, content: str) -> bool:
     """Put `content` between two lines of a text file that mark its place; True if that changed the file."""
     try:
@@ -188,7 +150,5 @@ def put_between(path: Path, begin: str, end: str, content: str) -> bool:
           f"{path} needs one line {begin} and, below it, one line {end}: the table goes between them")
     new = f"{text[:text.index(begin)]}{begin}\n{content}\n{text[text.index(end):]}"
     if new != text:
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(new, encoding="utf-8")
-        temporary.replace(path)
+        write(path, new.encode())
     return new != text

@@ -17,11 +17,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allatt.config import AllattError
-from allatt.data import corpora, download, wikipedia, wikitext
+from allatt.data import corpora, download, reading, wikipedia, wikitext
 from allatt.data.corpora import CORPORA, locate
 from allatt.data.wikitext import SPLITS, share, tokenize
 from allatt.system import files
@@ -411,7 +411,7 @@ def test_a_file_that_cannot_grow_is_one_clear_line_and_leaves_nothing(home, tmp_
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(AllattError, match="cannot write .*home.*free some space, or set ALLATT_HOME"):
+        with pytest.raises(AllattError, match="cannot write .*home.*free some space, or choose a folder"):
             locate(str(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -732,7 +732,7 @@ def test_text8_like_is_made_in_pieces(tmp_path):
     """Of a text of several blocks, what comes is what one piece gives; a block ends within a paragraph here."""
     source = tmp_path / "long.tokens"
     source.write_text(" A long paragraph of 3 words , and <unk> more ." * 60_000)
-    assert source.stat().st_size > 2 * files.BLOCK
+    assert source.stat().st_size > 2 * reading.BLOCK
     wikitext.letters([source, source], tmp_path / "out")
     assert (tmp_path / "out").read_text() == 2 * wikitext.spell(source.read_text())
 
@@ -742,61 +742,3 @@ def test_the_published_sizes_are_those_that_are_checked():
     assert CORPORA["wikitext-103"].words == {"train": 103_227_021, "valid": 217_646, "test": 245_569}
     assert CORPORA["wikitext-2"].words == {"train": 2_088_628, "valid": 217_646, "test": 245_569}
     assert download.folder_name(CORPORA["wikitext-103"].address.split(":")[1]) == "wikitext-103"
-
-
-# --- files ------------------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(st.text(st.characters(exclude_characters="\0\ufeff", exclude_categories=["Cs"])), st.integers(1, 40))
-def test_blocks_are_the_text_in_pieces(tmp_path_factory, text, size):
-    path = tmp_path_factory.mktemp("blocks") / "text"
-    path.write_bytes(text.encode())
-    pieces = list(files.blocks(path, size))
-    assert "".join(pieces) == text
-    assert all(pieces)
-    # A piece ends where a line ends, or a word; else there was none to end.
-    for piece in pieces[:-1]:
-        assert piece.endswith(("\n", " ")) or not re.search("[\n ]", piece)
-
-
-def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
-    path = tmp_path / "text"
-    path.write_text("a b\n\nc\r\nlast")
-    assert list(files.lines(path)) == ["a b", "", "c\r", "last"]
-    path.write_text("word " * 500_000 + "\nnext\n")
-    found = list(files.lines(path))
-    assert len(found) > 2 and found[-1] == "next" and " ".join(found).split() == ["word"] * 500_000 + ["next"]
-
-
-def test_a_folder_is_finished_or_not_there(tmp_path):
-    folder = tmp_path / "made"
-    with files.written(folder) as draft:
-        (draft / "a").write_text("first")
-        assert not folder.exists()
-    assert files.damage(folder) == ""
-    with pytest.raises(ValueError), files.written(folder) as draft:
-        (draft / "a").write_text("second")
-        raise ValueError
-    assert (folder / "a").read_text() == "first" and files.damage(folder) == ""
-    (tmp_path / ".made.draft-killed").mkdir()
-    with files.written(folder) as draft:
-        (draft / "b").write_text("third")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
-    assert sorted(p.name for p in folder.iterdir()) == ["b", files.MANIFEST]
-
-
-def test_damage_of_large_files_is_seen_by_size_time_or_on_request(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "SMALL", 3)
-    folder = tmp_path / "made"
-    with files.written(folder) as draft:
-        (draft / "large").write_text("0123456789")
-    path = folder / "large"
-    time = path.stat().st_mtime_ns
-    path.write_text("012345678x")
-    assert "another checksum" in files.damage(folder)
-    os.utime(path, ns=(time, time))
-    assert files.damage(folder) == ""
-    assert "another checksum" in files.damage(folder, thorough=True)
-    path.write_text("0123")
-    assert "has 4 bytes instead of 10" in files.damage(folder)

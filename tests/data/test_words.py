@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allatt.config import AllattError, DataConfig
-from allatt.data import tokenizers, words
+from allatt.data import reading, tokenizers, words
 from allatt.data.tokens import load
 from allatt.data.wikitext import SPLITS
 from allatt.data.words import BREAK, number_words, titles
-from allatt.system import files, paths
+from allatt.system import paths
 
 ROOT = paths.repository()
 ODD = ["\ufeffstarts with a mark", "one\u2028two\x85three\x1cfour", "", " ", "carriage\r", "ﬁ 😀 naïve Ἀχιλλεύς",
@@ -64,19 +64,19 @@ def folder_of(folder: Path, train: str | bytes) -> str:
 def test_pieces_of_ranges_are_those_of_the_whole(tmp_path_factory, words, between, size, number):
     path = tmp_path_factory.mktemp("ranges") / "text"
     path.write_bytes(between.join(words).encode())
-    spans = files.ranges(path, number, size)
+    spans = reading.ranges(path, number, size)
     assert 1 <= len(spans) <= number and spans[0][0] == 0 and spans[-1][1] is None
-    pieces = [piece for start, stop in spans for piece in files.blocks(path, size, start, stop)]
-    assert pieces == list(files.blocks(path, size))
+    pieces = [piece for start, stop in spans for piece in reading.blocks(path, size, start, stop)]
+    assert pieces == list(reading.blocks(path, size))
 
 
 def test_ranges_are_about_equal_and_lines_that_are_too_long_are_not_cut(tmp_path):
     path = tmp_path / "text"
     path.write_text("nine char\n" * 10_000)
-    spans = files.ranges(path, 4, 100)
+    spans = reading.ranges(path, 4, 100)
     assert [start for start, _ in spans] == pytest.approx([0, 25_000, 50_000, 75_000], abs=200)
     path.write_text("nine char " * 10_000)
-    assert files.ranges(path, 4, 100) == [(0, None)]
+    assert reading.ranges(path, 4, 100) == [(0, None)]
 
 
 # --- the same, whatever the number of processes -----------------------------------------------------------------
@@ -103,7 +103,7 @@ def _encoded(made, text: str) -> list[int]:
     """Ids of a text that is cut as it is read, in blocks: a word longer than one falls apart."""
     path = made.folder.parent / "again"
     path.write_bytes(text.encode())
-    return [i for block in files.blocks(path, words._BLOCK) for i in made.encode(block)]
+    return [i for block in reading.blocks(path, words._BLOCK) for i in made.encode(block)]
 
 
 def test_numbers_start_anew_when_there_are_many_words(tmp_path, monkeypatch):
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_the_processes(tmp_path, several):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        words._in_processes(path, files.ranges(path, 3, 64), tmp_path / "numbers", interrupted)
+        words._in_processes(path, reading.ranges(path, 3, 64), tmp_path / "numbers", interrupted)
     assert len(several) == 3 and all(worker.poll() is not None for worker in several)
     assert all(worker.has_own_session for worker in several), "Ctrl-C reaches them too, and each complains"
 

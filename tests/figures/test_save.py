@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(AllattError, match=r"cost\.json: No space left on device; free some") as error:
+    with pytest.raises(AllattError, match=r"cost\.json: no space left; free some") as error:
         save_figure("cost", draw, DATA | {"title": "another"}, "smoke")
     assert "\n" not in str(error.value)
     assert contents(folder) == before

@@ -160,7 +160,7 @@ def test_heads_are_ranked_by_gradient_once(pruned, monkeypatch):
     with pytest.raises(NameError):
         experiments._importance(base)  # scores of another amount of text are not read
     (base.folder / "importance.json").write_text("{")
-    with pytest.raises(AllattError, match=r"importance\.json cannot be read .* remove its folder and run again"):
+    with pytest.raises(AllattError, match=r"importance\.json cannot be read .* remove it and run again"):
         experiments._importance(base)
     (base.folder / "importance.json").unlink()
 

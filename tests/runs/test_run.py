@@ -52,6 +52,19 @@ def test_a_finished_run_is_read_and_not_trained_again(dense, monkeypatch):
         get_or_run(replace(dense, train=replace(dense.train, lr=0.02)), QUIET)
 
 
+def test_equal_runs_give_equal_files(gated, tmp_path, monkeypatch):
+    """Byte for byte, and with the mode of the umask."""
+    first = get_or_run(gated, QUIET)
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    again = get_or_run(gated, QUIET)
+    assert again.folder != first.folder
+    for name in ("model.safetensors", "gates.safetensors", "config.json"):
+        assert (first.folder / name).read_bytes() == (again.folder / name).read_bytes(), name
+    umask = os.umask(0)
+    os.umask(umask)
+    assert {path.stat().st_mode & 0o777 for path in again.folder.iterdir()} == {0o666 & ~umask}
+
+
 def test_a_changed_hyperparameter_of_the_gates_does_not_touch_the_baseline(dense, gated):
     get_or_run(gated, QUIET)
     result = home() / "runs" / dense.id / "result.json"

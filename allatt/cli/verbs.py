@@ -223,7 +223,6 @@ def status(a: argparse.Namespace) -> int:
 
 def figures(a: argparse.Namespace) -> int:
     from allatt.figures import redraw
-    from allatt.figures.plots import DRAW
     from allatt.paper import scales
     from allatt.system import paths
 
@@ -231,7 +230,7 @@ def figures(a: argparse.Namespace) -> int:
     # laptop, and what other corpora and seeds made at that scale: laptop-text8, laptop-seed3, laptop-3seeds
     folders = [folder for name in names for folder in sorted(paths.figures().glob("*"))
                if folder.is_dir() and folder.name.split("-")[0] == name]
-    drawn = [path for folder in folders for path in redraw(folder, DRAW)]
+    drawn = [path for folder in folders for path in redraw(folder)]
     where = paths.figures() / names[0] if a.scale else paths.figures()
     check(bool(drawn), f"there are no results in {where}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawn))

@@ -139,25 +139,24 @@ def figures_folder(scale: str) -> Path:
     return paths.figures() / _plain(scale)
 
 
-def save_figure(name: str, draw: Draw, data: dict, scale: str, runs: Sequence[Run] = (),
-                notebook: str | None = None) -> SavedFigure:
+def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = (), notebook: str | None = None) -> SavedFigure:
     """Draw `data` and write the figure, its sidecar and the configs of its runs; shown where it ends a notebook's cell.
 
-    `data` is what the figure shows: dicts, lists, strings, finite numbers (numpy's and torch's too). `draw` gets it as
-    JSON gives it back (tuples as lists, keys as strings), so that a figure never shows what its sidecar does not hold.
+    `name` decides the drawing function. `data` is what the figure shows: dicts, lists, strings, finite numbers (numpy's and
+    torch's too). The function gets it as JSON gives it back (tuples as lists, keys as strings), so that a figure never shows what its sidecar does not hold.
     `runs` have .id, .config, .result and .provenance. `notebook` names the notebook that makes the figure; default:
     the environment variable ALLATT_NOTEBOOK. AllattError where a number is not finite or the disk refuses.
     """
     from allatt.runs import provenance  # imports torch, which redrawing does without
 
-    folder = figures_folder(scale)
+    folder, draw = figures_folder(scale), _drawing(_plain(name))
     where = _not_finite(data)
     check(not where, f"figure {name} has a number that is not finite, at {where}; has a run diverged? Leave it out")
     data = json.loads(_json(data))
     pictures, figure = _render(draw, data)
     source = notebook or os.environ.get("ALLATT_NOTEBOOK")
     sidecar = {
-        "name": _plain(name), "scale": scale, "notebook": Path(source).stem if source else None,
+        "name": name, "scale": scale, "notebook": Path(source).stem if source else None,
         "date": datetime.now(UTC).date().isoformat(), "runs": list(dict.fromkeys(run.id for run in runs)),
         "provenance": provenance(), "data": data,
     }
@@ -171,11 +170,11 @@ def save_figure(name: str, draw: Draw, data: dict, scale: str, runs: Sequence[Ru
     return SavedFigure(name, scale, folder, figure)
 
 
-def redraw(folder: Path, draw: Mapping[str, Draw]) -> list[Path]:
-    """Draw the figures of a folder again, each from its sidecar's data by `draw[its name]`; the PNG and SVG files.
+def redraw(folder: Path) -> list[Path]:
+    """Draw the figures of a folder again, each from its sidecar's data; returns the PNG and SVG files.
 
-    Sidecars stay as they are; other JSON files are left alone. AllattError, before anything is drawn, where a sidecar
-    cannot be read or `draw` does not know a figure. No sidecars: an empty list.
+    Sidecars stay as they are; other JSON files are left alone. AllattError, before anything is drawn, if a sidecar
+    cannot be read or its figure is not known. No sidecars: an empty list.
     """
     sidecars = {}
     for path in sorted(folder.glob("*.json")):
@@ -185,14 +184,21 @@ def redraw(folder: Path, draw: Mapping[str, Draw]) -> list[Path]:
             raise AllattError(f"{path} cannot be read ({error}); run the notebook of this figure again") from None
         if not isinstance(content, dict) or not {"name", "scale", "data"} <= set(content):
             continue
-        check(path.stem in draw, f"there is no figure {path.stem}; remove {path}, or choose from {', '.join(draw)}")
-        sidecars[path] = content["data"]
+        sidecars[path] = _drawing(path.stem, f"remove {path}, or "), content["data"]
     written = []
-    for path, data in sidecars.items():
-        pictures, _ = _render(draw[path.stem], data)
+    for path, (draw, data) in sidecars.items():
+        pictures, _ = _render(draw, data)
         for suffix, content in pictures.items():
             written.append(write(path.with_suffix(f".{suffix}"), content))
     return written
+
+
+def _drawing(name: str, advice: str = "") -> Draw:
+    """The drawing function of a figure."""
+    from allatt.figures import plots  # noqa: F401 (they register themselves, with functions of this module)
+
+    check(name in DRAW, f"there is no figure {name}; {advice}choose from {', '.join(DRAW)}")
+    return DRAW[name]
 
 
 def _render(draw: Draw, data: dict) -> tuple[dict[str, bytes], Figure]:

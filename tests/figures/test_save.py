@@ -68,7 +68,7 @@ def contents(folder):
 
 
 def test_a_figure_is_a_picture_twice_and_a_sidecar(folder):
-    saved = save_figure("cost", draw, DATA, "smoke")
+    saved = save_figure("cost", DATA, "smoke")
     assert sorted(contents(folder)) == ["cost.json", "cost.png", "cost.svg"]
     assert (folder / "cost.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert ElementTree.parse(folder / "cost.svg").getroot().tag.endswith("svg")
@@ -82,27 +82,27 @@ def test_a_figure_is_a_picture_twice_and_a_sidecar(folder):
 
 
 def test_a_notebook_shows_the_file_itself(folder):
-    saved = save_figure("cost", draw, DATA, "smoke")
+    saved = save_figure("cost", DATA, "smoke")
     png, metadata = saved._repr_png_()
     assert png == (folder / "cost.png").read_bytes() and metadata == {"width": 800}
     assert "smoke/cost" in repr(saved) and str(folder) not in repr(saved)
 
 
 def test_pictures_are_1200_pixels_wide(folder):
-    png = save_figure("cost", draw, DATA, "smoke").png.read_bytes()
+    png = save_figure("cost", DATA, "smoke").png.read_bytes()
     assert int.from_bytes(png[16:20], "big") == 1200 == WIDTH * 150
 
 
 def test_same_data_same_bytes_in_any_process_with_any_settings(folder):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     first = contents(folder)
     import matplotlib
 
     code = ("import json, sys, matplotlib; sys.path.insert(0, sys.argv[1]); matplotlib.rcParams['lines.linewidth'] = 9;"
-            "import test_save as t; t.save_figure('cost', t.draw, t.DATA, 'smoke')")
+            "import test_save as t; t.save_figure('cost', t.DATA, 'smoke')")
     environment = os.environ | {"PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "svg.fonttype": "none", "savefig.dpi": 20}):
-        save_figure("cost", draw, DATA, "smoke")
+        save_figure("cost", DATA, "smoke")
     again = contents(folder)
     subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__)], env=environment, check=True)
     other = contents(folder)
@@ -111,14 +111,14 @@ def test_same_data_same_bytes_in_any_process_with_any_settings(folder):
 
 
 def test_other_data_other_bytes(folder):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     first = contents(folder)
-    save_figure("cost", draw, DATA | {"title": "another map"}, "smoke")
+    save_figure("cost", DATA | {"title": "another map"}, "smoke")
     assert all(first[name] != contents(folder)[name] for name in first)
 
 
 def test_a_number_leads_to_its_config_in_two_steps(folder, run):
-    save_figure("main", draw, DATA, "smoke", runs=[run, run])
+    save_figure("main", DATA, "smoke", runs=[run, run])
     ids = json.loads((folder / "main.json").read_text())["runs"]
     assert ids == [run.id]
     record = json.loads((folder / "runs" / f"{ids[0]}.json").read_text())
@@ -136,42 +136,42 @@ def test_a_number_leads_to_its_config_in_two_steps(folder, run):
 def test_the_notebook_is_named_without_its_folder(folder, monkeypatch, argument, variable, name):
     if variable is not None:
         monkeypatch.setenv("ALLATT_NOTEBOOK", variable)
-    save_figure("main", draw, DATA, "smoke", notebook=argument)
+    save_figure("main", DATA, "smoke", notebook=argument)
     assert json.loads((folder / "main.json").read_text())["notebook"] == name
 
 
 def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
-    save_figure("main", draw, DATA, "smoke", runs=[run])
-    save_figure("cost", draw, DATA | {"title": "another"}, "smoke")
+    save_figure("main", DATA, "smoke", runs=[run])
+    save_figure("cost", DATA | {"title": "another"}, "smoke")
     before = contents(folder)
     sidecars = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
     (folder / "main.png").unlink()
     (folder / "cost.svg").write_text("broken")
-    assert redraw(folder, {"cost": draw, "main": draw}) == [
+    assert redraw(folder) == [
         folder / name for name in ("cost.png", "cost.svg", "main.png", "main.svg")]
     assert contents(folder) == before
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == sidecars
 
 
 def test_redraw_draws_with_the_function_of_today(folder):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     before = contents(folder)
-    redraw(folder, {"cost": lambda data: draw(data | {"title": "new"})})
+    redraw(folder)})
     assert before["cost.png"] != contents(folder)["cost.png"]
     assert before["cost.json"] == contents(folder)["cost.json"]
 
 
 def test_redraw_leaves_other_json_alone(folder):
-    assert redraw(folder, {}) == []
+    assert redraw(folder) == []
     folder.mkdir(parents=True)
     (folder / "claims.json").write_text('{"claim 1": true}')
     (folder / "list.json").write_text("[1]")
-    assert redraw(folder, {}) == []
+    assert redraw(folder) == []
     assert sorted(contents(folder)) == ["claims.json", "list.json"]
 
 
 def test_redraw_needs_no_torch(folder):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     code = ("import sys; from pathlib import Path; from allatt.figures import new_figure, redraw\n"
             "done = redraw(Path(sys.argv[1]), {'cost': lambda data: new_figure()[0]})\n"
             "sys.exit(len(done) != 2 or 'torch' in sys.modules)")
@@ -182,11 +182,11 @@ def test_redraw_needs_no_torch(folder):
     ("{", "cannot be read"), ('{"name": "old", "scale": "smoke", "data": {}}', "no figure old"),
 ])
 def test_redraw_of_a_bad_sidecar_is_a_clear_error_and_draws_nothing(folder, text, words):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     (folder / "cost.png").unlink()
     (folder / "old.json").write_text(text)
     with pytest.raises(AllattError, match=words) as error:
-        redraw(folder, {"cost": draw})
+        redraw(folder)
     assert "\n" not in str(error.value) and "old.json" in str(error.value)
     assert not (folder / "cost.png").exists()
 
@@ -206,32 +206,32 @@ def test_drawn_from_what_the_sidecar_holds(folder):
 ])
 def test_a_diverged_run_is_a_clear_error(folder, bad, where):
     with pytest.raises(AllattError, match=where):
-        save_figure("cost", draw, DATA | bad, "smoke")
+        save_figure("cost", DATA | bad, "smoke")
     assert not folder.exists()
 
 
 def test_data_that_is_not_plain_is_refused(folder):
     with pytest.raises(TypeError, match="not RunConfig"):
-        save_figure("cost", draw, DATA | {"run": RunConfig("x")}, "smoke")
+        save_figure("cost", DATA | {"run": RunConfig("x")}, "smoke")
 
 
 @pytest.mark.parametrize("name, scale", [("../cost", "smoke"), ("a b", "smoke"), ("", "smoke"), ("cost", "../up")])
 def test_names_are_names_of_files(folder, name, scale):
     with pytest.raises(AllattError, match="cannot name"):
-        save_figure(name, draw, DATA, scale)
+        save_figure(name, DATA, scale)
     assert not folder.exists()
 
 
 def test_a_failing_drawing_leaves_the_old_figure(folder):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     before = contents(folder)
     with pytest.raises(KeyError):
-        save_figure("cost", draw, {"pruned": []}, "smoke")
+        save_figure("cost", {"pruned": []}, "smoke")
     assert contents(folder) == before
 
 
 def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch):
-    save_figure("cost", draw, DATA, "smoke")
+    save_figure("cost", DATA, "smoke")
     before = contents(folder)
 
     def full(*_):
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(AllattError, match=r"cost\.json: no space left; free some") as error:
-        save_figure("cost", draw, DATA | {"title": "another"}, "smoke")
+        save_figure("cost", DATA | {"title": "another"}, "smoke")
     assert "\n" not in str(error.value)
     assert contents(folder) == before
 
@@ -248,7 +248,7 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "file"))
     with pytest.raises(AllattError, match="cannot write"):
-        save_figure("cost", draw, DATA, "smoke")
+        save_figure("cost", DATA, "smoke")
 
 
 def test_style_comes_and_goes():

@@ -96,7 +96,7 @@ def test_saved_claims_come_back_and_are_no_figure(tmp_path, monkeypatch):
     assert path == tmp_path / "laptop-seed3" / "claims.json" and list(path.parent.iterdir()) == [path]
     assert claims.load(path) == rows
     assert json.loads(path.read_text())["provenance"]["versions"]["allatt"] == allatt.__version__
-    assert redraw(path.parent, plots.DRAW) == []
+    assert redraw(path.parent) == []
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])

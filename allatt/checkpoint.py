@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from allatt.config import AllattError, check
-from allatt.model import Memory
+from allatt.memory import Memory
 from allatt.system.files import write, write_json
 
 if TYPE_CHECKING:

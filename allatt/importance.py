@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from allatt.batches import Stream
 from allatt.config import check
-from allatt.data.tokens import Stream
 from allatt.model import LanguageModel
 from allatt.prune import Kept, kept_heads
 

@@ -24,11 +24,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from allatt.batches import Feed, Stream
 from allatt.checkpoint import load_checkpoint, save_checkpoint
 from allatt.config import RunConfig, TrainConfig, check
-from allatt.data.tokens import Feed, Stream
 from allatt.gates import HeadGates
-from allatt.model import LanguageModel, Memory
+from allatt.memory import Memory
+from allatt.model import LanguageModel
 from allatt.system.files import write
 
 COMPILED = 500

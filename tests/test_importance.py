@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from allatt.batches import Stream
 from allatt.config import AllattError, ModelConfig
-from allatt.data.tokens import Stream
 from allatt.importance import head_importance, most_important, top
 from allatt.model import LanguageModel
 

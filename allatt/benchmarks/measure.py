@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 from allatt.config import ModelConfig, check
 from allatt.cost import executed
-from allatt.model import LanguageModel, Memory
+from allatt.memory import Memory
+from allatt.model import LanguageModel
 from allatt.prune import Kept, remove
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 
 from allatt.config import DataConfig, check
@@ -169,62 +168,6 @@ def _encoded(source: Path, vocabulary: Characters, found: dict[str, int]) -> Ite
         found["lines"] += ends
         found["words"] += len(block.split()) + ends
         yield vocabulary.encode(block)
-
-
-class Stream:
-    """Batches of contiguous text: `rows` streams of equal length, read side by side in segments.
-
-    Row r is the r-th part of the text, and its segments follow each other from batch to batch, so that memory of one
-    batch belongs to the next. Every id is predicted at most once an epoch; what does not fill a segment is left out.
-    There is no state: a batch follows from its step alone. Nothing but the batch is copied from `ids` (B = rows,
-    T = segment).
-    """
-
-    def __init__(self, ids: np.ndarray, rows: int, segment: int):
-        self.ids, self.rows, self.segment = ids, rows, segment
-        self.row_length = (len(ids) - 1) // rows
-        self.steps_per_epoch = self.row_length // segment
-        check(self.steps_per_epoch >= 1, f"the text has {len(ids):,} tokens, too few for {rows} rows of one segment of "
-              f"{segment}; it needs {rows * segment + 1:,}: use fewer rows, a shorter segment or more text")
-
-    def batch(self, step: int, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """Input and target of a step, both (B, T) int64, and whether an epoch starts: memory must be empty then.
-
-        rows: only these of the B rows.
-        """
-        segment = step % self.steps_per_epoch
-        starts = [row * self.row_length + segment * self.segment for row in range(self.rows)[rows]]
-        both = torch.from_numpy(np.stack([self.ids[i:i + self.segment + 1] for i in starts]).astype(np.int64))
-        return both[:, :-1].contiguous(), both[:, 1:].contiguous(), segment == 0
-
-
-class Feed:
-    """Some rows of a stream's batches, on the device that trains.
-
-    A GPU does not wait for them: `prepare` sends the next step's on the way while it works. They go from pinned memory and
-    through the queue of all other work, so that neither side waits, and nothing is read too early. What comes out follows
-    from the step alone, prepared or not.
-    """
-
-    def __init__(self, stream: Stream, rows: slice = slice(None)):
-        self.stream, self.rows = stream, rows
-        self._prepared: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor, bool]] = {}
-
-    def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """`Stream.batch` of a step, on a device."""
-        return self._prepared.pop((step, device), None) or self._send(step, device)
-
-    def prepare(self, step: int, device: torch.device) -> None:
-        """Have a step's batch ready; call it when the work of the step before is queued. On a CPU, nothing would be won."""
-        if device.type == "cuda":
-            self._prepared = {(step, device): self._send(step, device)}
-
-    def _send(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        input_BT, target_BT, first = self.stream.batch(step, self.rows)
-        if device.type == "cuda":
-            # Pinned memory may be let go of at once: torch keeps it until the copy is done.
-            input_BT, target_BT = input_BT.pin_memory(), target_BT.pin_memory()
-        return input_BT.to(device, non_blocking=True), target_BT.to(device, non_blocking=True), first
 
 
 def describe(data: DataConfig) -> str:

@@ -121,6 +121,7 @@ def look(meaning: str, **changes: Any) -> dict[str, Any]:
     """
     return {"color": COLORS[meaning], "marker": MARKERS.get(meaning, ""), "linestyle": "-"} | changes
 
+
 DRAW: dict[str, Draw] = {}
 """Every drawing function by its figure's name, which is also the name of its files: NN_what, after its notebook."""
 
@@ -143,7 +144,8 @@ def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = (), not
     """Draw `data` and write the figure, its sidecar and the configs of its runs; shown where it ends a notebook's cell.
 
     `name` decides the drawing function. `data` is what the figure shows: dicts, lists, strings, finite numbers (numpy's and
-    torch's too). The function gets it as JSON gives it back (tuples as lists, keys as strings), so that a figure never shows what its sidecar does not hold.
+    torch's too). The function gets it as JSON gives it back (tuples as lists, keys as strings), so that a figure never
+    shows what its sidecar does not hold.
     `runs` have .id, .config, .result and .provenance. `notebook` names the notebook that makes the figure; default:
     the environment variable ALLATT_NOTEBOOK. AllattError where a number is not finite or the disk refuses.
     """
@@ -239,5 +241,3 @@ def _plain(name: str) -> str:
     check(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None,
           f"{name!r} cannot name a figure, a scale or a run; use letters, digits, - and _")
     return name
-
-

@@ -15,6 +15,7 @@ from allatt.cost import relative
 from allatt.figures import (
     COLORS,
     CYCLE,
+    DRAW,
     MARKERS,
     WIDTH,
     look,
@@ -31,6 +32,13 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
     monkeypatch.delenv("ALLATT_NOTEBOOK", raising=False)
     return tmp_path / "figures" / "smoke"
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """The figures of these tests."""
+    for name in ("cost", "main"):
+        monkeypatch.setitem(DRAW, name, draw)
 
 
 @pytest.fixture
@@ -99,7 +107,7 @@ def test_same_data_same_bytes_in_any_process_with_any_settings(folder):
     import matplotlib
 
     code = ("import json, sys, matplotlib; sys.path.insert(0, sys.argv[1]); matplotlib.rcParams['lines.linewidth'] = 9;"
-            "import test_save as t; t.save_figure('cost', t.DATA, 'smoke')")
+            "import test_save as t; t.DRAW['cost'] = t.draw; t.save_figure('cost', t.DATA, 'smoke')")
     environment = os.environ | {"PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "svg.fonttype": "none", "savefig.dpi": 20}):
         save_figure("cost", DATA, "smoke")
@@ -153,10 +161,11 @@ def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == sidecars
 
 
-def test_redraw_draws_with_the_function_of_today(folder):
+def test_redraw_draws_with_the_function_of_today(folder, monkeypatch):
     save_figure("cost", DATA, "smoke")
     before = contents(folder)
-    redraw(folder)})
+    monkeypatch.setitem(DRAW, "cost", lambda data: draw(data | {"title": "new"}))
+    redraw(folder)
     assert before["cost.png"] != contents(folder)["cost.png"]
     assert before["cost.json"] == contents(folder)["cost.json"]
 
@@ -172,8 +181,9 @@ def test_redraw_leaves_other_json_alone(folder):
 
 def test_redraw_needs_no_torch(folder):
     save_figure("cost", DATA, "smoke")
-    code = ("import sys; from pathlib import Path; from allatt.figures import new_figure, redraw\n"
-            "done = redraw(Path(sys.argv[1]), {'cost': lambda data: new_figure()[0]})\n"
+    code = ("import sys; from pathlib import Path; from allatt.figures import DRAW, new_figure, redraw\n"
+            "DRAW['cost'] = lambda data: new_figure()[0]\n"
+            "done = redraw(Path(sys.argv[1]))\n"
             "sys.exit(len(done) != 2 or 'torch' in sys.modules)")
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
 
@@ -191,11 +201,12 @@ def test_redraw_of_a_bad_sidecar_is_a_clear_error_and_draws_nothing(folder, text
     assert not (folder / "cost.png").exists()
 
 
-def test_drawn_from_what_the_sidecar_holds(folder):
+def test_drawn_from_what_the_sidecar_holds(folder, monkeypatch):
     """Tuples, numpy and torch become plain before they are drawn: nothing is shown that redraw could not show."""
     seen = []
     data = {"heads": (8, 3), "loss": np.float32(0.5), "array": np.arange(3), "tensor": torch.tensor([1.5]), 2: "two"}
-    save_figure("cost", lambda data: seen.append(data) or draw(DATA), data, "smoke")
+    monkeypatch.setitem(DRAW, "cost", lambda data: seen.append(data) or draw(DATA))
+    save_figure("cost", data, "smoke")
     assert seen == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
     assert json.loads((folder / "cost.json").read_text())["data"] == seen[0]
 
@@ -220,6 +231,12 @@ def test_names_are_names_of_files(folder, name, scale):
     with pytest.raises(AllattError, match="cannot name"):
         save_figure(name, DATA, scale)
     assert not folder.exists()
+
+
+def test_an_unknown_figure_is_one_clear_line(folder):
+    with pytest.raises(AllattError, match="there is no figure costs; choose from .*07_gains") as error:
+        save_figure("costs", DATA, "smoke")
+    assert "\n" not in str(error.value) and not folder.exists()
 
 
 def test_a_failing_drawing_leaves_the_old_figure(folder):
@@ -298,7 +315,7 @@ def test_importing_does_not_import_matplotlib_nor_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_figure_1_from_closed_form(folder):
+def test_figure_1_from_closed_form(folder, monkeypatch):
     """The paper's Figure 1 end to end: from `relative` to a file, both models on it."""
     lines = {kind: relative(ModelConfig(kind=kind)) for kind in ("all-attention", "transformer-xl")}
 
@@ -309,7 +326,8 @@ def test_figure_1_from_closed_form(folder):
                 axis.plot(values["pruned"], values[quantity], **look(kind, markevery=16))
         return figure
 
-    saved = save_figure("relative", figure_1, lines, "smoke")
+    monkeypatch.setitem(DRAW, "relative", figure_1)
+    saved = save_figure("relative", lines, "smoke")
     assert [len(axis.lines) for axis in saved.figure.axes] == [2, 2]
     assert saved.figure.axes[0].lines[0].get_color() == COLORS["all-attention"]
     assert len(json.loads((folder / "relative.json").read_text())["data"]["all-attention"]["pruned"]) == 129

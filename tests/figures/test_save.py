@@ -12,18 +12,8 @@ import torch
 
 from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, from_dict, to_dict
 from allatt.cost import relative
-from allatt.figures import (
-    COLORS,
-    CYCLE,
-    DRAW,
-    MARKERS,
-    WIDTH,
-    look,
-    new_figure,
-    redraw,
-    save_figure,
-    style,
-)
+from allatt.figures import redraw, save_figure
+from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure
 from allatt.runs import Run, provenance
 
 
@@ -181,7 +171,8 @@ def test_redraw_leaves_other_json_alone(folder):
 
 def test_redraw_needs_no_torch(folder):
     save_figure("cost", DATA, "smoke")
-    code = ("import sys; from pathlib import Path; from allatt.figures import DRAW, new_figure, redraw\n"
+    code = ("import sys; from pathlib import Path\n"
+            "from allatt.figures import redraw; from allatt.figures.style import DRAW, new_figure\n"
             "DRAW['cost'] = lambda data: new_figure()[0]\n"
             "done = redraw(Path(sys.argv[1]))\n"
             "sys.exit(len(done) != 2 or 'torch' in sys.modules)")
@@ -266,48 +257,6 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "file"))
     with pytest.raises(AllattError, match="cannot write"):
         save_figure("cost", DATA, "smoke")
-
-
-def test_style_comes_and_goes():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    with style():
-        assert not matplotlib.rcParams["axes.spines.top"] and not matplotlib.rcParams["axes.spines.right"]
-        assert matplotlib.rcParams["font.size"] >= 11
-        assert tuple(matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]) == CYCLE
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_figures_need_no_closing():
-    from matplotlib import pyplot
-
-    for _ in range(3):
-        new_figure(columns=2, rows=2)
-    assert not pyplot.get_fignums()
-
-
-def linear(color):
-    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-            for c in (int(color[i:i + 2], 16) / 255 for i in (1, 3, 5))]
-
-
-# Rows: linear RGB -> linear RGB as seen without red or without green receptors (Vienot et al. 1999).
-BLINDNESS = {"protanopia": ((0.1124, 0.8876, 0.0), (0.1124, 0.8876, 0.0), (0.0040, -0.0040, 1.0)),
-             "deuteranopia": ((0.2928, 0.7072, 0.0), (0.2928, 0.7072, 0.0), (-0.0223, 0.0223, 1.0))}
-
-
-@pytest.mark.parametrize("blindness", BLINDNESS)
-def test_the_two_models_differ_for_color_blind_eyes(blindness):
-    seen = [np.array(BLINDNESS[blindness]) @ linear(COLORS[kind]) for kind in ("all-attention", "transformer-xl")]
-    assert np.abs(seen[0] - seen[1]).max() > 0.25
-
-
-def test_meanings_differ_in_color_and_the_models_in_marker_too():
-    assert len(set(COLORS.values())) == len(COLORS)
-    assert len(set(MARKERS.values())) == len(MARKERS) and set(MARKERS) <= set(COLORS)
-    assert look("paper", linestyle="--", marker="") == {"color": "#000000", "marker": "", "linestyle": "--"}
-    assert look("context")["marker"] == ""
 
 
 def test_importing_does_not_import_matplotlib_nor_torch():

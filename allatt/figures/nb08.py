@@ -1,15 +1,12 @@
-"""Drawing functions of notebook 08: which heads survive.
-
-Each makes a figure from its sidecar's data alone; `allatt.figures.plots` has all.
-"""
+"""Figures of notebook 08: which heads survive."""
 
 from __future__ import annotations
 
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from allatt.figures import COLORS, figure, look, new_figure
-from allatt.figures.plots_results import legend
+from allatt.figures.panels import legend
+from allatt.figures.style import COLORS, figure, look, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +40,7 @@ def kept_heads_by_layer(data: dict) -> Figure:
 
 
 @figure("08_seeds")
-def kept_heads_of_seeds(data: dict) -> Figure:
+def kept_heads_by_seed(data: dict) -> Figure:
     """Each seed's kept heads by layer: a panel a lambda, and one for the mean over them; above, how far seeds agree."""
     models = data["models"]
     drawn, axes = new_figure(rows=len(models), columns=max(len(m["panels"]) for m in models), height=0.7 + 3 * len(models),
@@ -72,7 +69,7 @@ def kept_heads_of_seeds(data: dict) -> Figure:
 
 
 @figure("08_survivors")
-def survivors(data: dict) -> Figure:
+def attention_of_kept_and_pruned_heads(data: dict) -> Figure:
     """Where each head of the unpruned models looks, by layer and within it by seed, and whether pruning kept it; at the
     right, of how many pairs the kept head has more than the pruned one."""
     drawn, axes = new_figure(rows=2, columns=2, height=7, width_ratios=(3, 1), sharex="col")

@@ -1,44 +1,38 @@
-"""Drawing functions of the notebooks that leave subwords: characters (12), words (13).
-
-Each makes a figure from its sidecar's data alone; `allatt.figures.plots` has all.
-"""
+"""Panels and legends that figures of several notebooks share."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from allatt.figures import COLORS, figure, look, new_figure
-from allatt.figures.plots_results import NAMES, legend
+from allatt.config import KIND_NAMES
+from allatt.figures.style import COLORS, look, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-@figure("12_characters")
-def bits_against_size(data: dict) -> Figure:
-    """Bits per character of both models as heads are pruned, against the parameters of the body."""
-    drawn, ax = _against_size(data, lambda p: p["test_bits"])
-    ax.set_ylabel("test, bits per character")
-    return drawn
+def strip(ax: Axes, rows: dict[str, dict], color: str, zero: bool = True) -> None:
+    """One row a name, from top to bottom: a dot for each seed's value; with several, the mean and its 95% interval.
+
+    A row is {"values": [...], "interval": [mean, low, high, n]}, as `stats.interval` gives it; no values: an empty row.
+    """
+    if zero:
+        ax.axvline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
+    for place, row in enumerate(rows.values()):
+        if len(row["values"]) > 1:
+            mean, low, high, _ = row["interval"]
+            ax.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
+            ax.plot(mean, place, color=color, marker="|", markersize=16, markeredgewidth=3)
+        ax.plot(row["values"], [place + 0.22] * len(row["values"]), color="#4D4D4D", marker="o", markersize=4.5, linestyle="",
+                alpha=0.8)
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6))
+    ax.set_yticklabels(list(rows))
+    ax.grid(axis="y", visible=False)
 
 
-@figure("13_words")
-def words_against_size(data: dict) -> Figure:
-    """Perplexity a word of both models as heads are pruned, against the parameters of the body."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
-
-    drawn, ax = _against_size(data, lambda p: math.exp(p["test_loss"]))
-    ax.set(ylabel="test perplexity (a word)", yscale="log")
-    ax.yaxis.set_major_locator(MaxNLocator(7))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter("{x:.0f}")
-    return drawn
-
-
-def _against_size(data: dict, y: Callable[[dict], float]) -> tuple[Figure, Axes]:
+def against_size(data: dict, y: Callable[[dict], float]) -> tuple[Figure, Axes]:
     """A curve a model: its mean over seeds, with the share of heads that is gone; with several, every seed as a thin line."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -53,13 +47,13 @@ def _against_size(data: dict, y: Callable[[dict], float]) -> tuple[Figure, Axes]
             ordered = sorted(points, key=lambda p: p["body_parameters"])
             ax.plot([p["body_parameters"] for p in ordered], list(map(y, ordered)), **style)
         for p in pruned:
-            ax.plot(p["body_parameters"], y(p), **look(kind, label=f"{NAMES[kind]}, pruned", linestyle=""))
+            ax.plot(p["body_parameters"], y(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle=""))
             ax.annotate(f"{p['sparsity']:.0%}", (p["body_parameters"], y(p)), textcoords="offset points",
                         xytext=(5, 6) if kind == worse else (-5, -14), ha="left" if kind == worse else "right",
                         color=COLORS[kind], fontsize=9)
         for p, mark, label in ((control, "D", "control, λ = 0"), (series["baseline"], "o", "baseline")):
             ax.plot(p["body_parameters"], y(p), **look(kind, linestyle="", fillstyle="none", marker=mark, markersize=9,
-                                                       label=f"{NAMES[kind]}, {label}"))
+                                                       label=f"{KIND_NAMES[kind]}, {label}"))
     ax.set(xlabel="parameters of the body", xlim=(0, None),
            title=data["text"] + (f"; thick: mean of {seeds} seeds" if seeds > 1 else ""))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -67,3 +61,10 @@ def _against_size(data: dict, y: Callable[[dict], float]) -> tuple[Figure, Axes]
     ax.margins(y=0.12)
     legend(drawn, ax, columns=2)
     return drawn, ax
+
+
+def legend(drawn: Figure, ax: Axes, columns: int) -> None:
+    """One legend below all panels, each label once."""
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    drawn.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)

@@ -1,22 +1,19 @@
-"""Drawing functions of notebook 09: time and memory of smaller models, and of the ways to compute one.
-
-Each makes a figure from its sidecar's data alone; `allatt.figures.plots` has all. What `make bench` writes can be drawn as
-it is by `figure_1_measured` and `ways_to_compute`.
-"""
+"""Figures of notebook 09: speed and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allatt.figures import COLORS, CYCLE, figure, look, new_figure
-from allatt.figures.plots_results import NAMES, legend
+from allatt.config import KIND_NAMES
+from allatt.figures.panels import legend
+from allatt.figures.style import COLORS, CYCLE, figure, look, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @figure("09_speed")
-def time_left(data: dict) -> Figure:
+def time_by_heads_removed(data: dict) -> Figure:
     """Measured time of really smaller bodies, relative to all heads, beside the ideal line and closed gates alone."""
     drawn, axes = new_figure(columns=2, rows=len(data["shapes"]), height=1.2 + 3.4 * len(data["shapes"]), sharey=True,
                              squeeze=False)
@@ -26,8 +23,8 @@ def time_left(data: dict) -> Figure:
                 x, y, ideal = ([100 * row[key] for row in table] for key in ("share", "time", "ideal"))
                 end = sum(not row["gates"] for row in table)  # rows with gates come last
                 ax.plot(x[:end], ideal[:end], color=COLORS[kind], linestyle="--", linewidth=1.5)
-                ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{NAMES[kind]}, removed"))
-                ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{NAMES[kind]}, only gated")
+                ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{KIND_NAMES[kind]}, removed"))
+                ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{KIND_NAMES[kind]}, only gated")
             ax.plot([], [], color=COLORS["control"], linestyle="--", label="if each head took as long")
             ax.set(title=f"{shape}: {what}", xlim=(-4, 104), ylim=(0, None))
         line[0].set_ylabel("time, relative to all heads (%)")
@@ -38,14 +35,14 @@ def time_left(data: dict) -> Figure:
 
 
 @figure("09_memory")
-def memory_left(data: dict) -> Figure:
+def memory_by_heads_removed(data: dict) -> Figure:
     """Memory of really smaller bodies: weights, and activations at their peak, at inference and in training."""
     drawn, axes = new_figure(columns=3, height=3.9)
     titles = {"weights": "Weights", "inference": "Peak, inference", "training": "Peak, training"}
     for ax, (what, title) in zip(axes, titles.items(), strict=True):
         for kind, rows in data["models"].items():
             x, y = [100 * row["share"] for row in rows], [row[what] / 1e6 for row in rows]
-            ax.plot(x, y, **look(kind, label=NAMES[kind]))
+            ax.plot(x, y, **look(kind, label=KIND_NAMES[kind]))
         ax.set(title=title, xlabel="heads removed (%)", xlim=(-5, 105), ylim=(0, None))
     axes[0].set_ylabel("millions of bytes")
     legend(drawn, axes[0], columns=2)
@@ -63,7 +60,7 @@ def figure_1_measured(data: dict) -> Figure:
             ax.plot(x, counted, color=COLORS[kind], linestyle=":", linewidth=1.5)
             ax.plot(x, ideal, color=COLORS[kind], linestyle="--", linewidth=1.5)
             ax.plot(x[:1], time[:1], **look(kind, linestyle="", fillstyle="none"))
-            ax.plot(x[1:], time[1:], **look(kind, linestyle="", label=f"{NAMES[kind]}, measured"))
+            ax.plot(x[1:], time[1:], **look(kind, linestyle="", label=f"{KIND_NAMES[kind]}, measured"))
         for place, row in zip(x[1:-1], rows[1:-1], strict=True):  # both models have the same lists
             ax.annotate(f"{float(row['name'].split()[-1]):g}", (place, 108), ha="center", fontsize=10)
             ax.axvline(place, color=COLORS["control"], linewidth=0.8, alpha=0.6, ymax=0.93, zorder=0.9)
@@ -77,7 +74,7 @@ def figure_1_measured(data: dict) -> Figure:
 
 
 @figure("09_paths")
-def ways_to_compute(data: dict) -> Figure:
+def speed_of_implementations(data: dict) -> Figure:
     """How many times as fast as the reference each way to compute one body is: ours, and x-transformers where measured."""
     passes = {what.capitalize(): part for what, part in data["paths"].items()}
     passes |= {f"{what.capitalize()}, attention dropout 0.2": part for what, part in data.get("dropout", {}).items()}

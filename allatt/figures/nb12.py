@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allatt.figures.panels import against_size
+from allatt.figures.panels import pruning_curves_of_text
 from allatt.figures.style import figure
 
 if TYPE_CHECKING:
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @figure("12_characters")
 def bits_against_size(data: dict) -> Figure:
     """Bits per character of both models as heads are pruned, against the parameters of the body."""
-    drawn, ax = against_size(data, lambda p: p["test_bits"])
+    fig, ax = pruning_curves_of_text(data, lambda p: p["test_bits"])
     ax.set_ylabel("test, bits per character")
-    return drawn
+    return fig

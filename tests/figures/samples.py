@@ -1,4 +1,4 @@
-"""Small data for figures, and what can be read from a drawn figure."""
+"""Small data for the tests of figures, and functions that read a drawn figure."""
 
 import math
 
@@ -12,15 +12,17 @@ def draw(name, data):
 
 
 def lines(ax, color):
+    """The lines of one color."""
     return [line for line in ax.lines if line.get_color() == color]
 
 
 def legend_labels(fig):
+    """The labels of the legend below all panels."""
     return [text.get_text() for text in fig.legends[0].get_texts()]
 
 
 def points(shift=0.0):
-    """A control and two pruned models."""
+    """The points of a control and two pruned models."""
     sizes = ((0.0, 100, 50.0), (0.25, 75, 60.0), (0.5, 50, 80.0))
     return [{"sparsity": s, "body_parameters": n, "body_multiply_adds": 2 * n, "test_loss": ppl + shift,
              "test_perplexity": ppl + shift, "above": ppl - 50, "removed": 1 - n / 100, "lambda": s} for s, n, ppl in sizes]

@@ -14,6 +14,6 @@ def test_learning_curves_of_seeds(seeds):
             "valid": {kind: [4.1] * seeds for kind in KINDS},
             "gaps": [{"tokens": [1000, 2000], "loss": [0.1, seed]} for seed in range(seeds)]}
     left, right = draw("03_learning_curves", data).axes
-    thick = max(right.lines, key=lambda line: (line.get_linewidth(), line.get_color() == COLORS["paper"]))
-    assert list(thick.get_ydata()) == pytest.approx([0.1, (seeds - 1) / 2])
+    mean = max(right.lines, key=lambda line: (line.get_linewidth(), line.get_color() == COLORS["paper"]))
+    assert list(mean.get_ydata()) == pytest.approx([0.1, (seeds - 1) / 2])
     assert len(right.lines) == 1 + (1 if seeds == 1 else seeds + 1)

@@ -48,4 +48,4 @@ def test_gains_are_one_row_per_sparsity_with_seeds_and_interval():
     assert len(bars) == 1 and set(bars[0].get_ydata()) == {0}, "one interval, in the row of two seeds"
     dots = {round(y): sorted(line.get_xdata()) for line in left.lines if line.get_marker() == "o" for y in line.get_ydata()}
     assert dots == {0: [1.5, 2.5], 1: [0.5]}
-    assert left.yaxis_inverted(), "the first row is on top"
+    assert left.yaxis_inverted(), "the first row is at the top"

@@ -3,7 +3,7 @@
 import pytest
 from samples import draw, legend_labels, lines
 
-from allatt.config import KINDS
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.figures.style import COLORS
 
 
@@ -11,7 +11,7 @@ def test_kept_heads_are_written_where_they_are_colored():
     maps = [{"title": "ours", "lambdas": [0.1, 0.2, 0.3], "kept": [[4, 3], [4, 1], [2, 0]], "heads": 4},
             {"title": "theirs", "lambdas": [0.5], "kept": [[8, 2]], "heads": 8}]
     ours, theirs = draw("08_kept_heads", {"maps": maps}).axes[:2]
-    assert ours.images[0].get_array().tolist() == [[1, 1, 0.5], [0.75, 0.25, 0]], "a row a layer, a column a lambda"
+    assert ours.images[0].get_array().tolist() == [[1, 1, 0.5], [0.75, 0.25, 0]], "a row per layer, a column per lambda"
     assert {text.get_position(): text.get_text() for text in ours.texts} == {
         (0, 0): "4", (1, 0): "4", (2, 0): "2", (0, 1): "3", (1, 1): "1", (2, 1): "0"}
     assert theirs.images[0].get_array().tolist() == [[1], [0.25]]
@@ -19,7 +19,7 @@ def test_kept_heads_are_written_where_they_are_colored():
     assert [tick.get_text() for tick in ours.get_yticklabels()] == ["1", "2"]
 
 
-def test_mean_kept_heads_have_a_decimal():
+def test_means_of_kept_heads_have_one_decimal():
     maps = [{"title": "ours", "lambdas": [0.1, 0.2], "kept": [[4.0, 3.5], [2.0, 1 / 3]], "heads": 4},
             {"title": "theirs", "lambdas": [0.5], "kept": [[8.0, 2.0]], "heads": 8}]
     ours, theirs = draw("08_kept_heads", {"maps": maps}).axes[:2]
@@ -30,18 +30,19 @@ def test_mean_kept_heads_have_a_decimal():
 def test_seeds_are_lines_and_their_agreement_is_below():
     panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, None, None, 2]},
               {"title": "mean over λ", "kept": [[4, 2, 1], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
-    lonely = [{"title": "λ = 0.2", "kept": [[1, 2, 3], [3, 3, 3]], "agreement": None}]
+    without_agreement = {"title": "λ = 0.2", "kept": [[1, 2, 3], [3, 3, 3]], "agreement": None}
     fig = draw("08_seeds", {"heads": 4, "seeds": [5, 6], "models": [
-        {"kind": KINDS[0], "name": "ours", "panels": panels}, {"kind": KINDS[1], "name": "theirs", "panels": lonely}]})
-    one, mean, alone, empty = fig.axes
-    assert [list(line.get_ydata()) for line in lines(one, COLORS[KINDS[0]])] == [[4, 1, 2], [3, 0, 2]]
-    for line in (*one.lines, *mean.lines, *alone.lines):
+        {"kind": ALL_ATTENTION, "name": "ours", "panels": panels},
+        {"kind": TRANSFORMER_XL, "name": "theirs", "panels": [without_agreement]}]})
+    single, mean, alone, empty = fig.axes
+    assert [list(line.get_ydata()) for line in lines(single, COLORS[ALL_ATTENTION])] == [[4, 1, 2], [3, 0, 2]]
+    for line in (*single.lines, *mean.lines, *alone.lines):
         assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
-    assert (one.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
+    assert (single.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
         "layer\nρ = +0.50", "layer\nρ = +0.25\n-0.50 to +1.00", "layer")
-    assert [ax.get_title(loc="left") for ax in (one, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
-    assert len(lines(alone, COLORS[KINDS[1]])) == 2 and not empty.axison
-    assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in one.lines}) == 2
+    assert [ax.get_title(loc="left") for ax in (single, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
+    assert len(lines(alone, COLORS[TRANSFORMER_XL])) == 2 and not empty.axison
+    assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in single.lines}) == 2
 
 
 def test_survivors_and_pruned_heads_have_their_own_marks():
@@ -52,15 +53,15 @@ def test_survivors_and_pruned_heads_have_their_own_marks():
     fig = draw("08_survivors", {"heads": heads, "lam": 0.04, "pairs": {"persistent": pairs, "distance": pairs}})
     panels = zip(fig.axes[::2], ([13, 23, 14, 24], [5] * 4), ([13, 23, 14, 24], [10] * 4), strict=True)
     for ax, kept, pruned in panels:
-        (dots,), (crosses,) = lines(ax, COLORS["all-attention"]), lines(ax, COLORS["control"])
+        (dots,), (crosses,) = lines(ax, COLORS[ALL_ATTENTION]), lines(ax, COLORS["control"])
         assert dots.get_ydata().tolist() == pytest.approx(kept)
         assert crosses.get_ydata().tolist() == pytest.approx(pruned) and crosses.get_marker() == "x"
         assert [round(x) for x in dots.get_xdata()] == [round(x) for x in crosses.get_xdata()] == [1, 2, 1, 2]
-        assert max(*dots.get_xdata()[:2] % 1) != max(*dots.get_xdata()[2:] % 1), "a seed has its own place in the layer"
+        assert max(*dots.get_xdata()[:2] % 1) != max(*dots.get_xdata()[2:] % 1), "each seed has its own x in the layer"
         assert dots.get_xdata()[0] < crosses.get_xdata()[0] < dots.get_xdata()[2], "heads in order, and then the next seed"
         assert ax.get_ylim()[1] > max(kept + pruned), "no mark is cut off"
     for ax in fig.axes[1::2]:
-        assert [line.get_ydata().tolist() for line in lines(ax, COLORS["all-attention"])] == [[25, 75], [100]]
+        assert [line.get_ydata().tolist() for line in lines(ax, COLORS[ALL_ATTENTION])] == [[25, 75], [100]]
         (mean,) = ax.containers
         assert mean[0].get_ydata() == [50] and mean[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([10, 90])
     assert [tick.get_text() for tick in fig.axes[3].get_xticklabels()] == ["all\npairs", "one\nlayer"]

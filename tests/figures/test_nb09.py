@@ -3,12 +3,12 @@
 import pytest
 from samples import draw, legend_labels, lines
 
-from allatt.config import KINDS
+from allatt.config import ALL_ATTENTION, KINDS
 from allatt.figures.style import COLORS
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_time_left_keeps_removal_and_gates_apart(count):
+def test_time_shows_removed_and_gated_heads_apart(count):
     table = [{"share": share, "gates": gates, "time": time, "ideal": 1 - share * (not gates), "best": 1.0}
              for share, gates, time in ((0, False, 1.0), (0.5, False, 0.6), (1, False, 0.0), (0.5, True, 1.02))]
     passes = {"inference": dict.fromkeys(KINDS, table), "training step": dict.fromkeys(KINDS, table)}
@@ -22,10 +22,10 @@ def test_time_left_keeps_removal_and_gates_apart(count):
             assert list(gates.get_xdata()) == [50] and list(gates.get_ydata()) == [102] and gates.get_marker() == "+"
 
 
-def test_memory_left_is_in_millions_of_bytes():
+def test_memory_is_in_millions_of_bytes():
     rows = [{"share": 0.5, "weights": 3_000_000, "inference": 2_000_000, "training": 7_000_000}]
     fig = draw("09_memory", {"models": dict.fromkeys(KINDS, rows)})
-    assert [lines(ax, COLORS[KINDS[0]])[0].get_ydata()[0] for ax in fig.axes] == [3, 2, 7]
+    assert [lines(ax, COLORS[ALL_ATTENTION])[0].get_ydata()[0] for ax in fig.axes] == [3, 2, 7]
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["Weights", "Peak, inference", "Peak, training"]
 
 
@@ -33,7 +33,7 @@ def test_figure_1_has_measured_points_on_ideal_and_counted_lines():
     keys = ("name", "heads", "time", "ideal", "counted")
     rows = [dict(zip(keys, row, strict=True)) for row in
             (("all heads", 128, 1.0, 1.0, 1.0), ("lambda 0.02", 32, 0.4, 0.3, 0.2), ("no heads", 0, 0.1, 0.1, 0.05))]
-    fig = draw("09_figure_1", {"lists": {what: dict.fromkeys(KINDS, rows) for what in ("inference", "training")}})
+    fig = draw("09_figure_1", {"lists": {pass_name: dict.fromkeys(KINDS, rows) for pass_name in ("inference", "training")}})
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["Inference", "Training"]
     for ax in fig.axes:
         for kind in KINDS:
@@ -47,15 +47,15 @@ def test_figure_1_has_measured_points_on_ideal_and_counted_lines():
                                   "ideal: straight from all heads to none", "counted multiply-adds"]
 
 
-@pytest.mark.parametrize("theirs", [True, False])
-def test_ways_to_compute_are_bars_beside_the_reference(theirs):
-    ways = {"reference": 1.0, "fast": 1.5, "fast, compiled": 1.75} | ({"x-transformers": 0.5} if theirs else {})
-    part = {"rounds": 3, "variants": {name: {"median": 1 / x, "times_as_fast": x} for name, x in ways.items()}}
+@pytest.mark.parametrize("x_transformers", [True, False])
+def test_implementations_are_bars_relative_to_the_reference(x_transformers):
+    speeds = {"reference": 1.0, "fast": 1.5, "fast, compiled": 1.75} | ({"x-transformers": 0.5} if x_transformers else {})
+    part = {"rounds": 3, "variants": {name: {"median": 1 / x, "times_as_fast": x} for name, x in speeds.items()}}
     fig = draw("09_paths", {"paths": {"inference": part, "training": part}, "dropout": {"training": part}})
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["Inference", "Training", "Training, attention dropout 0.2"]
     for ax in fig.axes:
-        assert [bar.get_width() for bars in ax.containers for bar in bars] == list(ways.values())
-        assert [tick.get_text() for tick in ax.get_yticklabels()] == list(ways)
+        assert [bar.get_width() for bars in ax.containers for bar in bars] == list(speeds.values())
+        assert [tick.get_text() for tick in ax.get_yticklabels()] == list(speeds)
         assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first is at the top"
-    assert legend_labels(fig) == ["the equations", "the fast path", "x-transformers"][:2 + theirs]
+    assert legend_labels(fig) == ["the equations", "the fast path", "x-transformers"][:2 + x_transformers]
     assert len(draw("09_paths", {"paths": {"inference": part}}).axes) == 1

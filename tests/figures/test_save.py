@@ -1,4 +1,4 @@
-"""Figures: the same data give the same bytes, whole files or none, and a way back from each number to its config."""
+"""Saved figures: same data, same bytes; complete files or none; and each number leads to its config."""
 
 import json
 import os
@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, from_dict, to_dict
+from allatt.config import (
+    ALL_ATTENTION,
+    KINDS,
+    TRANSFORMER_XL,
+    AllattError,
+    GateConfig,
+    ModelConfig,
+    RunConfig,
+    from_dict,
+    to_dict,
+)
 from allatt.cost import relative
 from allatt.figures import redraw, save_figure
 from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure
@@ -19,6 +29,7 @@ from allatt.runs import Run, provenance
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    """The folder of the smoke scale's figures."""
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
     monkeypatch.delenv("ALLATT_NOTEBOOK", raising=False)
     return tmp_path / "figures" / "smoke"
@@ -26,46 +37,46 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    """The figures of these tests."""
+    """Registers the figures that these tests save."""
     for name in ("cost", "main"):
         monkeypatch.setitem(DRAW, name, draw)
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run's folder as allatt.runs leaves it, without the training."""
+    """A finished run with a folder as allatt.runs writes it, without the training."""
     config = RunConfig("pruned", model=ModelConfig(layers=2, kept=((0, 1), ())), gates=GateConfig(lam=0.03),
                        start=RunConfig("baseline", model=ModelConfig(layers=2)))
-    place = tmp_path / "run"
-    place.mkdir()
+    folder = tmp_path / "run"
+    folder.mkdir()
     for name, values in (("config", to_dict(config)), ("result", {"test": {"perplexity": 12.5}}),
                          ("provenance", provenance() | {"data": {"sha256": "abc"}})):
-        (place / f"{name}.json").write_text(json.dumps(values))
-    return Run(place)
+        (folder / f"{name}.json").write_text(json.dumps(values))
+    return Run(folder)
 
 
 def draw(data):
-    """A figure with all that could make bytes differ: text, a legend, clip paths, markers, an image, an error bar."""
-    figure, (left, right) = new_figure(columns=2, height=3)
-    for kind in ("all-attention", "transformer-xl"):
+    """A figure with everything that could make bytes differ: text, legend, clip paths, markers, image, error bar."""
+    fig, (left, right) = new_figure(columns=2, height=3)
+    for kind in KINDS:
         left.plot(data["pruned"], data[kind], label=kind, **look(kind))
     left.errorbar([0.5], [0.5], yerr=[0.1], **look("paper", linestyle=""))
     left.set_xlabel("share of heads removed")
     left.legend()
     right.imshow(np.reshape(data["pruned"][:4], (2, 2)))
     right.set_title(data.get("title", "a map"))
-    return figure
+    return fig
 
 
-DATA = {"pruned": [0.0, 0.25, 0.5, 0.75, 1.0], "all-attention": [1.0, 0.75, 0.5, 0.25, 0.0],
-        "transformer-xl": [1.0, 0.9, 0.8, 0.7, 0.6]}
+DATA = {"pruned": [0.0, 0.25, 0.5, 0.75, 1.0], ALL_ATTENTION: [1.0, 0.75, 0.5, 0.25, 0.0],
+        TRANSFORMER_XL: [1.0, 0.9, 0.8, 0.7, 0.6]}
 
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_figure_is_a_picture_twice_and_a_sidecar(folder):
+def test_a_figure_is_a_png_an_svg_and_a_sidecar(folder):
     saved = save_figure("cost", DATA, "smoke")
     assert sorted(contents(folder)) == ["cost.json", "cost.png", "cost.svg"]
     assert (folder / "cost.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -138,7 +149,7 @@ def test_the_notebook_is_named_without_its_folder(folder, monkeypatch, argument,
     assert json.loads((folder / "main.json").read_text())["notebook"] == name
 
 
-def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
+def test_redraw_restores_pictures_and_keeps_sidecars(folder, run):
     save_figure("main", DATA, "smoke", runs=[run])
     save_figure("cost", DATA | {"title": "another"}, "smoke")
     before = contents(folder)
@@ -151,7 +162,7 @@ def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == sidecars
 
 
-def test_redraw_draws_with_the_function_of_today(folder, monkeypatch):
+def test_redraw_uses_the_current_drawing_function(folder, monkeypatch):
     save_figure("cost", DATA, "smoke")
     before = contents(folder)
     monkeypatch.setitem(DRAW, "cost", lambda data: draw(data | {"title": "new"}))
@@ -160,7 +171,7 @@ def test_redraw_draws_with_the_function_of_today(folder, monkeypatch):
     assert before["cost.json"] == contents(folder)["cost.json"]
 
 
-def test_redraw_leaves_other_json_alone(folder):
+def test_redraw_ignores_other_json(folder):
     assert redraw(folder) == []
     folder.mkdir(parents=True)
     (folder / "claims.json").write_text('{"claim 1": true}')
@@ -192,14 +203,14 @@ def test_redraw_of_a_bad_sidecar_is_a_clear_error_and_draws_nothing(folder, text
     assert not (folder / "cost.png").exists()
 
 
-def test_drawn_from_what_the_sidecar_holds(folder, monkeypatch):
-    """Tuples, numpy and torch become plain before they are drawn: nothing is shown that redraw could not show."""
-    seen = []
+def test_a_figure_is_drawn_from_the_values_of_its_sidecar(folder, monkeypatch):
+    """Tuples, numpy and torch values become plain before drawing, so `redraw` can show everything that a figure shows."""
+    calls = []
     data = {"heads": (8, 3), "loss": np.float32(0.5), "array": np.arange(3), "tensor": torch.tensor([1.5]), 2: "two"}
-    monkeypatch.setitem(DRAW, "cost", lambda data: seen.append(data) or draw(DATA))
+    monkeypatch.setitem(DRAW, "cost", lambda data: calls.append(data) or draw(DATA))
     save_figure("cost", data, "smoke")
-    assert seen == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
-    assert json.loads((folder / "cost.json").read_text())["data"] == seen[0]
+    assert calls == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
+    assert json.loads((folder / "cost.json").read_text())["data"] == calls[0]
 
 
 @pytest.mark.parametrize("bad, where", [
@@ -218,7 +229,7 @@ def test_data_that_is_not_plain_is_refused(folder):
 
 
 @pytest.mark.parametrize("name, scale", [("../cost", "smoke"), ("a b", "smoke"), ("", "smoke"), ("cost", "../up")])
-def test_names_are_names_of_files(folder, name, scale):
+def test_names_must_be_file_names(folder, name, scale):
     with pytest.raises(AllattError, match="cannot name"):
         save_figure(name, DATA, scale)
     assert not folder.exists()
@@ -238,7 +249,7 @@ def test_a_failing_drawing_leaves_the_old_figure(folder):
     assert contents(folder) == before
 
 
-def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch):
+def test_a_full_disk_leaves_the_old_figure_and_is_one_clear_line(folder, monkeypatch):
     save_figure("cost", DATA, "smoke")
     before = contents(folder)
 
@@ -265,18 +276,18 @@ def test_importing_does_not_import_matplotlib_nor_torch():
 
 
 def test_figure_1_from_closed_form(folder, monkeypatch):
-    """The paper's Figure 1 end to end: from `relative` to a file, both models on it."""
-    lines = {kind: relative(ModelConfig(kind=kind)) for kind in ("all-attention", "transformer-xl")}
+    """The paper's Figure 1 end to end, from `relative` to a file, with both models."""
+    lines = {kind: relative(ModelConfig(kind=kind)) for kind in KINDS}
 
     def figure_1(data):
-        figure, axes = new_figure(columns=2, sharey=True)
+        fig, axes = new_figure(columns=2, sharey=True)
         for axis, quantity in zip(axes, ("parameters", "multiply_adds"), strict=True):
             for kind, values in data.items():
                 axis.plot(values["pruned"], values[quantity], **look(kind, markevery=16))
-        return figure
+        return fig
 
     monkeypatch.setitem(DRAW, "relative", figure_1)
     saved = save_figure("relative", lines, "smoke")
     assert [len(axis.lines) for axis in saved.figure.axes] == [2, 2]
-    assert saved.figure.axes[0].lines[0].get_color() == COLORS["all-attention"]
-    assert len(json.loads((folder / "relative.json").read_text())["data"]["all-attention"]["pruned"]) == 129
+    assert saved.figure.axes[0].lines[0].get_color() == COLORS[ALL_ATTENTION]
+    assert len(json.loads((folder / "relative.json").read_text())["data"][ALL_ATTENTION]["pruned"]) == 129

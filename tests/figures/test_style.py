@@ -27,6 +27,7 @@ def test_figures_need_no_closing():
 
 
 def linear(color):
+    """Linear RGB of a hexadecimal sRGB color."""
     return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
             for c in (int(color[i:i + 2], 16) / 255 for i in (1, 3, 5))]
 

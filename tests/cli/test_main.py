@@ -503,12 +503,11 @@ def test_status_before_anything(monkeypatch, tmp_path, capsys):
 
 
 def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
-    from allatt import figures
-    from allatt.figures import plots
+    from allatt.figures.style import DRAW, new_figure
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALLATT_FIGURES", "figures")
-    monkeypatch.setitem(plots.DRAW, "a", lambda data: figures.new_figure()[0])
+    monkeypatch.setitem(DRAW, "a", lambda data: new_figure()[0])
     assert "there are no results in" in refused(capsys, "figures")
     for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3", "other"):
         (tmp_path / "figures" / scale).mkdir(parents=True)

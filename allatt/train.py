@@ -54,8 +54,7 @@ class Machine:
     micro_rows: int = 0
     """Rows that go through the model at once, if memory is short; 0: all rows of this process."""
     compile: str = "auto"
-    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU that supports it; not on a CPU, where
-    compilation takes as long as some hundred steps of a small model."""
+    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU, not on a CPU, where it seldom pays."""
     log_every: int = 0
     """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
     checkpoint_seconds: float = 60.0
@@ -269,7 +268,10 @@ class Trainer:
 
     def metrics_line(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
         """One line of metrics, for the steps since the line before. AllattError if the loss is not finite."""
-        loss = _mean_over_processes(torch.stack(losses).mean())
+        loss = torch.stack(losses).mean()
+        if rank_and_world()[1] > 1:
+            dist.all_reduce(loss)
+        loss = loss.item() / rank_and_world()[1]
         check(math.isfinite(loss), f"run {self.config.id} ({self.config.name}): the loss is {loss} at step {self.step}; "
                                    "lower train.lr or train.clip")
         self.seconds += seconds
@@ -288,13 +290,6 @@ class Trainer:
         if rank_and_world()[1] > 1:
             dist.broadcast(due, 0)
         return bool(due)
-
-
-def _mean_over_processes(loss: Tensor) -> float:
-    _, world = rank_and_world()
-    if world > 1:
-        dist.all_reduce(loss)
-    return loss.item() / world
 
 
 def _cut_metrics(path: Path, step: int) -> None:

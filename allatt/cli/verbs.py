@@ -182,7 +182,7 @@ def generate(a: argparse.Namespace) -> int:
     from allatt.cli.prompts import stream_text
     from allatt.train import Machine
 
-    model, tokens = runs.writer(a.run)
+    model, tokens = runs.load_pruned(a.run)
     model.to(Machine(device=a.device).resolve())
     try:
         for piece in stream_text(model, tokens, a.prompt or [""], a.length, a.temperature, a.top_k, a.top_p, a.seed, a.samples):

@@ -14,7 +14,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,17 +21,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from allatt.config import AllattError, check
-from allatt.data import download, wikitext
+from allatt.data import download, excerpt, wikitext
 from allatt.data.reading import blocks
-from allatt.data.wikipedia import articles
 from allatt.data.wikitext import SPLITS
 from allatt.system.files import MANIFEST, SMALL, checksum, damage, disk, write_json, written
 from allatt.system.paths import home
 
 # Raised by one whenever plain text is converted in another way.
 FORMAT = 1
-DUMP = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-DUMP_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
 
 
 @dataclass(frozen=True)
@@ -67,24 +63,8 @@ class Text:
 
 
 def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
-    """The built-in text: articles of the dump in gensim's wheel, every one wholly in one split."""
-    advice = "pip install --force-reinstall gensim==4.4.0"
-    try:
-        from importlib.resources import files
-
-        dump = Path(str(files("gensim"))) / "test" / "test_data" / DUMP
-        check(dump.is_file(), f"gensim has no {DUMP}, which holds {corpus.name}: {advice}")
-        check(checksum(dump) == DUMP_SHA256, f"{dump} is damaged (its checksum is wrong): {advice}")
-        documents = list(articles(dump))
-    except ImportError as error:
-        raise AllattError(f"{corpus.name} needs the package gensim, which is not here or not whole: {advice}") \
-            from error
-    splits = wikitext.share([sum(len(line.split()) for line in body) for _, body in documents], part=0.045)
-    with ExitStack() as stack:
-        out = wikitext.create(stack, folder)
-        for split, (title, body) in zip(splits, documents, strict=True):
-            out[split].writelines(f" {line} \n" for line in (f"= {title} =", *body))
-    _compare(corpus, folder, f"this release of gensim reads the dump of {corpus.name} differently", advice)
+    excerpt.unpack(folder)
+    _compare(corpus, folder, f"{excerpt.ARCHIVE} is not the one of this release", "install allatt again")
 
 
 def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
@@ -116,7 +96,7 @@ _WIKIPEDIA = "Wikipedia text, CC BY-SA 3.0"
 _WIKITEXT = "Merity et al. 2016, through Salesforce/wikitext on the Hugging Face hub"
 CORPORA = {corpus.name: corpus for corpus in (
     Corpus("wikipedia-excerpt", "Wikipedia excerpt: 95 English articles of 2016", _WIKIPEDIA,
-           "the MediaWiki dump excerpt in the package gensim 4.4.0, cleaned by allatt.data.wikipedia", _fetch_excerpt,
+           "a dump excerpt in the package gensim 4.4.0; allatt/data/excerpt/README.md says how it was cleaned", _fetch_excerpt,
            sha256={"train": "39ea8a5dbe1dd02fd0146311a70d0e70a894eb3b2a52c50d06e91f44acb234a8",
                    "valid": "41307840867aaca45c84dc5745115232edb7e7a51a0b7900008159ebe65a7605",
                    "test": "23360b4f72866c3eb247d14e2acc40d771e9ddf43f1fc897ff2798724c5ca7cc"}),
@@ -150,7 +130,7 @@ def locate(name: str, verify: bool = False) -> Text:
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
         .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files. Plain .txt is tokenized as WikiText is
-        (see `allatt.data.wikipedia.tokenize`); where it is not split, 90 % is for training and 5 % each for the others.
+        (see `allatt.data.wikitext.tokenize`); where it is not split, 90 % is for training and 5 % each for the others.
     verify: compare the checksums of large files too.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
     have a subfolder of that name. Raises AllattError if text is missing, empty, binary or damaged.

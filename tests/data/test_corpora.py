@@ -1,7 +1,6 @@
-"""Text: the dump excerpt, downloads from a local server, offline folders, folders of one's own, and everything that
+"""Text: downloads from a local server, offline folders, folders of one's own, and everything that
 can be wrong with them."""
 
-import bz2
 import http.server
 import io
 import json
@@ -21,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allatt.config import AllattError
-from allatt.data import corpora, download, reading, wikipedia, wikitext
+from allatt.data import corpora, download, reading, wikitext
 from allatt.data.corpora import CORPORA, locate
 from allatt.data.wikitext import SPLITS, share, tokenize
 from allatt.system import files
@@ -127,133 +126,6 @@ def test_spelled_text_has_27_characters_and_does_not_depend_on_where_it_is_cut(o
     found = wikitext.spell(one)
     assert re.fullmatch(r"(?: [a-z]+)*", found) and wikitext.spell(found) == found
     assert wikitext.spell(f"{one}\n{two}") == found + wikitext.spell(two)
-
-
-# --- the dump ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("source, expected", [
-    ("'''Bold''' and ''italic'' words of [[cat|cats]] and [[dog]]s.", ["Bold and italic words of cats and dogs."]),
-    ("== History ==\nThere was a long time ago.\n=== Later ===\nAnd it went on and on.",
-     ["= = History = =", "There was a long time ago.", "= = = Later = = =", "And it went on and on."]),
-    ("It runs {{convert|1500|mi|km}} or {{convert|5|-|6|km|mi}} to {{lang|fr|la mer}}.",
-     ["It runs 1,500 miles or 5–6 km to la mer."]),
-    ("Born ({{IPAc-en|æ|l}}; {{lang-el|Ἀχιλλεύς}}) in Greece ( , ) long ago ().",
-     ["Born (Ἀχιλλεύς) in Greece long ago."]),
-    ("One claim<ref name=a>with <br/> a note</ref> and another<ref name=a/> stand here.",
-     ["One claim and another stand here."]),
-    ("{| class=wikitable\n! head\n|-\n| cell {| nested |} ||\n|}\nThe text after the table.",
-     ["The text after the table."]),
-    ("[[File:A.jpg|thumb|A [[cat]] in [1] a box]]The cat is in a box.[[Category:Cats]]", ["The cat is in a box."]),
-    ("{{Infobox|name=[[Cat]]|size={{convert|1|m}}}}A cat is an animal.", ["A cat is an animal."]),
-    ("* A long item of a list with more than eight words\n* short item\n* A short sentence it is.",
-     ["A long item of a list with more than eight words", "A short sentence it is."]),
-    ("Let <math>x^2</math> be 10<sup>6</sup> and H<sub>2</sub>O.", ["Let <formula> be 10^6 and H2O."]),
-    ("A paragraph that is\nwrapped in its source.\n\nAnother paragraph of the text.",
-     ["A paragraph that is wrapped in its source.", "Another paragraph of the text."]),
-    ("Some text of the article.\n== See also ==\n* [[A link]] to some other page of the wiki\n== Hollow ==\n",
-     ["Some text of the article."]),
-    ("== Hollow ==\n=== Hollow too ===\n== Full ==\nSome text of the article.\n== References ==\n=== Books ===\n"
-     "The text of a book of references.\n== Legacy ==\nMore text of the article.",
-     ["= = Full = =", "Some text of the article.", "= = Legacy = =", "More text of the article."]),
-    ("The words <!-- hidden\n\n -->go on {{citation needed|date=May 2015}} here.", ["The words go on here."]),
-    ("See http://example.org for more of this text.\n\nThe rest is here to stay.", ["The rest is here to stay."]),
-])
-def test_markup_becomes_prose(source, expected):
-    assert wikipedia.plain(source) == expected
-
-
-def test_only_articles_of_the_dump_are_taken(tmp_path):
-    body = "The cat sat on the mat and looked at the moon. " * 20
-    pages = [("Cat", body), ("Kitty", "#REDIRECT [[Cat]]"), ("Stub", "A short one, this."),
-             ("Cat (choice)", body + "{{disambiguation}}"), ("Wikipedia:Rules", body), ("Dog", body)]
-    xml = "".join(f"<page><title>{title}</title><ns>0</ns><id>1</id><revision><text>{text}</text></revision></page>"
-                  for title, text in pages)
-    dump = tmp_path / "dump.bz2"
-    xmlns = "http://www.mediawiki.org/xml/export-0.10/"
-    dump.write_bytes(bz2.compress(f'<mediawiki xmlns="{xmlns}">{xml}</mediawiki>'.encode()))
-    assert [title for title, _ in wikipedia.articles(dump)] == ["Cat", "Dog"]
-    assert next(wikipedia.articles(dump))[1][0].startswith("The cat sat on the mat and looked at the moon . The")
-
-
-@pytest.fixture(scope="module")
-def excerpt(home_of_tests):
-    return locate("wikipedia-excerpt")
-
-
-def test_the_excerpt_is_the_known_text_and_is_split_by_article(excerpt):
-    assert excerpt.sha256 == CORPORA["wikipedia-excerpt"].sha256
-    assert {split: files.checksum(path) for split, path in excerpt.files.items()} == excerpt.sha256
-    texts = {split: path.read_text(encoding="utf-8") for split, path in excerpt.files.items()}
-    titles = {split: re.findall(r"^ = (?!=)(.*) = $", text, re.MULTILINE) for split, text in texts.items()}
-    assert sum(map(len, titles.values())) == len(set().union(*titles.values())) == 95
-    total = sum(map(words, texts.values()))
-    assert total > 500_000
-    for split in ("valid", "test"):
-        assert 0.04 < words(texts[split]) / total < 0.05
-        assert len(titles[split]) >= 7
-
-
-def test_the_excerpt_has_no_markup_left(excerpt):
-    for path in excerpt.files.values():
-        text = path.read_text(encoding="utf-8")
-        assert not re.findall(r"''|\[\[|\]\]|\{\{|\}\}|</?ref|&nbsp;|thumb \||\( \)|https?:|  |\u00a0", text)
-        assert all(line.startswith(" ") and line.endswith(" ") for line in text.splitlines())
-        assert not re.findall(r"^ (?:\*|#|:|;|\|) ", text, re.MULTILINE)
-
-
-def test_the_excerpt_is_made_once(excerpt, capfd):
-    before = {path: path.stat().st_mtime_ns for path in excerpt.files.values()}
-    assert locate("wikipedia-excerpt") == excerpt
-    assert {path: path.stat().st_mtime_ns for path in excerpt.files.values()} == before
-    assert capfd.readouterr().err == ""
-
-
-@pytest.fixture
-def small_excerpt(home, monkeypatch):
-    """The built-in corpus from a dump of 40 made-up articles."""
-    made = [(f"T{i}", [f"article {i} has words"] * (5 + i % 3)) for i in range(40)]
-    monkeypatch.setattr(corpora, "articles", lambda dump: iter(made))
-    monkeypatch.setitem(CORPORA, "wikipedia-excerpt", replace(CORPORA["wikipedia-excerpt"], sha256={}))
-    return locate("wikipedia-excerpt")
-
-
-@pytest.mark.parametrize("spoil", [lambda p: p.write_text("x"), lambda p: p.unlink(),
-                                   lambda p: p.write_bytes(p.read_bytes().replace(b"words", b"swords"[:5], 1)),
-                                   lambda p: (p.parent / files.MANIFEST).write_text("{"),
-                                   lambda p: (p.parent / files.MANIFEST).unlink()])
-def test_a_damaged_excerpt_is_noticed_and_made_again(small_excerpt, spoil, capfd):
-    path = small_excerpt.files["valid"]
-    whole = path.read_bytes()
-    spoil(path)
-    assert locate("wikipedia-excerpt") == small_excerpt
-    assert path.read_bytes() == whole
-    line = capfd.readouterr().err.splitlines()[-1]
-    assert line.startswith("allatt: ") and line.endswith("; making it again")
-    assert str(path.parent) in line
-
-
-def test_a_dump_that_is_missing_damaged_or_read_differently_is_one_clear_line(small_excerpt, home, monkeypatch):
-    import importlib.resources
-
-    known = small_excerpt.sha256 | {"valid": "0" * 64}
-    monkeypatch.setitem(CORPORA, "wikipedia-excerpt", replace(CORPORA["wikipedia-excerpt"], sha256=known))
-    with pytest.raises(AllattError, match="reads the dump of wikipedia-excerpt differently.*pip install"):
-        locate("wikipedia-excerpt")
-    monkeypatch.setattr(corpora, "DUMP_SHA256", "0" * 64)
-    with pytest.raises(AllattError, match=r"bz2 is damaged.*pip install"):
-        locate("wikipedia-excerpt")
-    monkeypatch.setattr(corpora, "DUMP", "nowhere.bz2")
-    with pytest.raises(AllattError, match=r"gensim has no nowhere\.bz2"):
-        locate("wikipedia-excerpt")
-
-    def missing(package):
-        raise ModuleNotFoundError("No module named 'gensim'", name="gensim")
-
-    monkeypatch.setattr(importlib.resources, "files", missing)
-    with pytest.raises(AllattError, match="package gensim, which is not here or not whole: pip install"):
-        locate("wikipedia-excerpt")
-    assert finished(home) == []
 
 
 # --- a folder of one's own --------------------------------------------------------------------------------------
@@ -697,8 +569,8 @@ def test_no_network_is_one_clear_line(text8, home, monkeypatch):
     assert finished(home) == []
 
 
-def test_text8_like_is_the_known_text_and_all_of_its_source(excerpt, home_of_tests):
-    found = locate("text8-like")
+def test_text8_like_is_the_known_text_and_all_of_its_source(home_of_tests):
+    excerpt, found = locate("wikipedia-excerpt"), locate("text8-like")
     assert found.sha256 == CORPORA["text8-like"].sha256
     assert {split: files.checksum(path) for split, path in found.files.items()} == found.sha256
     parts = [found.files[split].read_text(encoding="ascii") for split in SPLITS]
@@ -710,11 +582,10 @@ def test_text8_like_is_the_known_text_and_all_of_its_source(excerpt, home_of_tes
         sorted([files.MANIFEST, *(wikitext.name(split) for split in SPLITS)]), "nothing else is left"
 
 
-def test_text8_like_is_made_again_where_it_is_damaged_and_not_from_another_text(small_excerpt, home, monkeypatch, capfd):
-    made = replace(CORPORA["text8-like"], sha256={})
-    monkeypatch.setitem(CORPORA, "text8-like", made)
+def test_text8_like_is_made_again_where_it_is_damaged_and_not_from_another_text(home, monkeypatch, capfd):
+    made = CORPORA["text8-like"]
     found = locate("text8-like")
-    assert found.files["train"].read_text().startswith(" t zero article zero has words article zero has words")
+    assert found.files["train"].read_text().startswith(" anarchism anarchism is a political philosophy that advocates")
     found.files["test"].write_text("x")
     assert locate("text8-like") == found and capfd.readouterr().err.splitlines()[-1].endswith("; making it again")
     monkeypatch.setitem(CORPORA, "text8-like", replace(made, sha256=found.sha256 | {"valid": "0" * 64}))

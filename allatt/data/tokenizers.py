@@ -1,6 +1,6 @@
 """How text becomes tokens: words, subwords or characters. All three have the same methods.
 
-Learned from the training text alone, in constant memory: only distinct words (at most DISTINCT) are held.
+They are learned from the training text alone: words and subwords from counts (`allatt.data.word_counts`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import numpy as np
 import sentencepiece
 
 from allatt.config import AllattError, DataConfig, check
-from allatt.data.words import BREAK, Pieces, progress
+from allatt.data.reading import read_with_progress
+from allatt.data.word_counts import BLOCK, LINE_END
 
 UNKNOWN, END = "<unk>", "<eos>"
-DISTINCT = 4_000_000
-"""When more distinct words than this have been counted, those seen once so far are forgotten."""
 COVERAGE = 0.9998
 """Share of the training text's characters that subwords can spell (our choice); the rest are <unk>."""
 
@@ -80,7 +79,7 @@ class Words:
         self.words, self.size = words, len(words)
         ids = {word: index for index, word in enumerate(words)}
         self.unknown_id, end = ids[UNKNOWN], ids.pop(END)
-        self._ids = _Known({**ids, BREAK: end})
+        self._ids = _Known({**ids, LINE_END: end})
         self._ids.unknown = self.unknown_id
 
     @classmethod
@@ -96,11 +95,11 @@ class Words:
         return cls([word for _, word in known])
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        """Ids of the words (LINE_END is an end of line), one after the other, and how many each word has."""
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words)), np.ones(len(words), np.int64)
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {BREAK} ").split()
+        words = text.replace("\n", f" {LINE_END} ").split()
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -129,7 +128,7 @@ class Subwords:
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size, self.unknown_id = self._pieces.vocab_size(), self._pieces.unk_id()
         self._end = self._pieces.eos_id()
-        special = {BREAK: [self._end], UNKNOWN: [self.unknown_id]}
+        special = {LINE_END: [self._end], UNKNOWN: [self.unknown_id]}
         self._ids = _Cached(lambda word: special.get(word) or self._pieces.encode(word))
 
     @classmethod
@@ -151,13 +150,13 @@ class Subwords:
         return cls(model.getvalue())
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        """Ids of the words (LINE_END is an end of line), one after the other, and how many each word has."""
         ids = list(map(self._ids.__getitem__, words))
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         return np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum()), lengths
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {BREAK} ").split()
+        words = text.replace("\n", f" {LINE_END} ").split()
         return np.fromiter(itertools.chain.from_iterable(map(self._ids.__getitem__, words)), np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -194,11 +193,11 @@ class Characters:
         self._ids[codes] = np.arange(len(codes), dtype=np.int32)
 
     @classmethod
-    def learn(cls, files: dict[str, Path]) -> Characters:
+    def learn(cls, files: dict[str, Path], block: int = BLOCK) -> Characters:
         counts = {split: np.zeros(0x110000, np.int64) for split in files}
         for split, path in files.items():
-            for block in progress(path, f"characters of {split}"):
-                codes, numbers = np.unique(_codes(block), return_counts=True)
+            for text in read_with_progress(path, f"characters of {split}", block):
+                codes, numbers = np.unique(_codes(text), return_counts=True)
                 counts[split][codes] += numbers
         known = np.flatnonzero(counts["train"])
         order = np.lexsort((known, -counts["train"][known]))
@@ -229,25 +228,3 @@ class Characters:
 def _codes(text: str) -> np.ndarray:
     """Code points of a text, uint32."""
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
-
-
-def total(pieces: Pieces, path: Path) -> tuple[Counter, int]:
-    """How often each word stands in a text file that has been numbered, and the number of its line ends."""
-    counts: Counter = Counter()
-    for piece in pieces.counts():
-        counts.update(piece)
-        if len(counts) > DISTINCT:
-            return count(path)  # which words are forgotten depends on their order
-    return counts, counts.pop(BREAK, 0)
-
-
-def count(path: Path) -> tuple[Counter, int]:
-    """The same from the text itself; rare words are forgotten where there are too many."""
-    counts: Counter = Counter()
-    lines = 0
-    for block in progress(path, "counting words"):
-        counts.update(block.split())
-        lines += block.count("\n")
-        if len(counts) > DISTINCT:
-            counts = Counter({word: n for word, n in counts.items() if n > 1})
-    return counts, lines

@@ -23,10 +23,10 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, note
-from allatt.data.reading import lines
-from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words, total
-from allatt.data.wikitext import SPLITS
-from allatt.data.words import Pieces, number_words, progress, titles
+from allatt.data.reading import lines, read_with_progress
+from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
+from allatt.data.wikitext import SPLITS, count_titles
+from allatt.data.word_counts import BLOCK, NumberedText, number_words
 from allatt.system.files import damage, disk, written
 from allatt.system.paths import home
 
@@ -94,7 +94,7 @@ def load(data: DataConfig) -> Tokens:
             if wrong:
                 note(f"{wrong}; making the ids again" if folder.is_dir() else wrong)
                 with written(folder) as draft:
-                    _make(text, data, draft)
+                    write_ids(text, data, draft)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
     return Tokens(**ids, meta=meta, vocabulary=_KINDS[data.tokens].read(folder), folder=folder)
@@ -117,58 +117,64 @@ def _digest(sha256: dict[str, str]) -> str:
     return hashlib.sha256(" ".join(sha256[split] for split in SPLITS).encode()).hexdigest()
 
 
-def _make(text: Text, data: DataConfig, folder: Path) -> None:
-    """Learn the vocabulary and write everything that `load` reads."""
+def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) -> None:
+    """Learn the vocabulary of a text and write everything that `load` reads into `folder`. block: bytes read at once."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        def cut(split: str) -> Pieces | None:
+        def number(split: str) -> NumberedText | None:
             if data.tokens == "characters":
                 return None
-            return number_words(text.files[split], Path(scratch, split), f"words of {split}")
+            return number_words(text.files[split], Path(scratch, split), f"words of {split}", block)
 
-        train = cut("train")
-        vocabulary = _learn(text, train, data)
+        train = number("train")
+        vocabulary = _learn(text, train, data, block)
         vocabulary.save(folder)
         dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
-        splits = {split: _write(text.files[split], train if split == "train" else cut(split), vocabulary, dtype,
-                                folder / f"{split}.ids") for split in SPLITS}
+        splits = {}
+        for split in SPLITS:
+            numbered = train if split == "train" else number(split)
+            splits[split] = _write_split(text.files[split], numbered, vocabulary, dtype, folder / f"{split}.ids", block)
     meta = {"name": text.name, "title": text.title, "licence": text.licence, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _learn(text: Text, train: Pieces | None, data: DataConfig) -> Vocabulary:
+def _learn(text: Text, train: NumberedText | None, data: DataConfig, block: int) -> Vocabulary:
     if train is None:
-        return Characters.learn(text.files)
-    counts, ends = total(train, text.files["train"])
+        return Characters.learn(text.files, block)
+    counts, line_ends = train.counts()
     check(bool(counts), f"{text.files['train']} holds no words")
-    return Words.learn(counts, ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
+    return Words.learn(counts, line_ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
 
 
-def _write(source: Path, pieces: Pieces | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
-    """Write a split's ids, from the numbers of its words, or its characters; what `Tokens.meta` says of it."""
-    found = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
-    found |= pieces.found if pieces is not None else {}
-    arrays = _encoded(source, vocabulary, found) if pieces is None else pieces.ids(vocabulary.table)
+def _write_split(source: Path, numbered: NumberedText | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path,
+                 block: int) -> dict[str, int]:
+    """Write the ids of a split, from the numbers of its words or from its characters. Returns its entry in `Tokens.meta`."""
+    counts = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
+    if numbered is None:
+        arrays = _character_ids(source, vocabulary, counts, block)
+    else:
+        counts |= numbered.totals
+        arrays = numbered.ids(vocabulary.table)
     with open(target, "wb") as out:
         for ids in arrays:
             out.write(ids.astype(dtype).data)
-            found["tokens"] += len(ids)
+            counts["tokens"] += len(ids)
             if vocabulary.unknown_id is not None:
-                found["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
-    check(found["words"] > found["lines"], f"{source} holds no words")
+                counts["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
+    check(counts["words"] > counts["lines"], f"{source} holds no words")
     # Text without titles is one document.
-    found["documents"] = max(1, found["documents"])
-    return found
+    counts["documents"] = max(1, counts["documents"])
+    return counts
 
 
-def _encoded(source: Path, vocabulary: Characters, found: dict[str, int]) -> Iterator[np.ndarray]:
-    """Ids of a text's characters; documents, lines and words are counted in `found`."""
-    for block in progress(source, f"ids of {source.name}"):
-        ends = block.count("\n")
-        found["documents"] += titles(block)
-        found["lines"] += ends
-        found["words"] += len(block.split()) + ends
-        yield vocabulary.encode(block)
+def _character_ids(source: Path, vocabulary: Characters, counts: dict[str, int], block: int) -> Iterator[np.ndarray]:
+    """Ids of the characters of a text; adds its documents, lines and words to `counts`."""
+    for text in read_with_progress(source, f"ids of {source.name}", block):
+        line_ends = text.count("\n")
+        counts["documents"] += count_titles(text)
+        counts["lines"] += line_ends
+        counts["words"] += len(text.split()) + line_ends
+        yield vocabulary.encode(text)
 
 
 class Stream:

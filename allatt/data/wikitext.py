@@ -25,6 +25,9 @@ _ABBREVIATIONS = "Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|cf|ca|sp|al|etc|Inc|Ltd|Co|Gen|Col|Lt
 _TOKEN = re.compile(rf"<[a-z]+>|@[-,.]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
                     rf"|(?<=[\w{_MARKS}])'[\w{_MARKS}]+|'(?:s|t|re|ve|ll|d|m)\b|[\w{_MARKS}]+|\.{{2,}}|\S")
 
+# A title line. It starts with the line feed before it, which is found much faster than "the start of a line".
+_TITLE = re.compile(r"\n ?= (?!=).* = ?$", re.MULTILINE)
+
 _DIGITS = [(str(digit).encode(), f" {word} ".encode()) for digit, word in enumerate(
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"))]
 _LETTERS = bytes(code if chr(code).islower() else ord(" ") for code in range(128)).ljust(256)
@@ -57,6 +60,11 @@ def spell(text: str) -> str:
 def name(split: str) -> str:
     """File name of a split's text in WikiText's format."""
     return f"wiki.{split}.tokens"
+
+
+def count_titles(text: str) -> int:
+    """Number of lines that are the title of an article, ` = Title = `; headings of sections have more equals signs."""
+    return len(_TITLE.findall(f"\n{text}"))
 
 
 def create(stack: ExitStack, folder: Path) -> dict[str, TextIO]:

@@ -128,6 +128,12 @@ def test_spelled_text_has_27_characters_and_does_not_depend_on_where_it_is_cut(o
     assert wikitext.spell(f"{one}\n{two}") == found + wikitext.spell(two)
 
 
+@given(st.lists(st.text("= a", max_size=9), max_size=6), st.booleans())
+def test_titles_are_lines_between_single_equals_signs(lines, end):
+    text = "\n".join(lines) + "\n" * end
+    assert wikitext.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+
+
 # --- a folder of one's own --------------------------------------------------------------------------------------
 
 

@@ -40,7 +40,7 @@ class Tokens:
     """A text as ids.
 
     train, valid, test: memory-mapped, 1-D, of type uint8, uint16 or int32.
-    meta: title, licence, source and kind of tokens; vocab, dtype; sha256 of the text by split; and splits, which holds
+    meta: title, license, source and kind of tokens; vocab, dtype; sha256 of the text by split; and splits, which holds
     for each split its documents, lines, words (separated by white space, and one end of line a line: the denominator
     of word perplexity), bytes (UTF-8, line ends included), tokens and unknown (how many of the tokens are <unk>).
     """
@@ -133,7 +133,7 @@ def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) ->
         for split in SPLITS:
             numbered = train if split == "train" else number(split)
             splits[split] = _write_split(text.files[split], numbered, vocabulary, dtype, folder / f"{split}.ids", block)
-    meta = {"name": text.name, "title": text.title, "licence": text.licence, "source": text.source, "kind": data.tokens,
+    meta = {"name": text.name, "title": text.title, "license": text.license, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -249,7 +249,7 @@ def describe(data: DataConfig) -> str:
     first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
     first = [line for line in first if line][:4]
     pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
-    about = {"title": meta["title"], "licence": meta["licence"], "source": meta["source"], "text": ", ".join(folders),
+    about = {"title": text.title, "license": text.license, "source": text.source, "text": ", ".join(folders),
              "ids": f"{tokens.folder}",
              "tokens": f"{data.tokens}, vocabulary of {tokens.vocab:,}, {meta['dtype']} ({tokens.train.itemsize} "
                        f"byte{'s' * (tokens.train.itemsize > 1)} each)"}

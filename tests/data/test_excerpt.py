@@ -6,6 +6,7 @@ import re
 import tarfile
 
 import pytest
+from sample_text import count_words, finished
 
 from allatt.config import AllattError
 from allatt.data import excerpt
@@ -21,13 +22,6 @@ def text(home_of_tests):
     return locate("wikipedia-excerpt")
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ALLATT_DATA", raising=False)
-    return tmp_path / "home"
-
-
 def pack(path, members: dict[str, bytes | None]):
     """An archive of these files; None: a folder."""
     with tarfile.open(path, "w:xz") as archive:
@@ -39,20 +33,16 @@ def pack(path, members: dict[str, bytes | None]):
     return path
 
 
-def words(text: str) -> int:
-    return len(text.split()) + text.count("\n")
-
-
 def test_it_is_the_known_text_and_is_split_by_article(text):
     assert text.sha256 == CORPORA["wikipedia-excerpt"].sha256
     assert {split: files.checksum(path) for split, path in text.files.items()} == text.sha256
     texts = {split: path.read_text(encoding="utf-8") for split, path in text.files.items()}
     titles = {split: re.findall(r"^ = (?!=)(.*) = $", text, re.MULTILINE) for split, text in texts.items()}
     assert sum(map(len, titles.values())) == len(set().union(*titles.values())) == 95
-    total = sum(map(words, texts.values()))
+    total = sum(map(count_words, texts.values()))
     assert total > 500_000
     for split in ("valid", "test"):
-        assert 0.04 < words(texts[split]) / total < 0.05
+        assert 0.04 < count_words(texts[split]) / total < 0.05
         assert len(titles[split]) >= 7
 
 
@@ -121,7 +111,7 @@ def test_another_text_in_the_archive_is_refused_and_leaves_nothing(home, tmp_pat
     monkeypatch.setattr(excerpt, "unpack", functools.partial(excerpt.unpack, archive=archive))
     with pytest.raises(AllattError, match="not the one of this release, so that the train text is not the known one: install"):
         locate("wikipedia-excerpt")
-    assert [path for path in (home / "corpora").iterdir() if path.suffix != ".lock"] == []
+    assert finished(home) == []
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p.write_text("x"), lambda p: p.unlink(),

@@ -42,13 +42,6 @@ def folder_of(folder: Path, train: str, valid: str = " a cat \n", test: str = " 
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ALLATT_DATA", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def mine(home, tmp_path):
     """A folder of one's own with some text."""
     return folder_of(tmp_path / "mine", text_of(400), text_of(40, 1000), text_of(30, 2000))
@@ -387,7 +380,7 @@ def test_the_built_in_text_as_2000_subwords(home_of_tests):
         assert len(known) > 200 and all(found.decode(found.encode(line)) == line for line in known)
     counts = found.meta["splits"]["train"]
     assert counts["documents"] == 81 and counts["words"] > 480_000
-    assert found.meta["licence"] == CORPORA["wikipedia-excerpt"].licence
+    assert found.meta["license"] == CORPORA["wikipedia-excerpt"].license
 
 
 def test_describe_says_what_one_wants_to_know(home_of_tests):

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from allatt.config import AllattError
-from allatt.data.wikitext import SPLITS, name
+from allatt.data.wikitext import SPLITS, file_name
 from allatt.system.paths import PACKAGE
 
 ARCHIVE = PACKAGE / "data" / "excerpt" / "wikipedia-excerpt.tar.xz"
@@ -21,10 +21,10 @@ def unpack(folder: Path, archive: Path = ARCHIVE) -> None:
         with tarfile.open(archive, "r:xz") as members:
             for split in SPLITS:
                 # Only the content is read: names, links and modes of the archive never decide what is written.
-                source = members.extractfile(name(split))
+                source = members.extractfile(file_name(split))
                 if source is None:
-                    raise AllattError(f"{archive} has no file {name(split)}; {advice}")
-                with source, open(folder / name(split), "wb") as target:
+                    raise AllattError(f"{archive} has no file {file_name(split)}; {advice}")
+                with source, open(folder / file_name(split), "wb") as target:
                     shutil.copyfileobj(source, target)
     except FileNotFoundError as error:
         raise AllattError(f"{archive}, which holds the built-in text, is missing; {advice}") from error

@@ -1,8 +1,7 @@
-"""From text to ids that are written once and memory-mapped, and batches of them.
+"""Token ids of a text: written once, memory-mapped, read in batches of contiguous text.
 
-Ids lie in `home()/tokens/<key>/` as train.ids, valid.ids and test.ids, in the smallest integer type that holds them,
-beside their vocabulary and meta.json. The key follows from the checksums of the text, so that a changed text has other
-ids. Memory stays constant however large the text.
+`home()/tokens/<key>/` holds train.ids, valid.ids and test.ids, in the smallest integer type that fits, their vocabulary and
+meta.json. The key contains the checksums of the text, so a changed text gets new ids. Memory is constant for any text size.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import hashlib
 import json
 import re
 import tempfile
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +20,16 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, note
-from allatt.data.reading import lines, read_with_progress
+from allatt.data.reading import read_with_progress
 from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
 from allatt.data.wikitext import SPLITS, count_titles
 from allatt.data.word_counts import BLOCK, NumberedText, number_words
 from allatt.system.files import damage, disk, written
 from allatt.system.paths import home
 
-# Raised by one whenever the same text would become other ids.
+# Raised by one whenever the same text would get other ids.
 FORMAT = 1
-_KINDS = {"words": Words, "subwords": Subwords, "characters": Characters}
+_VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,9 @@ class Tokens:
     """A text as ids.
 
     train, valid, test: memory-mapped, 1-D, of type uint8, uint16 or int32.
-    meta: title, license, source and kind of tokens; vocab, dtype; sha256 of the text by split; and splits, which holds
-    for each split its documents, lines, words (separated by white space, and one end of line a line: the denominator
-    of word perplexity), bytes (UTF-8, line ends included), tokens and unknown (how many of the tokens are <unk>).
+    meta: name, title, license and source of the text, kind of tokens, vocab, dtype, sha256 of the text by split, and splits:
+    per split, the number of documents, lines, words (separated by white space; each end of line is one more: the
+    denominator of word perplexity), bytes (UTF-8, with line ends), tokens, and unknown tokens (<unk>).
     """
 
     train: np.ndarray
@@ -59,13 +56,13 @@ class Tokens:
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of <unk>; None where there is no unknown character."""
+        """The id of <unk>; None if no character is unknown."""
         return self.vocabulary.unknown_id
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text in WikiText's format (`allatt.data.wikitext.tokenize` makes it); a line feed is an end of line.
+        """Ids of a text in WikiText's format (see `allatt.data.wikitext.tokenize`); a line feed is an end of line.
 
-        Words and subwords do not keep how many spaces stand between words, or any at the ends of a line.
+        Words and subwords do not preserve the number of spaces between words, or spaces at the ends of a line.
         """
         return self.vocabulary.encode(text).tolist()
 
@@ -75,13 +72,13 @@ class Tokens:
 
 
 def load(data: DataConfig) -> Tokens:
-    """The ids of a text: made at the first call, memory-mapped from then on. Several processes may call it at once.
+    """The ids of a text, memory-mapped; written at the first call. Several processes may call it at once.
 
-    Raises AllattError for text that is missing, empty, binary, or another than `data.text_sha256` says.
+    AllattError if text is missing, empty, binary, or does not have the checksum `data.text_sha256`.
     """
     text = locate(data.corpus)
-    check(data.text_sha256 in ("", _digest(text.sha256)), f"the text of {data.corpus} has changed since this was configured; "
-                                                   f"put the old text back, or configure it anew")
+    check(data.text_sha256 in ("", _digest(text.sha256)),
+          f"the text of {data.corpus} has changed since this run was configured; restore the old text, or configure it again")
     settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
     settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
     settings |= {"min_count": data.min_count} if data.tokens == "words" else {}
@@ -90,20 +87,21 @@ def load(data: DataConfig) -> Tokens:
     with disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
-            wrong = damage(folder) if folder.is_dir() else f"cutting {text.name} into {data.tokens}"
-            if wrong:
-                note(f"{wrong}; making the ids again" if folder.is_dir() else wrong)
+            exists = folder.is_dir()
+            wrong = damage(folder) if exists else ""
+            if wrong or not exists:
+                note(f"{wrong}; making the ids again" if exists else f"tokenizing {text.name} into {data.tokens}")
                 with written(folder) as draft:
                     write_ids(text, data, draft)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
-    return Tokens(**ids, meta=meta, vocabulary=_KINDS[data.tokens].read(folder), folder=folder)
+    return Tokens(**ids, meta=meta, vocabulary=_VOCABULARIES[data.tokens].read(folder), folder=folder)
 
 
 def pin(data: DataConfig) -> DataConfig:
-    """With the checksum of its text, and a user's own folder with its full path: another text is another run.
+    """`data` with the checksum of its text, and with the full path of a user's own folder: another text is another run.
 
-    For a named corpus it follows from the checksums in CORPORA; empty where they are not all known beforehand.
+    The checksum of a named corpus comes from CORPORA; it is empty unless all three are known beforehand.
     """
     if data.corpus in CORPORA:
         known = CORPORA[data.corpus].sha256
@@ -180,10 +178,9 @@ def _character_ids(source: Path, vocabulary: Characters, counts: dict[str, int],
 class Stream:
     """Batches of contiguous text: `rows` streams of equal length, read side by side in segments.
 
-    Row r is the r-th part of the text, and its segments follow each other from batch to batch, so that memory of one
-    batch belongs to the next. Every id is predicted at most once an epoch; what does not fill a segment is left out.
-    There is no state: a batch follows from its step alone. Nothing but the batch is copied from `ids` (B = rows,
-    T = segment).
+    Row r is the r-th part of the text. Its segments follow each other from batch to batch, so the memory of one batch
+    belongs to the next. Every id is predicted at most once per epoch; what does not fill a segment is left out. A batch
+    depends on its step alone. Only the batch is copied from `ids`. (B = rows, T = segment)
     """
 
     def __init__(self, ids: np.ndarray, rows: int, segment: int):
@@ -207,9 +204,9 @@ class Stream:
 class Feed:
     """Some rows of a stream's batches, on the device that trains.
 
-    A GPU does not wait for them: `prepare` sends the next step's on the way while it works. They go from pinned memory and
-    through the queue of all other work, so that neither side waits, and nothing is read too early. What comes out follows
-    from the step alone, prepared or not.
+    A GPU does not wait for its batches: `prepare` sends the next one while the GPU works, from pinned memory and in the
+    order of all other work. So neither side waits, and no batch is read before it has arrived. A batch depends on its
+    step alone, prepared or not.
     """
 
     def __init__(self, stream: Stream, rows: slice = slice(None)):
@@ -221,44 +218,13 @@ class Feed:
         return self._prepared.pop((step, device), None) or self._send(step, device)
 
     def prepare(self, step: int, device: torch.device) -> None:
-        """Have a step's batch ready; call it when the work of the step before is queued. On a CPU, nothing would be won."""
+        """Send the batch of a step; call it once the work of the step before is queued. Does nothing on a CPU."""
         if device.type == "cuda":
             self._prepared = {(step, device): self._send(step, device)}
 
     def _send(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
         input_BT, target_BT, first = self.stream.batch(step, self.rows)
         if device.type == "cuda":
-            # Pinned memory may be let go of at once: torch keeps it until the copy is done.
+            # Pinned memory may be released at once: torch keeps it until the copy is done.
             input_BT, target_BT = input_BT.pin_memory(), target_BT.pin_memory()
         return input_BT.to(device, non_blocking=True), target_BT.to(device, non_blocking=True), first
-
-
-def describe(data: DataConfig) -> str:
-    """A text and its tokens, for people to read: where from, how much, how much is unknown, how it starts."""
-    tokens = load(data)
-    text, meta = locate(data.corpus), tokens.meta
-    folders = sorted({str(path.parent) for path in text.files.values()})
-    heads = ("", "documents", "lines", "words", "bytes", "tokens", "tokens/word", "unknown")
-    table = [heads]
-    for split, found in meta["splits"].items():
-        table.append((split, *(f"{found[name]:,}" for name in heads[1:6]), f"{found['tokens'] / found['words']:.3f}",
-                      f"{found['unknown'] / found['tokens']:.3%}"))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    rows = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in table]
-    first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
-    first = [line for line in first if line][:4]
-    pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
-    about = {"title": text.title, "license": text.license, "source": text.source, "text": ", ".join(folders),
-             "ids": f"{tokens.folder}",
-             "tokens": f"{data.tokens}, vocabulary of {tokens.vocab:,}, {meta['dtype']} ({tokens.train.itemsize} "
-                       f"byte{'s' * (tokens.train.itemsize > 1)} each)"}
-    remark = []
-    if data.tokens == "words" and not meta["splits"]["train"]["unknown"]:
-        remark = ["  No word of the training text is unknown, so <unk> is never learned; --min-count 2 changes that."]
-    return "\n".join([
-        text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
-        "", *(f"  {row.rstrip()}" for row in rows),
-        "", "  Words count one end of line a line; unknown is the share of the tokens.", *remark,
-        "", "It starts", *(f"  {textwrap.shorten(line, 110, placeholder=' ...')}" for line in first),
-        "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, 110, break_on_hyphens=False)[:3])])

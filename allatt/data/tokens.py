@@ -1,4 +1,4 @@
-"""Token ids of a text: written once, memory-mapped, read in batches of contiguous text.
+"""Token ids of a text: written once, then memory-mapped.
 
 `home()/tokens/<key>/` holds train.ids, valid.ids and test.ids, in the smallest integer type that fits, their vocabulary and
 meta.json. The key contains the checksums of the text, so a changed text gets new ids. Memory is constant for any text size.
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 
 from allatt.config import DataConfig, check
@@ -173,58 +172,3 @@ def _character_ids(source: Path, vocabulary: Characters, counts: dict[str, int],
         counts["lines"] += line_ends
         counts["words"] += len(text.split()) + line_ends
         yield vocabulary.encode(text)
-
-
-class Stream:
-    """Batches of contiguous text: `rows` streams of equal length, read side by side in segments.
-
-    Row r is the r-th part of the text. Its segments follow each other from batch to batch, so the memory of one batch
-    belongs to the next. Every id is predicted at most once per epoch; what does not fill a segment is left out. A batch
-    depends on its step alone. Only the batch is copied from `ids`. (B = rows, T = segment)
-    """
-
-    def __init__(self, ids: np.ndarray, rows: int, segment: int):
-        self.ids, self.rows, self.segment = ids, rows, segment
-        self.row_length = (len(ids) - 1) // rows
-        self.steps_per_epoch = self.row_length // segment
-        check(self.steps_per_epoch >= 1, f"the text has {len(ids):,} tokens, too few for {rows} rows of one segment of "
-              f"{segment}; it needs {rows * segment + 1:,}: use fewer rows, a shorter segment or more text")
-
-    def batch(self, step: int, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """Input and target of a step, both (B, T) int64, and whether an epoch starts: memory must be empty then.
-
-        rows: only these of the B rows.
-        """
-        segment = step % self.steps_per_epoch
-        starts = [row * self.row_length + segment * self.segment for row in range(self.rows)[rows]]
-        both = torch.from_numpy(np.stack([self.ids[i:i + self.segment + 1] for i in starts]).astype(np.int64))
-        return both[:, :-1].contiguous(), both[:, 1:].contiguous(), segment == 0
-
-
-class Feed:
-    """Some rows of a stream's batches, on the device that trains.
-
-    A GPU does not wait for its batches: `prepare` sends the next one while the GPU works, from pinned memory and in the
-    order of all other work. So neither side waits, and no batch is read before it has arrived. A batch depends on its
-    step alone, prepared or not.
-    """
-
-    def __init__(self, stream: Stream, rows: slice = slice(None)):
-        self.stream, self.rows = stream, rows
-        self._prepared: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor, bool]] = {}
-
-    def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """`Stream.batch` of a step, on a device."""
-        return self._prepared.pop((step, device), None) or self._send(step, device)
-
-    def prepare(self, step: int, device: torch.device) -> None:
-        """Send the batch of a step; call it once the work of the step before is queued. Does nothing on a CPU."""
-        if device.type == "cuda":
-            self._prepared = {(step, device): self._send(step, device)}
-
-    def _send(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        input_BT, target_BT, first = self.stream.batch(step, self.rows)
-        if device.type == "cuda":
-            # Pinned memory may be released at once: torch keeps it until the copy is done.
-            input_BT, target_BT = input_BT.pin_memory(), target_BT.pin_memory()
-        return input_BT.to(device, non_blocking=True), target_BT.to(device, non_blocking=True), first

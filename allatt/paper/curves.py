@@ -14,7 +14,6 @@ import numpy as np
 
 from allatt import cost
 from allatt.config import check
-from allatt.paper import scales
 from allatt.runs import Run
 
 
@@ -22,7 +21,7 @@ def point(run: Run) -> dict:
     """One run as a point of the figures: heads kept, parameters and multiply-adds of the smaller model, perplexities."""
     heads, result, gates = run.result["heads"], run.result, run.config.gates
     model = replace(run.config.model, kept=tuple(map(tuple, heads["kept"])))
-    body = cost.count(model, scales.vocab("paper"))["multiply_adds"]["body"]  # any vocabulary: it is not in the body
+    body = cost.count(model)["multiply_adds"]["body"]
     return {
         "run": run.id, "name": run.config.name, "kind": run.config.model.kind, "seed": run.config.train.seed,
         "lambda": gates.lam if gates and gates.target_kept is None else None, "target": gates.target_kept if gates else None,

@@ -26,7 +26,7 @@ from allatt.config import DataConfig, RunConfig, check
 from allatt.data.corpora import locate, note
 from allatt.data.download import Unreachable
 from allatt.data.tokens import load, pin
-from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top
+from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top_per_layer
 from allatt.paper import scales
 from allatt.runs import Run, get_or_run
 from allatt.system.files import read_json, write_json
@@ -161,8 +161,8 @@ def rivals(scale: str, corpus: str = "", seed: int = 0, machine: Machine | None 
     share, rest = divmod(count, layers)
     score_LH = _importance(base)
     kept = {
-        "random heads": top(blind_LH, run.result["heads"]["per_layer"]),
-        "even layers": top(logit_LH, [share + (layer < rest) for layer in range(layers)]),
+        "random heads": top_per_layer(blind_LH, run.result["heads"]["per_layer"]),
+        "even layers": top_per_layer(logit_LH, [share + (layer < rest) for layer in range(layers)]),
         "gradient importance": most_important(score_LH, count),
     }
     learned = tuple(map(tuple, run.result["heads"]["kept"]))

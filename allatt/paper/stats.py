@@ -52,7 +52,7 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 
 
 def row(values: Sequence[float]) -> dict:
-    """Values of seeds as a figure's data (`allatt.figures.plots_seeds.strip`): them, and with several their interval."""
+    """Values of seeds as a figure's data (`allatt.figures.panels.strip`): them, and with several their interval."""
     return {"values": list(values), "interval": list(interval(values)) if len(values) > 1 else None}
 
 

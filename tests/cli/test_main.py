@@ -400,8 +400,9 @@ def test_prune_refuses(gated, tmp_path, capsys):
 def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, capsys):
     """By its id, by its folder, and from the smaller model's folder: the same text, of the pruned model."""
     from allatt import runs
+    from allatt.cli.prompts import encode
     from allatt.data.tokens import load
-    from allatt.generate import encode, generate
+    from allatt.generate import generate
 
     assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
     capsys.readouterr()
@@ -436,7 +437,7 @@ def test_generate_prints_several_texts_as_blocks(gated, capsys):
     (["--seed", "-1"], "seed is -1; it must be 0 or more"),
     (["--samples", "0"], "samples is 0; it must be 1 or more"),
     (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["--prompt", "the 7 dogs"], "the model's vocabulary does not know '7' of the prompt; leave that out"),
+    (["--prompt", "the 7 dogs"], "the model's vocabulary does not have '7' of the prompt; leave that out"),
 ])
 def test_generate_refuses(gated, arguments, message, capsys):
     assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
@@ -502,12 +503,11 @@ def test_status_before_anything(monkeypatch, tmp_path, capsys):
 
 
 def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
-    from allatt import figures
-    from allatt.figures import plots
+    from allatt.figures.style import DRAW, new_figure
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALLATT_FIGURES", "figures")
-    monkeypatch.setitem(plots.DRAW, "a", lambda data: figures.new_figure()[0])
+    monkeypatch.setitem(DRAW, "a", lambda data: new_figure()[0])
     assert "there are no results in" in refused(capsys, "figures")
     for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3", "other"):
         (tmp_path / "figures" / scale).mkdir(parents=True)

@@ -180,9 +180,11 @@ def modules_of(root: Path) -> list[Path]:
     return sorted((root / "allatt").rglob("*.py"))
 
 
-def test_a_wheel_holds_every_module(tmp_path):
+def test_a_wheel_holds_every_module_and_the_built_in_text(tmp_path):
     source = tmp_path / "source"
-    for path in [*modules_of(ROOT), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
+    excerpt = ROOT / "allatt" / "data" / "excerpt"
+    ours = [*modules_of(ROOT), excerpt / "README.md", excerpt / "wikipedia-excerpt.tar.xz"]
+    for path in [*ours, *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
         target = source / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -191,7 +193,13 @@ def test_a_wheel_holds_every_module(tmp_path):
     assert done.returncode == 0, done.stderr
     wheel, = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("allatt/")}
-    assert held == {str(path.relative_to(ROOT)) for path in modules_of(ROOT)}
+    assert held == {str(path.relative_to(ROOT)) for path in ours}
+    # Unpacked elsewhere, the package finds its text.
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = "from allatt.data.corpora import CORPORA, locate; print(locate('text8-like').sha256 == CORPORA['text8-like'].sha256)"
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "ALLATT_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_one_module_alone_looks_for_places():

@@ -14,9 +14,9 @@ from allatt.config import AllattError, DataConfig, check
 
 
 def data(a: argparse.Namespace) -> int:
-    from allatt.data import tokens
+    from allatt.data import describe
 
-    print(tokens.describe(DataConfig(a.corpus, a.tokens, a.vocab_size, a.min_count)))
+    print(describe.describe(DataConfig(a.corpus, a.tokens, a.vocab_size, a.min_count)))
     return 0
 
 

@@ -18,7 +18,6 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -55,12 +54,8 @@ PAPER_KEPT = {
 }
 """By lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
 
-STAND_INS = {
-    "wikitext-2": ("wikipedia-excerpt",),
-    "wikitext-103": ("wiki2014", "wikipedia-excerpt"),
-    "text8": ("text8-like-wiki2014", "text8-like"),
-}
-"""By corpus, what takes its place where it cannot be had; the last is there without a network."""
+STAND_INS = {"wikitext-2": "wikipedia-excerpt", "wikitext-103": "wikipedia-excerpt", "text8": "text8-like"}
+"""The corpus that replaces another if that cannot be downloaded; it needs no network."""
 
 LABELS = {"all-attention": "All-attention", "transformer-xl": "Transformer-XL"}
 
@@ -73,22 +68,21 @@ def data(scale: str, corpus: str = "") -> DataConfig:
 
 @functools.cache
 def at_hand(scale: str, corpus: str = "") -> str:
-    """The corpus to take: the one that is asked for, else the scale's own; one of STAND_INS where that cannot be had.
+    """The corpus to use: the one that is asked for, else the scale's own, or its stand-in if it cannot be downloaded.
 
-    Decided once a process: a network that comes and goes does not give the seeds of a comparison different texts. What it is
-    must then be said where results are shown. Runs are named by their text, so nothing is mixed up.
+    Cached per process, so that all seeds of a comparison read the same text even if the network fails in between. Wherever
+    results are shown, their text must be named. Runs are named by their text, so nothing is mixed up.
     """
     if corpus:
         return corpus
     own = scales.get(scale).data.corpus
-    names = own, *STAND_INS.get(own, ())
-    for name, other in pairwise(names):
+    if own in STAND_INS:
         try:
-            locate(name)
-            return name
+            locate(own)
         except Unreachable as error:
-            note(f"{error}. Until then: {other}")
-    return names[-1]
+            note(f"{error}. Until then: {STAND_INS[own]}")
+            return STAND_INS[own]
+    return own
 
 
 def baseline(scale: str, kind: str, corpus: str = "", seed: int = 0) -> RunConfig:

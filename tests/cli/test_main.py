@@ -93,10 +93,10 @@ def test_cost_refuses(arguments, message, capsys):
 
 
 def test_data_describes_the_asked_corpus(monkeypatch, capsys):
-    from allatt.data import tokens
+    from allatt.data import describe
 
     asked = []
-    monkeypatch.setattr(tokens, "describe", lambda config: asked.append(config) or "so many words")
+    monkeypatch.setattr(describe, "describe", lambda config: asked.append(config) or "so many words")
     options = ["--corpus", "text8", "--tokens", "characters", "--vocab-size", "100", "--min-count", "2"]
     assert main(["data", *options]) == 0
     assert asked == [DataConfig("text8", "characters", 100, 2)]

@@ -241,7 +241,7 @@ def test_a_corpus_that_cannot_be_had_is_replaced_by_the_built_in_text_and_that_i
     assert experiments.at_hand("laptop-words") == "wikipedia-excerpt"
     assert "cannot download WikiText-2. Until then: wikipedia-excerpt" in capfd.readouterr().err
     assert experiments.at_hand("gpu-characters") == "text8-like" and experiments.at_hand("gpu-words") == "wikipedia-excerpt"
-    assert "wiki2014 cannot be downloaded; put it into a folder" in capfd.readouterr().err
+    assert "cannot download WikiText-103. Until then: wikipedia-excerpt" in capfd.readouterr().err
     assert tried == ["WikiText-2", "text8", "WikiText-103"]
     assert experiments.at_hand("laptop-words", "wikitext-103") == "wikitext-103", "what is asked for is never replaced"
     for split in ("train", "valid", "test"):
@@ -252,16 +252,6 @@ def test_a_corpus_that_cannot_be_had_is_replaced_by_the_built_in_text_and_that_i
         experiments.at_hand("laptop-words")  # damage is no reason to take another text
     (tmp_path / "wikitext-2" / "wiki.test.tokens").write_text(" a word \n")
     assert experiments.at_hand("laptop-words") == "wikitext-2" and len(tried) == 3
-
-
-def test_the_larger_text_is_preferred_where_it_is_at_hand(monkeypatch):
-    def locate(name):
-        if name in ("text8", "wikitext-103"):
-            raise Unreachable("no network")
-
-    monkeypatch.setattr(experiments, "locate", locate)
-    experiments.at_hand.cache_clear()
-    assert experiments.at_hand("gpu-characters") == "text8-like-wiki2014" and experiments.at_hand("gpu-words") == "wiki2014"
     experiments.at_hand.cache_clear()
 
 

@@ -8,8 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from allatt import __main__, generate
+from allatt import generate
 from allatt.benchmarks import bench, measure
+from allatt.cli.main import main
 from allatt.config import AllattError
 from allatt.kernels import persistent
 from allatt.model import LanguageModel
@@ -110,7 +111,7 @@ def test_a_run_has_every_section_with_its_table_and_provenance(monkeypatch, tmp_
         name: {"median": 1.0 + i, "best": 1.0, "times_as_fast": 1 / (1 + i), "best_times_as_fast": 1.0}
         for i, name in enumerate(calls)}})
     monkeypatch.setattr(bench.Bench, "x_transformers", lambda *rest: {})
-    assert __main__.main(["bench", "--quick", "--device", "cpu", "--out", str(tmp_path / "out.json")]) == 0
+    assert main(["bench", "--quick", "--device", "cpu", "--out", str(tmp_path / "out.json")]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["provenance"]["hardware"] and found["quick"] and set(bench.SECTIONS) < set(found)
     assert set(found["paths"]["inference"]["variants"]) >= {"reference", "fast", "fast, compiled", "fast, cached"}
@@ -142,7 +143,7 @@ def test_a_bench_measures_what_it_is_asked_to_and_as_long(monkeypatch):
 def test_what_is_not_there_is_said(capsys):
     with pytest.raises(AllattError, match="no section speed; choose from paths"):
         bench.run(sections=("speed",))
-    assert __main__.main(["bench", "--rounds", "0"]) == 2
+    assert main(["bench", "--rounds", "0"]) == 2
     assert "--rounds is 0" in capsys.readouterr().err
 
 

@@ -71,9 +71,9 @@ def bench(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print the table of executed notebooks."""
-    from allatt.reproduce import runner
+    from allatt.reproduce.status import status_table
 
-    print(runner.status(options.scale))
+    print(status_table(options.scale))
     return 0
 
 
@@ -96,11 +96,11 @@ def figures(options: argparse.Namespace) -> int:
 
 def notebooks(options: argparse.Namespace) -> int:
     """Execute and clean the committed notebooks in place."""
-    from allatt.reproduce.execute import clean_executed
-    from allatt.reproduce.runner import find
+    from allatt.reproduce.clean import execute_in_place
+    from allatt.reproduce.runner import select
     from allatt.system.paths import repository
 
-    for path in find(repository() / "notebooks", options.notebooks):
-        clean_executed(path)
+    for path in select(repository() / "notebooks", options.notebooks):
+        execute_in_place(path)
         print(f"{path.name}: executed and cleaned", flush=True)
     return 0

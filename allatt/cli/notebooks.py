@@ -57,15 +57,15 @@ def reproduce(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure, print each section's table, and save the results."""
-    from allatt.benchmarks import bench
+    from allatt.benchmarks import bench, report
     from allatt.train import Machine
 
     check(options.device in ("auto", "cuda", "cpu"), f"--device is {options.device!r}; choose auto, cuda or cpu")
     check(options.rounds >= 1, f"--rounds is {options.rounds}; it must be 1 or more")
     sections = tuple(options.sections.split()) or bench.SECTIONS
     results = bench.run(Machine(options.device).resolve(), options.rounds, sections, options.quick,
-                        say=lambda text: print(text + "\n", flush=True))
-    print(bench.save(results, options.out))
+                        log=lambda text: print(text + "\n", flush=True))
+    print(report.save(results, options.out))
     return 0
 
 

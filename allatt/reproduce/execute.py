@@ -146,7 +146,7 @@ def merge_streams(outputs: list[dict]) -> list[dict]:
 
 def _main() -> None:
     """The middle process: runs papermill, and exits when its stdin closes; the kernel then exits within a second."""
-    orders = processes.orders()
+    orders = processes.read_orders()
     import papermill  # here, so that importing this module stays fast
 
     try:

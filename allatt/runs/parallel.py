@@ -128,7 +128,7 @@ def _steps(config: RunConfig) -> int:
 
 def _main() -> int:
     """What one process does."""
-    orders = processes.orders()
+    orders = processes.read_orders()
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:

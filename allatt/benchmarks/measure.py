@@ -106,21 +106,21 @@ def body_only(model: ModelConfig) -> ModelConfig:
     return replace(model, cutoffs=())
 
 
-def evenly(model: ModelConfig, share: float) -> Kept:
+def kept_evenly(model: ModelConfig, share: float) -> Kept:
     """The kept heads if each layer loses `share` of its heads (rounded), the last ones first."""
     check(0 <= share <= 1, f"share is {share}; it must be between 0 and 1")
     return (tuple(range(model.heads - round(share * model.heads))),) * model.layers
 
 
-def lighter(model: LanguageModel, shares: tuple[float, ...] = SHARES) -> dict[float, LanguageModel]:
-    """Smaller models, by the share of heads physically removed; share 0 is the model itself."""
-    return {share: remove(model, evenly(model.config, share)) if share else model for share in shares}
+def smaller_models(model: LanguageModel, shares: tuple[float, ...] = SHARES) -> dict[float, LanguageModel]:
+    """The model without each share of its heads (physically removed), by share; share 0 is the model itself."""
+    return {share: remove(model, kept_evenly(model.config, share)) if share else model for share in shares}
 
 
-def closed(model: LanguageModel, share: float) -> torch.Tensor:
-    """Gates (layers, heads) that close the heads that `lighter` removes: the full model then gives the same outputs."""
+def closed_gates(model: LanguageModel, share: float) -> torch.Tensor:
+    """Gates (layers, heads) that close the heads that `smaller_models` removes: the full model then gives the same outputs."""
     gate_LH = torch.zeros(model.config.layers, model.config.heads, device=model.distance_PD.device)
-    for layer, heads in enumerate(evenly(model.config, share)):
+    for layer, heads in enumerate(kept_evenly(model.config, share)):
         gate_LH[layer, list(heads)] = 1
     return gate_LH
 
@@ -134,8 +134,8 @@ def compare(shape: ModelConfig, rows: int, rounds: int, train: bool = False, wit
     """
     model = LanguageModel(shape if with_softmax else body_only(shape), vocab).to(device)
     options = {"train": train, "with_softmax": with_softmax, "precision": precision}
-    cases = {(share, False): make_pass(small, rows, **options) for share, small in lighter(model).items()}
-    cases |= {(share, True): make_pass(model, rows, closed(model, share), **options) for share in (0.5, 1.0)}
+    cases = {(share, False): make_pass(small, rows, **options) for share, small in smaller_models(model).items()}
+    cases |= {(share, True): make_pass(model, rows, closed_gates(model, share), **options) for share in (0.5, 1.0)}
     names = {f"{share:.0%}{' gated' * gates}": call for (share, gates), call in cases.items()}
     measured = measure(names, rounds, device, torch.bfloat16 if precision == "bf16" else torch.float32, limit)
     variants = dict(zip(cases, measured["variants"].values(), strict=True))
@@ -151,7 +151,7 @@ def memory(shape: ModelConfig, rows: int, device: str = "cpu", precision: str = 
     passes = {"inference": False, "training": True}
     return [{"share": share, "weights": weight_bytes(small)} | {
         name: activation_bytes(make_pass(small, rows, train=train, precision=precision), device)
-        for name, train in passes.items()} for share, small in lighter(model).items()]
+        for name, train in passes.items()} for share, small in smaller_models(model).items()]
 
 
 def ideal(full: float, none: float, share: float) -> float:

@@ -16,7 +16,7 @@ def add_commands(commands) -> None:
     parser.add_argument("--corpus", default=DataConfig.corpus, help="name or folder (default: %(default)s)")
     parser.add_argument("--tokens", default=DataConfig.tokens, help="words, subwords or characters (default: %(default)s)")
     parser.add_argument("--vocab-size", type=int, default=DataConfig.vocab_size,
-                        help="number of subwords, or most words to keep (0: no limit) (default: %(default)s)")
+                        help="number of subwords; or most words to keep, 0: no limit (default: %(default)s)")
     parser.add_argument("--min-count", type=int, default=DataConfig.min_count,
                         help="words seen less often become <unk> (default: %(default)s)")
 

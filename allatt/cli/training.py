@@ -39,7 +39,7 @@ def _add_run(commands) -> None:
     parser.add_argument("--target-kept", type=float, metavar="SHARE",
                         help="train gates from the baseline until this share of the heads is left; lambda adapts")
     parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
-    parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument("--seed", type=int, help="random seed (default: 0)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
                         help="change one value, e.g. train.steps=100; may be repeated")
     add_training_options(parser)
@@ -92,7 +92,7 @@ def _config_of_scale(options: argparse.Namespace) -> RunConfig:
     check(options.scale and options.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
     scale, corpus, seed = scales.resolve(options.scale, variants=True), options.corpus, options.seed or 0
     check(options.lam is None or options.target_kept is None,
-          "--lam fixes lambda, --target-kept adapts it; give only one (--set gates.lam=... sets where it starts)")
+          "--lam fixes lambda, --target-kept adapts it; give only one (or --target-kept with --set gates.lam=FIRST_VALUE)")
     if options.target_kept is not None:
         return experiments.to_target(scale, options.model, options.target_kept, corpus, seed)
     if options.lam is not None:

@@ -39,8 +39,8 @@ def bind(notebooks: list[Path], values: dict[str, str]) -> dict[str, dict[str, A
             for stem, default in defaults_of.items()}
 
 
-def _typed(text: str, default: Any, where: str) -> Any:
-    """`text` as a value of the type of `default`."""
+def _typed(text: str, default: Any, name: str) -> Any:
+    """`text` as a value of the type of `default`; `name` is for the error message."""
     if isinstance(default, str):
         return text
     try:
@@ -52,7 +52,7 @@ def _typed(text: str, default: Any, where: str) -> Any:
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         value = type(default)(value)
     is_right = default is None or type(value) is type(default)
-    check(is_right, f"{where} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
+    check(is_right, f"{name} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
     return value
 
 

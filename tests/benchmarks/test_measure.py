@@ -101,41 +101,41 @@ def test_nothing_to_measure_is_a_clear_error():
 
 
 def test_real_measurement_has_finite_numbers(model):
-    small = measure.lighter(model, (0.0, 0.5))
+    small = measure.smaller_models(model, (0.0, 0.5))
     result = measure.measure({str(share): measure.make_pass(m, 2) for share, m in small.items()}, 2)
     values = [v for variant in result["variants"].values() for v in variant.values()] + [result["peak"]]
     assert all(math.isfinite(v) and v > 0 for v in values)
 
 
 @pytest.mark.parametrize("share, heads", [(0, 4), (0.25, 3), (0.5, 2), (0.75, 1), (1, 0)])
-def test_evenly_takes_the_last_heads_of_each_layer(share, heads):
-    assert measure.evenly(MODELS[ALL_ATTENTION], share) == (tuple(range(heads)),) * 2
+def test_kept_evenly_removes_the_last_heads_of_each_layer(share, heads):
+    assert measure.kept_evenly(MODELS[ALL_ATTENTION], share) == (tuple(range(heads)),) * 2
 
 
 def test_a_share_above_one_is_a_clear_error():
     with pytest.raises(AllattError, match="share is 1.5"):
-        measure.evenly(MODELS[ALL_ATTENTION], 1.5)
+        measure.kept_evenly(MODELS[ALL_ATTENTION], 1.5)
 
 
 def test_models_with_heads_removed_are_physically_smaller(model):
-    small = measure.lighter(model)
+    small = measure.smaller_models(model)
     assert small[0.0] is model and tuple(small) == measure.SHARES
     for share, m in small.items():
-        shape = replace(model.config, kept=measure.evenly(model.config, share))
+        shape = replace(model.config, kept=measure.kept_evenly(model.config, share))
         assert measure.weight_bytes(m) == 4 * cost.count(shape, 32)["parameters"]["body"]
 
 
 def test_smaller_models_do_the_operations_of_the_closed_form(model):
     """Counted by torch on the reference path, so exact on any machine."""
-    for small in measure.lighter(model).values():
+    for small in measure.smaller_models(model).values():
         assert operations(small, 3) == 2 * cost.executed(small.config, 3)["a_pass"]
 
 
 def test_closed_gates_give_the_outputs_of_removal_but_save_nothing(model):
     ids, memory = torch.arange(16).view(2, 8), model.empty_memory(2)
     for share in (0.5, 1.0):
-        small = measure.lighter(model, (share,))[share]
-        gate_LH = measure.closed(model, share)
+        small = measure.smaller_models(model, (share,))[share]
+        gate_LH = measure.closed_gates(model, share)
         torch.testing.assert_close(model(ids, memory, gate_LH)[0], small(ids, memory)[0], atol=1e-6, rtol=1e-5)
         assert operations(model, 3, gate_LH) == 2 * cost.executed(model.config, 3)["a_pass"], "gates save nothing"
 
@@ -206,7 +206,7 @@ def test_memory_of_smaller_bodies():
     table = measure.memory(shape, 2)
     assert [row["share"] for row in table] == list(measure.SHARES)
     for row in table:
-        small = replace(shape, kept=measure.evenly(shape, row["share"]))
+        small = replace(shape, kept=measure.kept_evenly(shape, row["share"]))
         assert row["weights"] == 4 * cost.count(small, 32)["parameters"]["body"]
         assert row["training"] > row["inference"] > 0
 
@@ -231,7 +231,7 @@ def test_activations_do_not_count_tensors_that_existed_before():
 
 def test_training_holds_more_and_fewer_heads_hold_less(model):
     peaks = {train: [measure.activation_bytes(measure.make_pass(m, 4, train=train))
-                     for m in measure.lighter(model, (0.0, 0.5, 1.0)).values()] for train in (False, True)}
+                     for m in measure.smaller_models(model, (0.0, 0.5, 1.0)).values()] for train in (False, True)}
     assert all(more > less for more, less in zip(peaks[True], peaks[False], strict=True))
     assert peaks[True][0] > peaks[True][1] > peaks[True][2]
 

@@ -9,12 +9,12 @@ from refusals import refused
 from allatt.cli.main import main
 
 
-@pytest.mark.parametrize("good, status", [(True, 0), (False, 1)])
-def test_reproduce_passes_its_options_on_and_fails_if_a_notebook_does(good, status, monkeypatch):
+@pytest.mark.parametrize("succeeded, status", [(True, 0), (False, 1)])
+def test_reproduce_passes_its_options_on_and_fails_if_a_notebook_does(succeeded, status, monkeypatch):
     from allatt.reproduce import runner
 
     calls = []
-    monkeypatch.setattr(runner, "reproduce", lambda *given, stop_when: calls.append((given, stop_when())) or good)
+    monkeypatch.setattr(runner, "reproduce", lambda *given, stop_when: calls.append((given, stop_when())) or succeeded)
     assert main(["reproduce", "--scale", "smoke", "--corpus", "text8", "--seed", "3", "--seeds", "2", "--notebooks", "05 07",
                  "--params", "lam=0.1", "--force", "--stop-with-parent"]) == status
     assert calls == [(("smoke", "text8", 3, 2, "05 07", "lam=0.1", True), False)]
@@ -31,7 +31,29 @@ def test_reproduce_notices_that_make_has_gone(monkeypatch):
     assert [stop_when() for stop_when in questions] == [True, False]
 
 
-def test_status_before_anything(monkeypatch, tmp_path, capsys):
+def test_bench_passes_its_options_on_and_saves_the_results(monkeypatch, tmp_path, capsys):
+    from allatt.benchmarks import bench, report
+
+    calls = []
+    monkeypatch.setattr(bench, "run", lambda *given, log: log("a table") or calls.append(given) or {"device": "cpu"})
+    monkeypatch.setattr(report, "save", lambda results, out: (results, out))
+    out = tmp_path / "out.json"
+    assert main(["bench", "--device", "cpu", "--rounds", "5", "--sections", "paths lists", "--quick", "--out", str(out)]) == 0
+    assert calls == [("cpu", 5, ("paths", "lists"), True)]
+    assert capsys.readouterr().out == f"a table\n\n{({'device': 'cpu'}, out)}\n"
+    assert main(["bench", "--device", "cpu"]) == 0 and calls[1] == ("cpu", 24, bench.SECTIONS, False)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--device", "tpu"], "--device is 'tpu'; choose auto, cuda or cpu"),
+    (["--rounds", "0"], "--rounds is 0; it must be 1 or more"),
+    (["--sections", "paths speed"], "there is no section speed; choose from paths, dropout"),
+])
+def test_bench_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "bench", *arguments)
+
+
+def test_status_before_anything_was_reproduced(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
     assert main(["status"]) == 0
     assert capsys.readouterr().out == "nothing has been reproduced yet; run `make reproduce`\n"
@@ -51,12 +73,12 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
         sidecar = {"name": "a", "scale": scale, "data": {}}
         (tmp_path / "figures" / scale / "a.json").write_text(json.dumps(sidecar))
     assert main(["figures"]) == 0
-    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3")
+    drawings = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3")
              for kind in ("png", "svg")]
-    assert capsys.readouterr().out.splitlines() == drawn
+    assert capsys.readouterr().out.splitlines() == drawings
     assert main(["figures", "--scale", "laptop"]) == 0
-    assert capsys.readouterr().out.splitlines() == drawn[2:]
-    assert (tmp_path / drawn[0]).exists() and not (tmp_path / "figures" / "other" / "a.png").exists()
+    assert capsys.readouterr().out.splitlines() == drawings[2:]
+    assert (tmp_path / drawings[0]).exists() and not (tmp_path / "figures" / "other" / "a.png").exists()
     assert "figures/gpu; run `make reproduce` first" in refused(capsys, "figures", "--scale", "gpu")
 
 

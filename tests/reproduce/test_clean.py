@@ -46,7 +46,7 @@ def test_execute_in_place_refuses(tmp_path, source, message):
 
 
 def test_how_a_stream_is_cut_into_pieces_does_not_matter(tmp_path):
-    """A kernel sends what one cell prints in pieces of its own choice."""
+    """A kernel sends the output of a cell in arbitrary pieces."""
     def book(*pieces):
         outputs = [{"name": "stdout", "output_type": "stream", "text": [piece]} for piece in pieces]
         picture = {"output_type": "display_data", "data": {}, "metadata": {}}

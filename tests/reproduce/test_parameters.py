@@ -12,7 +12,7 @@ from allatt.system.paths import repository
 
 @pytest.fixture
 def notebooks(tmp_path):
-    """Two notebooks, the first with four parameters of its own."""
+    """Two notebooks, the first with four additional parameters."""
     own = "lam = 0.5  # a comment\nquick = True\nname = 'x'\nlams = [1, 2]\n"
     return [write_notebook(tmp_path, "00_fine.ipynb", parameters=PARAMETERS + own), write_notebook(tmp_path, "03_alone.ipynb")]
 

@@ -63,7 +63,7 @@ def test_orders_reach_the_child_and_its_output_the_file(run, echo):
 
 
 def test_ctrl_c_does_not_reach_a_child(run):
-    """It is in a session of its own, to which the terminal sends no signal."""
+    """The child is in another session, to which the terminal sends no signal."""
     child = run({"echo": "", "seconds": 40})
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
 

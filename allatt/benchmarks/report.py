@@ -1,6 +1,6 @@
-"""Tables of the benchmark's results: as text for the terminal, as JSON files, and as markdown for the README.
+"""Tables of the benchmark's results: as text for the terminal, as JSON files, and as markdown.
 
-`python -m allatt.benchmarks.report` puts the tables of figures/bench/cpu.json between the README's two markers.
+`python -m allatt.benchmarks.report` puts the tables of figures/bench/cpu.json into the README.md beside it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from allatt.benchmarks.measure import SHARES
 from allatt.config import KIND_NAMES, AllattError
 from allatt.figures import figures_folder
 from allatt.system.files import put_between, read_json, write_json
-from allatt.system.paths import repository
 from allatt.system.tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-"""Lines of the README between which the tables stand."""
+"""Lines of README.md between which the tables are."""
 VARIANTS = ("reference", "reference, compiled", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled",
             "x-transformers", "x-transformers, compiled")
-"""Rows of the README's first table."""
+"""Rows of the first table."""
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------
@@ -90,7 +89,7 @@ def save(results: dict, out: Path | None = None) -> Path:
 
 
 def markdown(results: dict) -> str:
-    """The three tables that the README shows of the results of `bench.run`."""
+    """The three tables of README.md, from the results of `bench.run`."""
     parts = {"inference": results["paths"]["inference"], "training": results["paths"]["training"],
              "training, dropout 0.2": results["dropout"]["training"]}
     lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
@@ -110,15 +109,15 @@ def markdown(results: dict) -> str:
             cells = [f"{row['time']:.2f} ({row['ideal']:.2f})" for row in removed] + [f"{half_gated['time']:.2f}"]
             lines.append(f"| {KIND_NAMES[kind]}, {name} | {' | '.join(cells)} |")
 
-    lines += ["", "| tokens a second, laptop shape | |", "|---|---|"]
+    lines += ["", "| tokens per second, laptop shape | |", "|---|---|"]
     lines += [f"| {variant} | {values['tokens_per_second']:,.0f} |"
               for variant, values in results["generation"]["variants"].items()]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Update the tables of the README from figures/bench/cpu.json; exit status 2 if that is not possible."""
-    path, readme = figures_folder("bench") / "cpu.json", repository() / "README.md"
+    """Update the tables of figures/bench/README.md from cpu.json; exit status 2 if that is not possible."""
+    path, readme = figures_folder("bench") / "cpu.json", figures_folder("bench") / "README.md"
     try:
         is_changed = put_between(readme, BEGIN, END, markdown(read_json(path, "run `make bench` first")))
     except AllattError as error:

@@ -22,7 +22,7 @@ def results():
 
 
 def test_the_readme_shows_the_committed_benchmark(results):
-    readme = (repository() / "README.md").read_bytes().decode()
+    readme = (COMMITTED.parent / "README.md").read_bytes().decode()
     between = readme[readme.index(report.BEGIN) + len(report.BEGIN):readme.index(report.END)]
     assert between == f"\n{report.markdown(results)}\n", "run: python -m allatt.benchmarks.report"
     assert not results["quick"] and results["rounds"] >= 12 and not results["provenance"]["uncommitted_changes"]
@@ -31,10 +31,10 @@ def test_the_readme_shows_the_committed_benchmark(results):
 @pytest.fixture
 def copy(monkeypatch, tmp_path):
     """A README with another table between its markers, and a folder for the results."""
-    monkeypatch.setattr(report, "repository", lambda: tmp_path)
-    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    return tmp_path
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    return tmp_path / "bench"
 
 
 def test_main_updates_the_readme_once(results, copy, capsys):

@@ -27,7 +27,7 @@ from allatt.config import ALL_ATTENTION, KINDS, ModelConfig, check
 from allatt.cost import executed
 from allatt.model import LanguageModel
 from allatt.paper import experiments, scales
-from allatt.runs import provenance
+from allatt.runs.provenance import provenance
 
 PASSES = {"inference": False, "training": True}
 """Name of a pass -> whether the backward pass follows."""

@@ -62,7 +62,7 @@ def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = (), not
     that makes the figure (default: the environment variable ALLATT_NOTEBOOK). AllattError if the figure is unknown, a
     number is not finite, or a file cannot be written.
     """
-    from allatt.runs import provenance  # imports torch, which redrawing does without
+    from allatt.runs.provenance import provenance  # imports torch, which redrawing does without
 
     folder, draw = figures_folder(scale), _drawing_function(_file_name(name))
     problem = _first_not_finite(data)

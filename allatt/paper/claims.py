@@ -17,8 +17,9 @@ from allatt.figures import figures_folder
 from allatt.paper import experiments, scales
 from allatt.paper.curves import flips, point
 from allatt.paper.verdicts import CLAIMS, judge
-from allatt.runs import get_or_run, provenance
+from allatt.runs import get_or_run
 from allatt.runs.parallel import get_or_run_all
+from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
 

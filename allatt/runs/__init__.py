@@ -1,6 +1,5 @@
 """Runs: trained once, cached in folders named by their configs, and resumed if interrupted."""
 
-from allatt.runs.environment import provenance
 from allatt.runs.run import Run, find, finished, get_or_run, load_pruned
 
-__all__ = ["Run", "find", "finished", "get_or_run", "load_pruned", "provenance"]
+__all__ = ["Run", "find", "finished", "get_or_run", "load_pruned"]

@@ -27,7 +27,7 @@ from allatt.evaluate import evaluate
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.prune import remove, remove_closed
-from allatt.runs.environment import provenance
+from allatt.runs.provenance import provenance
 from allatt.system.files import read_json, write, write_json
 from allatt.system.paths import home
 from allatt.train import Machine, Trainer, rank_and_world

@@ -24,7 +24,8 @@ from allatt.config import (
 from allatt.cost import relative
 from allatt.figures import redraw, save_figure
 from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure
-from allatt.runs import Run, provenance
+from allatt.runs import Run
+from allatt.runs.provenance import provenance
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ import torch
 
 from allatt import generate
 from allatt.benchmarks import measure
-from allatt.config import AllattError, ModelConfig, check
+from allatt.config import KIND_NAMES, AllattError, ModelConfig, check
 from allatt.cost import executed
 from allatt.figures import figures_folder
 from allatt.model import LanguageModel
@@ -257,7 +257,7 @@ def table(section: str, found: dict) -> str:
                 rows.append((name, f"{one['time']:.3f}", f"{one['ideal']:.3f}", f"{one['time'] / one['ideal'] - 1:+.1%}",
                              f"{one['counted']:.3f}" if "counted" in one else
                              f"{one['bytes'] / 1e6:.1f}" if "bytes" in one else ""))
-            blocks.append(_aligned(f"{section}, {what}, {experiments.LABELS[kind]}", rows))
+            blocks.append(_aligned(f"{section}, {what}, {KIND_NAMES[kind]}", rows))
     return "\n\n".join(blocks)
 
 
@@ -289,7 +289,7 @@ def markdown(found: dict) -> str:
             removed = [row for row in one["table"] if not row["gates"] and row["share"]]
             gated = next(row for row in one["table"] if row["gates"])
             cells = [f"{row['time']:.2f} ({row['ideal']:.2f})" for row in removed] + [f"{gated['time']:.2f}"]
-            lines.append(f"| {experiments.LABELS[kind]}, {what} | {' | '.join(cells)} |")
+            lines.append(f"| {KIND_NAMES[kind]}, {what} | {' | '.join(cells)} |")
     lines += ["", "| tokens a second, laptop shape | |", "|---|---|"]
     lines += [f"| {name} | {one['tokens_per_second']:,.0f} |" for name, one in found["generation"]["variants"].items()]
     return "\n".join(lines)

@@ -68,7 +68,7 @@ def _config(a: argparse.Namespace):
     """The RunConfig that the options of `run` describe."""
     from allatt.config import RunConfig, alter, from_dict, to_dict
     from allatt.data.tokens import pin
-    from allatt.paper import experiments, scales
+    from allatt.paper.study import Study
 
     if a.config:
         others = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed")
@@ -80,15 +80,15 @@ def _config(a: argparse.Namespace):
             raise AllattError(f"--config {a.config} cannot be read as JSON: {error}") from None
     else:
         check(a.scale and a.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
-        scale, corpus, seed = scales.resolve(a.scale, variants=True), a.corpus, a.seed or 0
+        study = Study(a.scale, a.corpus, a.seed or 0)
         check(a.lam is None or a.target_kept is None,
               "--lam fixes lambda, and with --target-kept it adapts; give one of them (or --set gates.lam: where it starts)")
         if a.target_kept is not None:
-            config = experiments.to_target(scale, a.model, a.target_kept, corpus, seed)
+            config = study.to_target(a.model, a.target_kept)
         elif a.lam is not None:
-            config = experiments.pruning(scale, a.model, a.lam, corpus, seed)
+            config = study.pruning(a.model, a.lam)
         else:
-            config = experiments.baseline(scale, a.model, corpus, seed)
+            config = study.baseline(a.model)
         values = to_dict(config)
     for change in a.set:
         alter(values, change)
@@ -115,6 +115,7 @@ def _table(values: dict) -> str:
 
 def experiment(a: argparse.Namespace) -> int:
     from allatt.paper import curves, experiments, scales
+    from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
     from allatt.system.paths import home
     from allatt.train import join_torchrun, leave_torchrun
@@ -124,11 +125,11 @@ def experiment(a: argparse.Namespace) -> int:
         print("\n".join(f"{name:<12} {about}" for name, about in known.items()))
         return 0
     check(a.name in known, f"there is no experiment {a.name!r}; choose from {', '.join(known)}")
-    scale, seeds, machine = scales.resolve(a.scale), experiments.numbers(a.seed, a.seeds), _machine(a)
+    study, machine = Study(scales.resolve(a.scale), a.corpus, a.seed, a.seeds), _machine(a)
     first, points = join_torchrun(machine.resolve()), []
     for name in experiments.EXPERIMENTS if a.name == "all" else [a.name]:
-        for seed in seeds:
-            configs = experiments.EXPERIMENTS[name].configs(scale, a.corpus, seed, machine)
+        for seed in study.seeds:
+            configs = experiments.EXPERIMENTS[name].configs(study, seed, machine)
             for config, run in zip(configs, get_or_run_all(configs, machine), strict=True):
                 # A run that two experiments share has the name of whichever came first; here it has the one of this experiment.
                 points.append(curves.point(run) | {"experiment": name, "name": config.name})

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from allatt import cost
-from allatt.config import AllattError, RunConfig
+from allatt.config import ALL_ATTENTION, KINDS, AllattError, RunConfig
 from allatt.figures import figures_folder
 from allatt.paper import experiments, scales
 from allatt.paper.curves import flips, point
+from allatt.paper.study import Study
 from allatt.paper.verdicts import CLAIMS, judge
 from allatt.runs import get_or_run, provenance
 from allatt.runs.parallel import get_or_run_all
@@ -33,36 +34,35 @@ SHARED = ("02", "04", "05")
 OTHER_TOKENS = ("characters", "words")
 
 
-def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict:
-    """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points."""
-    chosen = experiments.numbers(seed, seeds)
-    others = OTHER_TOKENS if experiments.whole(scale, seeds) else ()
-    configs = [config for s in chosen for config in experiments.everything(scale, corpus, s, seeds)]
-    configs += [config for tokens in others for s in chosen for config in experiments.on(tokens, scale, corpus, s)]
+def measure(study: Study) -> dict:
+    """Everything that the claims are judged by, as plain values: exact counts, and the runs of each seed as points."""
+    others = {tokens: study.variant(tokens) for tokens in OTHER_TOKENS} if study.is_complete else {}
+    configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
+    configs += [config for other in others.values() for seed in study.seeds for config in other.sweeps(seed)]
     get_or_run_all(configs)
-    rivals = {s: experiments.rivals(scale, corpus, s) if experiments.whole(scale, seeds) else {} for s in chosen}
-    get_or_run_all(config for some in rivals.values() for config in some.values())
+    rivals = {seed: experiments.rivals(study, seed) if study.is_complete else {} for seed in study.seeds}
+    get_or_run_all(config for configs in rivals.values() for config in configs.values())
     measured = []
-    for s in chosen:
-        one = {"seed": s}
-        one["baselines"] = {kind: _point(experiments.baseline(scale, kind, corpus, s)) for kind in scales.KINDS}
-        one["sweeps"] = _by_kind(experiments.sweeps(scale, corpus, s))
-        one["variants"] = {name: _point(config, gates=True)
-                           for name, config in experiments.variants(scale, corpus, s, seeds).items()}
-        one["rivals"] = {name: _point(config) for name, config in rivals[s].items()}
-        one |= {tokens: _by_kind(experiments.on(tokens, scale, corpus, s)) for tokens in others}
-        measured.append(one)
+    for seed in study.seeds:
+        results = {"seed": seed}
+        results["baselines"] = {kind: _point(study.baseline(kind, seed)) for kind in KINDS}
+        results["sweeps"] = _by_kind(study.sweeps(seed))
+        results["variants"] = {name: _point(config, gates=True)
+                               for name, config in experiments.method_comparison(study, seed).items()}
+        results["rivals"] = {name: _point(config) for name, config in rivals[seed].items()}
+        results |= {tokens: _by_kind(other.sweeps(seed)) for tokens, other in others.items()}
+        measured.append(results)
     return {
-        "scale": scale, "seeds": measured,
-        "folder": experiments.label(scale, corpus, seed, seeds), "single": experiments.label(scale, corpus, seed),
-        "heads": scales.model(scale, "all-attention").heads,
-        "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
-        "corpora": {tokens: experiments.on(tokens, scale, corpus, seed)[0].data.corpus for tokens in others},
+        "scale": study.scale, "seeds": measured,
+        "folder": study.folder, "single": replace(study, count=1).folder,
+        "heads": scales.model(study.scale, ALL_ATTENTION).heads,
+        "counts": {kind: counts("paper", kind) for kind in KINDS},
+        "corpora": {tokens: other.data.corpus for tokens, other in others.items()},
     }
 
 
 def _by_kind(configs: list[RunConfig]) -> dict[str, list[dict]]:
-    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in scales.KINDS}
+    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in KINDS}
 
 
 def _point(config: RunConfig, gates: bool = False) -> dict:

@@ -42,7 +42,7 @@ NEEDS = {
 
 
 LONG = ("11", "12", "13")
-"""Notebooks that are left out where `experiments.whole` says so, unless they are asked for."""
+"""Notebooks that are left out if the study is not complete (`Study.is_complete`), unless they are asked for."""
 
 
 def find(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = NEEDS) -> list[Path]:
@@ -107,13 +107,13 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     for package in ("papermill", "ipykernel"):
         check(importlib.util.find_spec(package) is not None,
               f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
-    from allatt.paper import experiments  # imports torch, which `status` does without
+    from allatt.paper.study import Study  # imports torch, which `status` does without
 
     folder = folder or paths.repository()
     scale, asked = scales.resolve(scale), scale
-    several = experiments.numbers(seed, seeds)
+    study = Study(scale, seed=seed, count=seeds)
     notebooks = find(folder / "notebooks", numbers, needs)
-    left_out = [] if numbers or experiments.whole(scale, seeds) else [path for path in notebooks if path.name[:2] in LONG]
+    left_out = [] if numbers or study.is_complete else [path for path in notebooks if path.name[:2] in LONG]
     notebooks = [path for path in notebooks if path not in left_out]
     # Notebooks run in their own folder, so a folder of text is named in full.
     full = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
@@ -126,7 +126,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     parameters = bind(notebooks, chosen | parse(params))
     text = locate(corpus).sha256 if corpus else {}
     marks = {path.stem: fingerprint(path, parameters[path.stem], text) for path in notebooks}
-    places = {stem: Place(target(scale, full, seed, n), figures_folder(experiments.label(scale, full, seed, n)))
+    places = {stem: Place(target(scale, full, seed, n), figures_folder(Study(scale, full, seed, n).folder))
               for stem, n in shown.items()}
     with ExitStack() as locks:
         for state in sorted({place.state for place in places.values()}):
@@ -138,7 +138,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
         if asked == "auto":
             say(f"SCALE=auto: {scale}, since torch sees {'a' if scale == 'gpu' else 'no'} GPU")
         say(f"{len(notebooks)} notebook{'s' * (len(notebooks) > 1)} at scale {scale}, "
-            f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {several[-1]}'}, corpus {corpus or 'of the scale'}; "
+            f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {study.seeds[-1]}'}, corpus {corpus or 'of the scale'}; "
             f"executed ones go to {_listed(place.state for place in places.values())}")
         if left_out:
             say(f"Left out, since they take long: {', '.join(path.stem for path in left_out)}; SEEDS=3 runs them, or NOTEBOOKS="

@@ -125,9 +125,9 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def gated(text, home_of_tests, tmp_path_factory):
     """A finished run with gates, trained by --config: its printed result."""
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
 
-    values = to_dict(experiments.pruning("smoke", "all-attention", 0.1, str(text)))
+    values = to_dict(Study("smoke", str(text)).pruning("all-attention", 0.1))
     for stage in (values, values["start"]):
         stage["train"] |= {"steps": 2, "rows": 4}
         stage["data"] |= {"tokens": "characters"}
@@ -154,7 +154,7 @@ def test_run_trains_what_the_config_says(gated, capsys):
 def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     """--set reaches the config, the run's start included; the defaults are the scale's."""
     from allatt import runs
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
 
     class Asked(Exception):
         pass
@@ -167,7 +167,7 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
         main(["run", "--scale", "smoke", "--model", "transformer-xl", "--seed", "4", "--micro-rows", "2",
               "--device", "cpu"])
     config, machine = asked.value.args
-    assert config == experiments.baseline("smoke", "transformer-xl", seed=4)
+    assert config == Study("smoke", seed=4).baseline("transformer-xl")
     assert (machine.micro_rows, machine.device) == (2, "cpu")
     with pytest.raises(Asked) as asked:
         main(["run", "--scale", "smoke", "--model", "all-attention", "--lam", "0.5", "--corpus", str(text), *SMALL,
@@ -178,10 +178,10 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     assert config.data.text_sha256, "one's own text is named by its checksum"
     with pytest.raises(Asked) as asked:
         main(["run", "--scale", "smoke", "--model", "all-attention", "--target-kept", "0.5"])
-    assert asked.value.args[0] == experiments.to_target("smoke", "all-attention", 0.5)
+    assert asked.value.args[0] == Study("smoke").to_target("all-attention", 0.5)
     with pytest.raises(Asked) as asked:
         main(["run", "--scale", "laptop-words", "--model", "all-attention"])
-    assert asked.value.args[0] == experiments.baseline("laptop-words", "all-attention")
+    assert asked.value.args[0] == Study("laptop-words").baseline("all-attention")
     assert capsys.readouterr().err == ""
 
 
@@ -255,13 +255,13 @@ def test_experiments_are_listed(capsys):
 
 def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
     from allatt import runs
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
     from allatt.system.paths import home
 
     assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
     header, *rows, last = capsys.readouterr().out.splitlines()
     configs = [config for seed in (3, 4) for kind in ("all-attention", "transformer-xl")
-               for config in experiments.sweep("smoke", kind, tiny[3], seed)]
+               for config in Study("smoke", tiny[3]).sweep(kind, seed)]
     assert [row.split()[0] for row in rows] == [config.id for config in configs], "in order, each once"
     for row, config in zip(rows, configs, strict=True):
         result = runs.find(config.id).result
@@ -300,9 +300,9 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     from allatt import runs
     from allatt.paper import curves, experiments
 
-    def staged(scale, corpus, seed, machine):
+    def staged(study, seed, machine):
         assert machine.micro_rows == 2
-        first = runs.get_or_run(experiments.baseline(scale, "all-attention", corpus, seed), machine)
+        first = runs.get_or_run(study.baseline("all-attention", seed), machine)
         return [replace(first.config, name="the same, by another name")]
 
     monkeypatch.setitem(experiments.EXPERIMENTS, "staged", experiments.Experiment("in two stages", staged))
@@ -312,7 +312,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     assert sum(groups.values(), []) == points, "in order"
     assert [p["kind"] for p in groups["baselines"]] == ["all-attention", "transformer-xl"]
     assert [p["name"] for p in groups["methods"]] == [
-        f"all-attention, {name}" for name in (*experiments.TECHNIQUES, experiments.UNTRAINED)]
+        f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
     assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
         (kind, lam) for kind in ("all-attention", "transformer-xl") for lam in (0.0, 0.3)]
     assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1

@@ -9,6 +9,7 @@ import allatt
 from allatt.config import AllattError, ModelConfig
 from allatt.figures import plots, redraw
 from allatt.paper import claims, experiments
+from allatt.paper.study import Study
 from allatt.paper.verdicts import CLAIMS, LEVEL, UNTOLD
 from allatt.prune import Kept
 from allatt.system.paths import repository
@@ -50,8 +51,8 @@ def test_measure_reads_all_runs_of_a_scale(monkeypatch):
             asked.append(config.id)
             self.config, self.result = config, {"heads": {"per_layer": [0, 3]}}
 
-    def rivals(scale, corpus, seed):
-        start = experiments.baseline(scale, OURS, corpus, seed)
+    def rivals(study, seed):
+        start = study.baseline(OURS, seed)
         kept: Kept = ((0,), (1,))
         return {name: experiments.replace(start, model=ModelConfig(layers=2, kept=kept, heads=place + 2))
                 for place, name in enumerate([experiments.GATES, "random heads"])}
@@ -61,17 +62,18 @@ def test_measure_reads_all_runs_of_a_scale(monkeypatch):
     monkeypatch.setattr(claims, "point", lambda run: {"run": run.config.id})
     monkeypatch.setattr(claims, "flips", lambda run: 7)
     monkeypatch.setattr(experiments, "rivals", rivals)
-    found = claims.measure("smoke", seed=3, seeds=2)
-    expected = {config.id for seed in (3, 4) for config in experiments.everything("smoke", seed=seed)}
-    expected |= {config.id for seed in (3, 4) for config in rivals("smoke", "", seed).values()}
+    study = Study("smoke", seed=3, count=2)
+    found = claims.measure(study)
+    expected = {config.id for seed in (3, 4) for config in experiments.everything(study, seed)}
+    expected |= {config.id for seed in (3, 4) for config in rivals(study, seed).values()}
     expected |= {config.id for seed in (3, 4) for tokens in claims.OTHER_TOKENS
-                 for config in experiments.on(tokens, "smoke", "", seed)}
-    half = {experiments.to_half("smoke", "", seed).id for seed in (3, 4)}  # the stand-in for rivals leaves it out
+                 for config in study.variant(tokens).sweeps(seed)}
+    half = {experiments.to_half(study, seed).id for seed in (3, 4)}  # the stand-in for rivals leaves it out
     assert set(asked) == expected - half and set(together) == expected
     assert (found["folder"], found["single"], found["heads"]) == ("smoke-seed3-2seeds", "smoke-seed3", 4)
     first = found["seeds"][0]
-    assert [p["run"] for p in first["sweeps"][OURS]] == [c.id for c in experiments.sweep("smoke", OURS, seed=3)]
-    assert set(first["variants"]) == {*experiments.TECHNIQUES, experiments.UNTRAINED}
+    assert [p["run"] for p in first["sweeps"][OURS]] == [c.id for c in study.sweep(OURS, 3)]
+    assert set(first["variants"]) == {*experiments.TRAINING_METHODS, experiments.UNTRAINED}
     assert (first["variants"]["all three"]["flips"], first["variants"]["all three"]["lost"]) == (7, 1)
     assert set(found["corpora"]) == set(claims.OTHER_TOKENS)
 

@@ -117,3 +117,9 @@ def test_rank_correlation_shares_ranks_of_ties():
     assert rank_correlation([1, 2, 2, 5], [4, 4, 9, 1]) == pytest.approx(
         np.corrcoef([1, 2.5, 2.5, 4], [2.5, 2.5, 4, 1])[0, 1])
     assert math.isnan(rank_correlation([1, 1], [1, 2]))
+
+
+def test_rank_correlation():
+    assert rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [9, 4, 2]) == pytest.approx(-1)
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3])), "a constant has no rank"

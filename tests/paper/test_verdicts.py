@@ -26,7 +26,7 @@ def one_seed(seed, noise):
              point(OURS, [2, 0], 5.4, 0.3)]
     theirs = [point(THEIRS, 8, 5.0, 0.0), point(THEIRS, 4, 5.4, 0.1), point(THEIRS, 0, 5.8 - noise, 0.2)]
     worse = {"flips": 3, "lost": 1}
-    names = [*experiments.TECHNIQUES, experiments.UNTRAINED]
+    names = [*experiments.TRAINING_METHODS, experiments.UNTRAINED]
     rivals = {name: point(OURS, 4, 5.3 + noise) for name in verdicts.RIVALS.values()}
     return {
         "seed": seed, "baselines": {OURS: point(OURS, 8, 5.1 + noise), THEIRS: point(THEIRS, 8, 5.1)},

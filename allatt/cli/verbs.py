@@ -114,7 +114,8 @@ def _table(values: dict) -> str:
 
 
 def experiment(a: argparse.Namespace) -> int:
-    from allatt.paper import curves, experiments, scales
+    from allatt.paper import experiments, scales
+    from allatt.paper.points import Point
     from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
     from allatt.system.paths import home
@@ -132,7 +133,7 @@ def experiment(a: argparse.Namespace) -> int:
             configs = experiments.EXPERIMENTS[name].configs(study, seed, machine)
             for config, run in zip(configs, get_or_run_all(configs, machine), strict=True):
                 # A run that two experiments share has the name of whichever came first; here it has the one of this experiment.
-                points.append(curves.point(run) | {"experiment": name, "name": config.name})
+                points.append(Point.of_run(run).as_dict() | {"experiment": name, "name": config.name})
                 if first and not a.json:
                     print(*([_HEADER] if len(points) == 1 else []), _row(points[-1]), sep="\n", flush=True)
     if first:

@@ -298,7 +298,8 @@ def test_experiment_goes_on_where_it_stopped(tiny, monkeypatch, tmp_path, capsys
 def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     """The points of the figures, named by experiment; one that has to train first gets the machine to do it on."""
     from allatt import runs
-    from allatt.paper import curves, experiments
+    from allatt.paper import experiments
+    from allatt.paper.points import Point
 
     def staged(study, seed, machine):
         assert machine.micro_rows == 2
@@ -321,7 +322,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     assert [(p["name"], p["run"]) for p in groups["staged"]] == \
         [("the same, by another name", groups["baselines"][0]["run"])]
     for point in points:
-        assert point == curves.point(runs.find(point["run"])) | {key: point[key] for key in ("name", "experiment")}
+        assert point == Point.of_run(runs.find(point["run"])).as_dict() | {key: point[key] for key in ("name", "experiment")}
 
 
 @pytest.mark.parametrize("arguments, message", [

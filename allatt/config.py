@@ -1,7 +1,7 @@
-"""What a run IS: frozen dataclasses, strict to read back, hashed to name the run's folder.
+"""The configuration of a run: frozen dataclasses, read back strictly, whose hash names the run's folder.
 
-Only what can change a result belongs here. The device, the size of a micro-batch or how often a line is logged do not:
-they live in `allatt.train.Machine`, outside the hash.
+Only settings that can change a result belong here. The device, the size of a micro-batch or the frequency of logging
+cannot: they are in `allatt.train.Machine`, outside the hash.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-# Raised by one whenever the meaning of a config changes, so that an old run is never mistaken for a new one.
+# Increment when the meaning of a config changes, so that an old run is never mistaken for a new one.
 FORMAT = 1
 
-# Fields that came later, with their defaults: left out of the hash there, so that runs of before keep their names.
+# Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
 LATER = {"target_kept": None}
 
 
@@ -28,7 +29,7 @@ KIND_NAMES = {ALL_ATTENTION: "All-attention", TRANSFORMER_XL: "Transformer-XL"}
 
 
 class AllattError(Exception):
-    """A mistake that the user can mend. Its message is one line: what is wrong, where, and what to do."""
+    """A mistake that the user can correct. The message is one line: what is wrong, where, and what to do."""
 
 
 def check(condition: bool, message: str) -> None:
@@ -39,18 +40,18 @@ def check(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which text, and how it becomes ids."""
+    """The text, and how it becomes token ids."""
 
     corpus: str = "wikipedia-excerpt"
-    """A name of `allatt.data.corpora.CORPORA`, or the path of a folder of the user's own."""
+    """A name of `allatt.data.corpora.CORPORA`, or the path of a user's folder."""
     tokens: str = "subwords"
     """words, subwords (sentencepiece) or characters."""
     vocab_size: int = 2000
-    """Number of subwords. Words: at most so many (0: no limit). Characters: not used."""
+    """Number of subwords; largest number of words (0: no limit); not used for characters."""
     min_count: int = 1
-    """Words seen less often than this in the training text become <unk>. Subwords, characters: not used."""
+    """Words that the training text holds less often become <unk>. Not used for subwords and characters."""
     text_sha256: str = ""
-    """Checksum of the text where it is known, filled in by `allatt.data.tokens.pin`, so that a changed text is another run."""
+    """Checksum of the text if known, filled in by `allatt.data.tokens.pin`, so that a changed text is another run."""
 
     def __post_init__(self):
         kinds = ("words", "subwords", "characters")
@@ -69,15 +70,15 @@ class ModelConfig:
     """all-attention (persistent vectors, no feed-forward) or transformer-xl (feed-forward, no persistent vectors)."""
     layers: int = 16
     heads: int = 8
-    """Heads a layer before pruning."""
+    """Heads per layer before pruning."""
     d_model: int = 512
     d_head: int = 64
     persistent: int = 2048
-    """Persistent key-value pairs a head (N). Not used by transformer-xl."""
+    """Persistent key-value pairs per head (N). Not used by transformer-xl."""
     feed_forward: int = 2048
     """Hidden units of the feed-forward. Not used by all-attention."""
     segment: int = 192
-    """Tokens that are predicted in one pass (T)."""
+    """Tokens predicted in one pass (T)."""
     memory: int = 192
     """Hidden states of earlier tokens that each layer attends to (M); every query sees M + 1 positions."""
     positions: int = 512
@@ -85,14 +86,14 @@ class ModelConfig:
     cutoffs: tuple[int, ...] = ()
     """Ids at which the adaptive input and softmax start a new band; none: one tied table with a bias."""
     band_divisor: int = 4
-    """Each band of the adaptive softmax is so many times narrower than the one before."""
+    """Factor by which each band of the adaptive softmax is narrower than the one before."""
     kept: tuple[tuple[int, ...], ...] | None = None
-    """For each layer, which of the `heads` are there, in ascending order; None: all. A layer may have none."""
+    """For each layer, the heads that it has, ascending; None: all. A layer may have none."""
     init: str = "released"
     """released: U(-s, s), s = sqrt(1/(d L)) (released code); unit: persistent keys N(0,1)/sqrt(d_head) and values
     N(0,1)/sqrt(N) (Sukhbaatar et al. 2019), the rest as released."""
     persistent_gain: float = 1.0
-    """Persistent values start this many times larger (our choice; 1 is the published initialisation)."""
+    """Persistent values start this many times larger (our choice; 1 is the published initialization)."""
     drop_attention: float = 0.0
     drop_projection: float = 0.0
     drop_input: float = 0.0
@@ -100,7 +101,7 @@ class ModelConfig:
     drop_word: float = 0.0
     """Probability that a row of the embedding table is dropped for a whole pass."""
     variational: bool = False
-    """One dropout mask for all positions of a segment (projection, input, output) instead of one a position."""
+    """One dropout mask for all positions of a segment (projection, input, output) instead of one per position."""
 
     def __post_init__(self):
         check(self.kind in KINDS, f"model kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
@@ -126,13 +127,27 @@ class ModelConfig:
 
     @property
     def kept_heads(self) -> tuple[tuple[int, ...], ...]:
-        """For each layer, the heads that are there (all of them where `kept` is None)."""
+        """For each layer, the heads that it has (all of them if `kept` is None)."""
         return self.kept if self.kept is not None else (tuple(range(self.heads)),) * self.layers
 
     @property
     def heads_per_layer(self) -> tuple[int, ...]:
-        """Number of heads that are there, for each layer."""
+        """Number of heads of each layer."""
         return tuple(len(heads) for heads in self.kept_heads)
+
+    def bands(self, vocab: int) -> list[tuple[int, int, int]]:
+        """(first id, id after the last, width of the table) of each band of the softmax over `vocab` words.
+
+        AllattError if the cutoffs do not fit the vocabulary, or a band would have no width.
+        """
+        check(vocab >= 1, f"the vocabulary has {vocab} words; it needs at least 1")
+        check(not self.cutoffs or self.cutoffs[-1] < vocab,
+              f"cutoffs {self.cutoffs} do not fit a vocabulary of {vocab:,} words; leave out those not below it")
+        edges = pairwise((0, *self.cutoffs, vocab))
+        bands = [(start, end, self.d_model // self.band_divisor ** band) for band, (start, end) in enumerate(edges)]
+        check(bands[-1][2] >= 1, f"d_model {self.d_model} divided {len(self.cutoffs)} times by band_divisor "
+                                 f"{self.band_divisor} leaves no width; use fewer cutoffs or a smaller divisor")
+        return bands
 
 
 @dataclass(frozen=True)
@@ -140,11 +155,11 @@ class GateConfig:
     """Hard-concrete gates with an L0 penalty, and the paper's three training methods as switches."""
 
     lam: float = 0.01
-    """Weight of the expected number of open heads, lambda of the paper. 0 is the control: gates, but no pressure."""
+    """Weight of the expected number of open heads, lambda of the paper. 0 is the control: gates without a penalty."""
     initial: float = 2.0
-    """Where every gate's logit starts: 2, nearly open ("proper gate initialisation"), against 0, half open."""
+    """Initial logit of every gate: 2, nearly open ("proper gate initialization"), or 0, half open."""
     penalty_warmup: int = 0
-    """Steps over which lambda rises linearly from 0 ("sparsity-loss warm-up"); 0: at once."""
+    """Steps over which lambda rises linearly from 0 ("sparsity-loss warm-up"); 0: no warm-up."""
     output_scaling: bool = True
     """A layer's output times heads / open heads, detached ("attention-output scaling")."""
     lr: float = 1e-3
@@ -154,8 +169,8 @@ class GateConfig:
     zeta: float = 1.1
     """Temperature and stretch of the hard concrete distribution (Louizos et al. 2018)."""
     target_kept: float | None = None
-    """The share of all heads to keep (ours, not the paper's): lambda starts at `lam` and adapts so that at the end so many
-    are kept; tried targets ended within one head. None: lambda is fixed, and decides."""
+    """Share of all heads to keep (our addition): lambda starts at `lam` and adapts until this share is kept; the targets that
+    were tried ended within one head. None: lambda is fixed, and decides."""
 
     def __post_init__(self):
         check(self.lam >= 0, f"lam is {self.lam}; it must be 0 or more")
@@ -172,9 +187,9 @@ class TrainConfig:
     """One stage of training."""
 
     steps: int = 1000
-    """Optimiser steps. 0: evaluate the start as it is."""
+    """Optimizer steps. 0: evaluate the start as it is."""
     rows: int = 16
-    """Contiguous streams that one optimiser step sees (the batch); tokens a step = rows x segment."""
+    """Contiguous streams per optimizer step (the batch); tokens per step = rows x segment."""
     optimizer: str = "adamw"
     """adamw, or lamb (the paper's baseline recipe)."""
     lr: float = 1e-3
@@ -186,7 +201,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     beta2: float = 0.999
     clip: float = 0.5
-    """Largest norm of the gradient of the weights (gates not counted)."""
+    """Largest norm of the gradient of the weights (gates excluded)."""
     precision: str = "fp32"
     """fp32, or bf16: autocast, weights stay fp32."""
     seed: int = 0
@@ -208,7 +223,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: text, model, training; gates where it prunes; the run that it starts from, if any."""
+    """A run: text, model, training; gates if it prunes; the run that it starts from, if any."""
 
     name: str
     """For people: not part of the hash."""
@@ -217,7 +232,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     gates: GateConfig | None = None
     start: RunConfig | None = None
-    """The run whose weights this one starts from. Where `model.kept` leaves out heads of the start, they are removed."""
+    """The run whose weights this one starts from. Its heads that `model.kept` leaves out are removed."""
 
     @cached_property
     def id(self) -> str:
@@ -227,7 +242,7 @@ class RunConfig:
 
 
 def _anonymous(values: Any) -> Any:
-    """A RunConfig's dict without the names, its own and its start's, and without later fields that are at their default."""
+    """A RunConfig's dict without the names (its own and its start's) and without later fields at their defaults."""
     if not isinstance(values, dict):
         return values
     return {k: _anonymous(v) for k, v in values.items() if k != "name" and not (k in LATER and v == LATER[k])}

@@ -1,22 +1,20 @@
-"""Exact parameters and multiply-adds of a model, in closed form; needs no torch and builds no model.
+"""Exact parameters and multiply-adds of a model, in closed form; imports no torch and builds no model.
 
 All-attention, for each kept head (d d_model, k d_head, N persistent vectors, T segment, M memory):
 
     parameters       5 d k (q, k, v, r, o) + 2 N k (persistent keys and values) + 2 k (u, w)
-    multiply-adds    4 d k (q, k, v, o) + 3 k (M + T) (content scores, position scores, values) + 2 N k     a token
+    multiply-adds    4 d k (q, k, v, o) + 3 k (M + T) (content scores, position scores, values) + 2 N k     per token
 
-and for each layer, whatever its heads, one LayerNorm (2 d) and the bias of Wo (d). Everything else falls in proportion
-to the heads removed: the paper's point. Transformer-XL has no persistent vectors, but in each layer a feed-forward of f
-units (2 d f + f + d parameters, 2 d f multiply-adds) and a second LayerNorm, which pruning leaves; its u and w are
-shared by all layers (2 H k, once). "body" is all of that; the table of distances (P d), embedding and softmax are
-counted apart. One multiply-add is two floating point operations.
+and per layer, with or without heads, one LayerNorm (2 d) and the bias of Wo (d). Everything else falls in proportion to
+the heads removed: the paper's point. Transformer-XL has no persistent vectors, but per layer a feed-forward of f units
+(2 d f + f + d parameters, 2 d f multiply-adds) and a second LayerNorm, which pruning leaves; its u and w are shared by all
+layers (2 H k, once). "body" is all of that; the table of distances (P d), embedding and softmax are counted separately. One
+multiply-add is two floating point operations.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from allatt.config import ModelConfig, check
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig, check
 
 LABELS = {
     "projections": "projections q, k, v, r, o",
@@ -26,23 +24,23 @@ LABELS = {
     "biases": "position biases u, w; bias of Wo",
     "norms": "LayerNorms",
 }
-"""What the parts of a body are called in `table`."""
+"""Names of the parts of a body in `table`."""
 
 
-def count(model: ModelConfig, vocab: int) -> dict:
-    """Everything that a model of this shape costs, as plain JSON values.
+def count(model: ModelConfig, vocab: int | None = None) -> dict:
+    """Everything that a model of this shape costs, as plain JSON values; without `vocab`, the body alone.
 
     Returns kind, layers, vocab, heads (kept in each layer), heads_full, kept, pruned (share of all heads), and
 
-    - parameters: body, positions, softmax (embedding and softmax), total; per_head (what one more head costs),
-      per_layer (Transformer-XL's shared u and w are in none of them), parts (of the body, see LABELS);
-    - multiply_adds a token, as the paper counts them (the whole window of M + T, keys and values once a token, r not at
-      all): body, per_head, per_layer, parts. Outside the body: softmax_head, which every token pays; with cutoffs
-      softmax_tail, what a token pays in addition whose target lies in band 1, 2, ..., and embedding, what a token of
-      band 0, 1, 2, ... pays as input (empty lists without cutoffs).
+    - parameters: body, positions; with `vocab`, softmax (embedding and softmax) and total; per_head (cost of one more
+      head), per_layer (without Transformer-XL's shared u and w), parts (of the body, see LABELS);
+    - multiply_adds per token, as the paper counts them (the whole window of M + T, keys and values once per token, r not
+      at all): body, per_head, per_layer, parts. With `vocab`, outside the body: softmax_head, for every token; with
+      cutoffs softmax_tail, in addition for a token whose target lies in band 1, 2, ..., and embedding, for an input token
+      of band 0, 1, 2, ... (empty lists without cutoffs).
 
-    AllattError where the cutoffs do not fit the vocabulary. At the paper's size these are the counts of its released
-    configuration; what one pass here really computes is in `executed`.
+    AllattError if the cutoffs do not fit the vocabulary. At the paper's size these are the counts of its released
+    configuration; `executed` counts what one pass computes here.
     """
     heads = model.heads_per_layer
     parameters = [_parameters(model, h) for h in heads]
@@ -50,12 +48,15 @@ def count(model: ModelConfig, vocab: int) -> dict:
     parameter_parts, operation_parts = _sum(parameters), _sum(operations)
     parameter_parts["biases"] += _shared(model)
     body, positions = sum(parameter_parts.values()), model.positions * model.d_model
-    softmax, softmax_operations = _softmax(model, vocab)
+    tables, softmax_operations = {}, {}
+    if vocab is not None:
+        softmax, softmax_operations = _softmax(model, vocab)
+        tables = {"softmax": softmax, "total": body + positions + softmax}
     return {
         "kind": model.kind, "layers": model.layers, "vocab": vocab, "heads": list(heads), "heads_full": model.heads,
         "kept": sum(heads), "pruned": 1 - sum(heads) / (model.layers * model.heads),
         "parameters": {
-            "body": body, "positions": positions, "softmax": softmax, "total": body + positions + softmax,
+            "body": body, "positions": positions, **tables,
             "per_head": _per_head(_parameters, model), "per_layer": [sum(parts.values()) for parts in parameters],
             "parts": parameter_parts,
         },
@@ -67,12 +68,11 @@ def count(model: ModelConfig, vocab: int) -> dict:
 
 
 def executed(model: ModelConfig, rows: int) -> dict:
-    """Multiply-adds that one pass of the body over `rows` segments really does on the reference path.
+    """Multiply-adds that one pass of the body over `rows` segments performs on the reference path.
 
     Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens (in
-    training; a `model.Cache` saves the M);
-    the M + 1 distances are projected once a pass, whatever the rows, and only so many distances are scored.
-    Returns a_pass (exact), a_token (a_pass / (rows T)), and parts of a_pass (see LABELS; distances is r's projection).
+    training; a `memory.Cache` saves the M); the M + 1 distances are projected once per pass, and only they are scored.
+    Returns per_pass (exact), per_token (per_pass / (rows T)), and parts of per_pass (see LABELS; distances: r's projection).
     """
     check(rows >= 1, f"rows is {rows}; it must be 1 or more")
     d, window, distances = model.d_model, model.memory + model.segment, model.memory + 1
@@ -82,43 +82,42 @@ def executed(model: ModelConfig, rows: int) -> dict:
         parts["projections"] += 2 * d * width * tokens + 2 * d * width * rows * window
         parts["distances"] += d * width * distances
         parts["context"] += (2 * window + distances) * width * tokens
-        if model.kind == "all-attention":
+        if model.kind == ALL_ATTENTION:
             parts["persistent"] += 2 * model.persistent * width * tokens
         else:
             parts["feed_forward"] += 2 * d * model.feed_forward * tokens
     total = sum(parts.values())
-    return {"a_pass": total, "a_token": total / (rows * model.segment), "parts": parts}
+    return {"per_pass": total, "per_token": total / (rows * model.segment), "parts": parts}
 
 
 def relative(model: ModelConfig) -> dict[str, list[float]]:
-    """Parameters and computation of the body as heads are removed, relative to the body with all heads.
+    """Parameters and computation of the body as heads are removed, relative to the body with all heads (paper, Figure 1).
 
-    Lists, one entry for each number of heads from all to none: pruned (share of heads removed), parameters and
-    multiply_adds (both from 1 down). Only the number of heads counts, not which; `model.kept` is ignored. This is the
-    paper's Figure 1, with the body counted as in `count`.
+    Lists with one entry per number of heads, from all to none: pruned (share of heads removed), parameters and
+    multiply_adds (both from 1 down), counted as in `count`. Only the number of heads matters; `model.kept` is ignored.
     """
     full = model.layers * model.heads
     parameters = _shared(model) + model.layers * sum(_parameters(model, 0).values())
     operations = model.layers * sum(_multiply_adds(model, 0).values())
-    a_head, a_head_operations = _per_head(_parameters, model), _per_head(_multiply_adds, model)
-    left = range(full, -1, -1)
+    head, head_operations = _per_head(_parameters, model), _per_head(_multiply_adds, model)
+    numbers = range(full, -1, -1)
     return {
-        "pruned": [1 - heads / full for heads in left],
-        "parameters": [(parameters + a_head * heads) / (parameters + a_head * full) for heads in left],
-        "multiply_adds": [(operations + a_head_operations * heads) / (operations + a_head_operations * full)
-                          for heads in left],
+        "pruned": [1 - heads / full for heads in numbers],
+        "parameters": [(parameters + head * heads) / (parameters + head * full) for heads in numbers],
+        "multiply_adds": [(operations + head_operations * heads) / (operations + head_operations * full)
+                          for heads in numbers],
     }
 
 
 def table(counts: dict) -> str:
-    """What `count` returned, as aligned text for the terminal."""
+    """Result of `count` with a vocabulary, as aligned text for the terminal."""
     parameters, operations = counts["parameters"], counts["multiply_adds"]
-    rows = [("", "parameters", "multiply-adds a token"), ("body", parameters["body"], operations["body"])]
+    rows = [("", "parameters", "multiply-adds per token"), ("body", parameters["body"], operations["body"])]
     for part, label in LABELS.items():
         values = parameters["parts"].get(part), operations["parts"].get(part)
         if any(values):
             rows.append((f"  {label}", *values))
-    rows += [("a head, where it is kept", parameters["per_head"], operations["per_head"]),
+    rows += [("a kept head", parameters["per_head"], operations["per_head"]),
              ("table of distances", parameters["positions"], None),
              (f"embedding and softmax, {counts['vocab']:,} words", parameters["softmax"], None),
              ("total", parameters["total"], None)]
@@ -133,10 +132,10 @@ def table(counts: dict) -> str:
 
 
 def _parameters(model: ModelConfig, heads: int) -> dict[str, int]:
-    """Parameters of a layer with so many heads, by part."""
+    """Parameters of a layer with `heads` heads, by part."""
     d, width = model.d_model, heads * model.d_head
     parts = {"projections": 5 * d * width, "persistent": 0, "feed_forward": 0, "biases": d, "norms": 2 * d}
-    if model.kind == "all-attention":
+    if model.kind == ALL_ATTENTION:
         parts["persistent"] = 2 * model.persistent * width
         parts["biases"] += 2 * width
     else:
@@ -146,11 +145,11 @@ def _parameters(model: ModelConfig, heads: int) -> dict[str, int]:
 
 
 def _multiply_adds(model: ModelConfig, heads: int) -> dict[str, int]:
-    """The paper's multiply-adds a token of a layer with so many heads, by part."""
+    """The paper's multiply-adds per token of a layer with `heads` heads, by part."""
     d, width = model.d_model, heads * model.d_head
     parts = {"projections": 4 * d * width, "context": 3 * width * (model.memory + model.segment), "persistent": 0,
              "feed_forward": 0}
-    if model.kind == "all-attention":
+    if model.kind == ALL_ATTENTION:
         parts["persistent"] = 2 * model.persistent * width
     else:
         parts["feed_forward"] = 2 * d * model.feed_forward
@@ -158,13 +157,13 @@ def _multiply_adds(model: ModelConfig, heads: int) -> dict[str, int]:
 
 
 def _per_head(layer, model: ModelConfig) -> int:
-    """What one head more costs, by `_parameters` or `_multiply_adds`."""
+    """Cost of one more head, by `_parameters` or `_multiply_adds`."""
     return sum(layer(model, 1).values()) - sum(layer(model, 0).values())
 
 
 def _shared(model: ModelConfig) -> int:
     """Parameters of the body outside all layers: Transformer-XL's u and w, one pair for all layers, never pruned."""
-    return 2 * model.heads * model.d_head if model.kind == "transformer-xl" else 0
+    return 2 * model.heads * model.d_head if model.kind == TRANSFORMER_XL else 0
 
 
 def _sum(layers: list[dict[str, int]]) -> dict[str, int]:
@@ -173,17 +172,11 @@ def _sum(layers: list[dict[str, int]]) -> dict[str, int]:
 
 
 def _softmax(model: ModelConfig, vocab: int) -> tuple[int, dict]:
-    """Parameters of embedding and softmax, and their multiply-adds a token (see `allatt.softmax`)."""
-    check(vocab >= 1, f"the vocabulary has {vocab} words; it needs at least 1")
-    check(not model.cutoffs or model.cutoffs[-1] < vocab,
-          f"cutoffs {model.cutoffs} do not fit a vocabulary of {vocab:,} words; leave out those not below it")
-    d, tails = model.d_model, len(model.cutoffs)
+    """Parameters of embedding and softmax, and their multiply-adds per token (see `allatt.softmax`)."""
+    d, bands, tails = model.d_model, model.bands(vocab), len(model.cutoffs)
     if not tails:
         return vocab * d + vocab, {"softmax_head": vocab * d, "softmax_tail": [], "embedding": []}
-    sizes = [end - start for start, end in pairwise((0, *model.cutoffs, vocab))]
-    widths = [d // model.band_divisor ** band for band in range(tails + 1)]
-    check(widths[-1] >= 1, f"d_model {d} divided {tails} times by band_divisor {model.band_divisor} leaves no width; "
-                           "use fewer cutoffs or a smaller divisor")
+    sizes, widths = [end - start for start, end, _ in bands], [width for *_, width in bands]
     tables = sum(size * width for size, width in zip(sizes, widths, strict=True))
     parameters = tables + sum(width * d for width in widths) + d * d + tails * d + tails + vocab
     return parameters, {

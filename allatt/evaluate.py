@@ -1,4 +1,4 @@
-"""Perplexity and bits per byte, with the protocol that they were measured under."""
+"""Perplexity and bits per byte, and the protocol under which they were measured."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from allatt.model import LanguageModel
 @torch.no_grad()
 def nll(model: LanguageModel, ids: np.ndarray, rows: int, gate_LH: Tensor | None = None,
         precision: str = "fp32") -> tuple[float, int]:
-    """Total negative log-likelihood (nats) and how many tokens were predicted: each token but the first, once.
+    """Total negative log-likelihood (nats), and the number of predicted tokens: each token but the first, once.
 
     The text is cut into `rows` contiguous streams that are read side by side, in segments of T with M of memory; only the
-    first M tokens of a stream have less to look back on. Leaves the model's mode as it was.
+    first M tokens of a stream have a shorter context. Leaves the model's mode as it was.
     """
     T, device = model.config.segment, model.distance_PD.device
     check(len(ids) >= 2, f"the text has {len(ids)} tokens; perplexity needs at least 2")
@@ -32,12 +32,12 @@ def nll(model: LanguageModel, ids: np.ndarray, rows: int, gate_LH: Tensor | None
     total = torch.zeros((), dtype=torch.float64, device=device)
     for begin in range(0, length, T):
         width = min(T, length - begin)
-        # Streams are padded at the end of the text: those places repeat its last token and are not counted.
-        place_BT = np.arange(rows)[:, None] * length + begin + np.arange(width)
-        counted_BT = torch.from_numpy(place_BT < predicted).to(device)
-        place_BT = place_BT.clip(max=predicted - 1)
-        input_BT = torch.from_numpy(np.asarray(ids[place_BT], dtype=np.int64)).to(device)
-        target_BT = torch.from_numpy(np.asarray(ids[place_BT + 1], dtype=np.int64)).to(device)
+        # Streams are padded at the end of the text: padding repeats its last token and is not counted.
+        position_BT = np.arange(rows)[:, None] * length + begin + np.arange(width)
+        counted_BT = torch.from_numpy(position_BT < predicted).to(device)
+        position_BT = position_BT.clip(max=predicted - 1)
+        input_BT = torch.from_numpy(np.asarray(ids[position_BT], dtype=np.int64)).to(device)
+        target_BT = torch.from_numpy(np.asarray(ids[position_BT + 1], dtype=np.int64)).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             nll_BT, memory = model.loss(input_BT, target_BT, memory, gate_LH)
         total += nll_BT.double()[counted_BT].sum()
@@ -66,5 +66,5 @@ def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gat
 
 
 def _exp(nats: float) -> float:
-    """exp, and infinity where a model that has not learned anything would overflow."""
+    """exp, or infinity if it would overflow, as for a model that has not learned anything."""
     return math.exp(nats) if nats < 700 else math.inf

@@ -8,14 +8,14 @@
 
 One scalar a per layer and head, one sample per layer and optimizer step (Voita et al. 2019; the paper, section 3).
 
-In the paper, lambda alone decides how many heads are left. With a target (ours), lambda is the Lagrange multiplier of that
-number, found as the gates train by a controller with a proportional and an integral part:
+In the paper, lambda alone decides how many heads are kept. With a target (our addition), lambda is the Lagrange multiplier
+of that number, found while the gates train by a controller with a proportional and an integral part:
 
     error   e = b - r(t): b lies midway between the logits of the last head to keep and the next one;
             r falls in a line from the gates' start to 0 over the first FALL of the steps, and stays
     lambda  m(t) = m(t-1) + INTEGRAL e / steps;  lambda(t) = warm-up(t) (m(t) + PROPORTIONAL e)
 
-At b = 0 the target is met. Below 0, lambda rewards open heads: where too few would be left, it holds them.
+At b = 0 the target is met. Below 0, lambda rewards open heads: if too few would be left, it holds them open.
 Shape suffixes: L layers, H heads.
 """
 
@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from allatt.config import GateConfig
 
 FALL = 0.6
-"""The share of a run's steps over which the reference falls, and heads close; the rest settles (our choice)."""
+"""Share of a run's steps over which the reference falls and heads close; during the rest they settle (our choice)."""
 PROPORTIONAL, INTEGRAL = 0.5, 1.0
-"""Nats a head, for an error of 1 in the logit: at once, and for an error that lasts the whole run (our choice)."""
+"""Nats per head for an error of 1 in the logit: at once, and for an error that lasts the whole run (our choice)."""
 
 
 class HeadGates(nn.Module):
@@ -45,10 +45,10 @@ class HeadGates(nn.Module):
             self.register_buffer("integral", torch.tensor(float(config.lam)))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Open (1) or closed (0) for this step, with the straight-through gradient; scaled if the config says so.
+        """Gates (L, H) of one step: open (1) or closed (0), with the straight-through gradient; scaled if so configured.
 
-        The noise is drawn on the CPU from `generator`, so that a run's gates do not depend on its device, nor on how
-        many random numbers its dropouts take.
+        The noise is drawn on the CPU from `generator`, so that a run's gates depend neither on its device nor on the number
+        of random numbers that its dropouts take.
         """
         c = self.config
         x_LH = torch.rand(self.logit_LH.shape, generator=generator, dtype=torch.float64)
@@ -60,22 +60,18 @@ class HeadGates(nn.Module):
         return self._scaled(hard_LH + (soft_LH - soft_LH.detach()), hard_LH)
 
     def evaluation(self) -> Tensor:
-        """What multiplies each head at evaluation: 0 or 1, times the output scaling of its layer."""
+        """Factor of each head at evaluation (L, H): 0 or 1, times the output scaling of its layer."""
         open_LH = self.kept().to(self.logit_LH)
         return self._scaled(open_LH, open_LH)
 
     def kept(self) -> Tensor:
-        """Which heads are kept, as booleans (L, H): those with a >= 0, where an open gate is as likely as not."""
+        """Kept heads as booleans (L, H): those with a >= 0, which are open with a probability of at least 1/2."""
         return self.logit_LH.detach() >= 0
 
     def penalty(self) -> Tensor:
         """The expected number of open heads in the whole model (a scalar): the L0 norm of the stretched gates."""
         c = self.config
         return torch.sigmoid(self.logit_LH - c.beta * math.log(-c.gamma / c.zeta)).sum()
-
-    def lam(self, step: int) -> float:
-        """lambda at a step (counted from 0): a linear rise over `penalty_warmup` steps, then `lam`."""
-        return self.config.lam * self._warmup(step)
 
     def border(self) -> Tensor:
         """The logit midway between the last head that the target keeps and the next one (a scalar)."""
@@ -84,22 +80,24 @@ class HeadGates(nn.Module):
         kept = self._target()
         return logit_N[kept:kept + 2].mean()
 
-    def press(self, step: int, steps: int) -> Tensor | float:
-        """lambda at a step of so many: `lam(step)`, or steered to the target; then to be called once in each step.
+    def lambda_at(self, step: int, steps: int) -> Tensor | float:
+        """lambda, nats per head, at a step (counted from 0) of a run of `steps`: a linear rise over `penalty_warmup` steps,
+        then `config.lam`. With a target it is steered, and this must be called exactly once per step.
 
-        It follows from the logits alone, so that all processes agree, and stays a tensor: reading it would wait for the GPU.
+        A steered lambda depends on the logits alone, so that all processes agree. It stays a tensor: to read it would wait
+        for the GPU.
         """
         c, kept = self.config, self._target()
         if kept is None:
-            return self.lam(step)
-        # Where all heads are to stay there is nothing to press, and where none is, nothing to hold.
+            return c.lam * self._warmup(step)
+        # If all heads are to be kept, lambda must not be positive; if none, not negative.
         low, high = 0.0 if kept == 0 else -math.inf, 0.0 if kept == self.logit_LH.numel() else math.inf
         error = self.border() - c.initial * max(0.0, 1 - step / (FALL * steps))
         self.integral.add_(INTEGRAL * error / steps).clamp_(low, high)
         return self._warmup(step) * (self.integral + PROPORTIONAL * error).clamp(low, high)
 
     def _target(self) -> int | None:
-        """How many heads the target keeps; None without one."""
+        """Number of heads that the target keeps; None without a target."""
         share = self.config.target_kept
         return None if share is None else round(share * self.logit_LH.numel())
 
@@ -112,10 +110,11 @@ class HeadGates(nn.Module):
 
 
 def output_scale(open_LH: Tensor) -> Tensor:
-    """Attention-output scaling: heads / open heads for each layer (L, 1), detached, at most the number of heads.
+    """Attention-output scaling: heads / open heads per layer (L, 1), detached, at most the number of heads.
 
     It keeps the size of a layer's output when heads close. The README of the released code names it as one of the three
-    methods; there, the line is commented out and its place (here: on the concatenated heads, before Wo) is all it says.
+    training methods; in the code it is commented out, and only its place is known (here: on the concatenated heads,
+    before Wo).
     """
     heads = open_LH.shape[-1]
     return (heads / open_LH.detach().sum(-1, keepdim=True).clamp(min=1)).clamp(max=heads)

@@ -18,7 +18,7 @@ from allatt.model import LanguageModel
 
 Kept = tuple[tuple[int, ...], ...]
 
-OF_HEADS = ("query_HKD", "key_HKD", "value_HKD", "position_HKD", "output_HKD", "content_bias_HK", "position_bias_HK",
+HEAD_TENSORS = ("query_HKD", "key_HKD", "value_HKD", "position_HKD", "output_HKD", "content_bias_HK", "position_bias_HK",
             "persistent_key_HNK", "persistent_value_HNK")
 """A block's tensors whose first index is the head."""
 
@@ -30,10 +30,10 @@ def kept_heads(kept_LH: Tensor) -> Kept:
 
 @torch.no_grad()
 def remove(model: LanguageModel, kept: Kept, scale: Tensor | None = None) -> LanguageModel:
-    """A new model that has only the heads `kept`, numbered as in the model before any pruning.
+    """A new model with only the heads `kept`, numbered as in the model before any pruning; `model` is not changed.
 
-    `scale` (layers,) multiplies each layer's output projection: the output scaling that the gated model applies. Only heads
-    that the model still has can be kept. The given model is not changed.
+    `scale` (layers,) multiplies each layer's output projection: the output scaling of the gated model. AllattError for
+    heads that the model does not have.
     """
     check(len(kept) == model.config.layers, f"kept names {len(kept)} layers; the model has {model.config.layers}")
     for layer, (old, new) in enumerate(zip(model.config.kept_heads, kept, strict=True), start=1):
@@ -44,7 +44,7 @@ def remove(model: LanguageModel, kept: Kept, scale: Tensor | None = None) -> Lan
     state = model.state_dict()
     for layer, (old, new) in enumerate(zip(model.config.kept_heads, kept, strict=True)):
         rows = [old.index(head) for head in new]
-        for name in OF_HEADS:
+        for name in HEAD_TENSORS:
             key = f"blocks.{layer}.{name}"
             if key in state:
                 state[key] = state[key][rows]
@@ -56,6 +56,6 @@ def remove(model: LanguageModel, kept: Kept, scale: Tensor | None = None) -> Lan
 
 
 def remove_closed(model: LanguageModel, gates: HeadGates) -> LanguageModel:
-    """The smaller model that gives what `model` gives with these gates at evaluation."""
-    # A layer's open heads all have the same factor: 1, or its output scaling. A layer without heads has none.
+    """The smaller model with the same outputs as `model` with these gates at evaluation."""
+    # All open heads of a layer have the same factor: 1, or its output scaling.
     return remove(model, kept_heads(gates.kept()), gates.evaluation().amax(dim=-1))

@@ -1,12 +1,12 @@
 """Input embedding and output softmax that share their tables: one table, or the adaptive bands of the paper.
 
-One table (no cutoffs), h the hidden state and E the table, one row a word:
+One table (no cutoffs), h the hidden state and E the table, one row per word:
 
     x = sqrt(d) E[w]                        log p(w) = log_softmax(E h + b)[w]
 
 Adaptive (Grave et al. 2017, Baevski and Auli 2019; bands as in the released configuration). Band i has a table E_i of
 width d_i = d / divisor^i and an input projection P_i (d_i, d). Words are sorted by frequency, so band 0, the shortlist,
-holds the most frequent ones; C has one row for each of the other bands:
+holds the most frequent ones; C has one row per other band:
 
     x = sqrt(d) E_i[w] P_i
     log p(w) = log_softmax([E_0; C] (h Q) + b)[w]                                   w in the shortlist
@@ -22,41 +22,31 @@ Shape suffixes:
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from allatt.config import ModelConfig, check
+from allatt.config import ModelConfig
 
 
 class TiedSoftmax(nn.Module):
     """Embedding and softmax over `vocab` words that share their tables; bands start at `config.cutoffs`.
 
-    Parameters: tables (one a band), bias (vocab); with cutoffs also projections P_i, output_projection Q, cluster_rows
-    C and cluster_bias. AllattError where the cutoffs do not fit the vocabulary, or a band would have no width.
+    Parameters: tables (one per band), bias (vocab); with cutoffs also projections P_i, output_projection Q, cluster_rows
+    C and cluster_bias. AllattError if the cutoffs do not fit the vocabulary, or a band would have no width.
     """
 
     def __init__(self, config: ModelConfig, vocab: int):
         super().__init__()
-        check(vocab >= 1, f"the vocabulary has {vocab} words; it needs at least 1")
-        check(not config.cutoffs or config.cutoffs[-1] < vocab,
-              f"cutoffs {config.cutoffs} do not fit a vocabulary of {vocab:,} words; leave out those not below it")
-        width = config.d_model // config.band_divisor ** len(config.cutoffs)
-        check(width >= 1, f"d_model {config.d_model} divided {len(config.cutoffs)} times by band_divisor "
-                          f"{config.band_divisor} leaves no width; use fewer cutoffs or a smaller divisor")
-        self.d = config.d_model
-        self.vocab = vocab
-        edges = (0, *config.cutoffs, vocab)
-        self.bands = tuple(pairwise(edges))
+        bands = config.bands(vocab)
+        self.d, self.vocab = config.d_model, vocab
+        self.bands = tuple((start, end) for start, end, _ in bands)
         """(first id, id after the last) of each band."""
-        widths = [self.d // config.band_divisor ** i for i in range(len(self.bands))]
-        sizes = [end - start for start, end in self.bands]
-        self.tables = nn.ParameterList(torch.empty(size, w) for size, w in zip(sizes, widths, strict=True))
+        self.tables = nn.ParameterList(torch.empty(end - start, width) for start, end, width in bands)
         self.bias = nn.Parameter(torch.empty(vocab))
         if config.cutoffs:
-            self.projections = nn.ParameterList(torch.empty(w, self.d) for w in widths)
+            self.projections = nn.ParameterList(torch.empty(width, self.d) for _, _, width in bands)
             self.output_projection = nn.Parameter(torch.empty(self.d, self.d))
             self.cluster_rows = nn.Parameter(torch.empty(len(config.cutoffs), self.d))
             self.cluster_bias = nn.Parameter(torch.empty(len(config.cutoffs)))
@@ -68,7 +58,7 @@ class TiedSoftmax(nn.Module):
 
         Tables U(-s, s), s = sqrt(1/d): released code for the shortlist; for the other bands our choice, together with
         projections N(0, 1/d_i). So a word starts with the same variance in every band: 1/3 for each of its inputs, and
-        1/3 for its logit where h has variance 1. Cluster rows as words of the shortlist, which they compete with.
+        1/3 for its logit if h has variance 1. Cluster rows start like words of the shortlist, which they compete with.
         Biases 0.
         """
         bound = math.sqrt(1 / self.d)
@@ -85,8 +75,8 @@ class TiedSoftmax(nn.Module):
     def embed(self, ids_BT: Tensor, drop: float = 0.0) -> Tensor:
         """Ids (any shape) -> inputs x (..., d), in the dtype of the tables.
 
-        drop: probability, in training only, that a word's row is 0 for the whole pass, wherever the word stands; the
-        others grow by 1 / (1 - drop) (Gal and Ghahramani 2016). The output softmax sees the whole table.
+        drop: probability, in training only, that a word's row is 0 for the whole pass, wherever the word occurs; other
+        rows grow by 1 / (1 - drop) (Gal and Ghahramani 2016). The output softmax sees the whole table.
         """
         ids_N = ids_BT.reshape(-1)
         keep = None
@@ -109,9 +99,9 @@ class TiedSoftmax(nn.Module):
         return rows if keep is None else rows * keep[ids_n]
 
     def nll(self, h_BTd: Tensor, target_BT: Tensor) -> Tensor:
-        """-log p(target), nats a token, of hidden states (..., d) and ids (...). float32, or float64 if h is.
+        """-log p(target), nats per token, of hidden states (..., d) and ids (...). float32, or float64 if h is.
 
-        A band's softmax is computed for the tokens whose target lies in it only.
+        A band's softmax is computed only for the tokens whose target lies in it.
         """
         h_Nd, target_N = h_BTd.reshape(-1, self.d), target_BT.reshape(-1)
         head_N = target_N
@@ -119,7 +109,7 @@ class TiedSoftmax(nn.Module):
         for i, n in enumerate(places):
             head_N = head_N.index_fill(0, n, self.bands[0][1] + i)
         nll_N = F.cross_entropy(self._head(h_Nd), head_N, reduction="none")
-        # A band without a token takes part too: every weight gets a gradient, if of 0, as data parallel training needs.
+        # A band without tokens is computed too: every weight then has a gradient, as data parallel training needs.
         for i, n in enumerate(places, start=1):
             word_n = target_N[n] - self.bands[i][0]
             nll_n = F.cross_entropy(self._tail(i, h_Nd.index_select(0, n)), word_n, reduction="none")
@@ -127,7 +117,7 @@ class TiedSoftmax(nn.Module):
         return nll_N.view(target_BT.shape)
 
     def log_probs(self, h: Tensor) -> Tensor:
-        """The whole distribution: hidden states (..., d) -> log p (..., vocab). float32, or float64 if h is."""
+        """Log-probabilities of all words, (..., vocab), of hidden states (..., d). float32, or float64 if h is."""
         head = F.log_softmax(self._head(h), dim=-1)
         shortlist = self.bands[0][1]
         parts = [head[..., :shortlist]]
@@ -136,7 +126,7 @@ class TiedSoftmax(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def _head(self, h: Tensor) -> Tensor:
-        """Logits of the shortlist's words, and of the other bands if there are any."""
+        """Logits of the shortlist's words, and of the other bands if any."""
         if len(self.bands) == 1:
             return _wide(F.linear(h, self.tables[0], self.bias))
         rows = torch.cat([self.tables[0], self.cluster_rows])
@@ -150,10 +140,10 @@ class TiedSoftmax(nn.Module):
 
 
 def _inside(ids_N: Tensor, band: tuple[int, int]) -> Tensor:
-    """Where the ids of a band stand."""
+    """Positions of a band's ids."""
     return ((ids_N >= band[0]) & (ids_N < band[1])).nonzero().squeeze(1)
 
 
 def _wide(logits: Tensor) -> Tensor:
-    """At least float32: the softmax over many words needs it, also where autocast made the logits half precision."""
+    """The logits in float32 at least: a softmax over many words needs it, even if autocast made them half precision."""
     return logits if logits.dtype == torch.float64 else logits.float()

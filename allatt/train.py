@@ -1,9 +1,9 @@
 """The training loop: dense training and gated pruning are the same step, with and without the penalty.
 
-    loss = cross-entropy (mean, nats a token) + lambda(step) * expected open heads
+    loss = cross-entropy (mean, nats per token) + lambda(step) * expected open heads
 
 An optimizer step always sees `rows x segment` tokens: micro-batches and processes divide the rows and add up the
-gradients. A run that is interrupted continues from its checkpoint exactly (bitwise on a CPU with as many threads).
+gradients. An interrupted run continues from its checkpoint exactly (bitwise on a CPU with the same number of threads).
 """
 
 from __future__ import annotations
@@ -24,28 +24,37 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from allatt.checkpoint import load_checkpoint, save_checkpoint
+from allatt.batches import Feed, Stream
+from allatt.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.config import RunConfig, TrainConfig, check
-from allatt.data.tokens import Feed, Stream
 from allatt.gates import HeadGates
-from allatt.model import LanguageModel, Memory
+from allatt.memory import Memory
+from allatt.model import LanguageModel
 from allatt.system.files import write
 
 COMPILED = 500
-"""Steps from which a run on a GPU earns back the time that compiling takes (our choice)."""
+"""Steps from which a run on a GPU earns back the time that compilation takes (our choice)."""
+
+
+def choose_device(name: str = "auto") -> str:
+    """The device "cuda" or "cpu"; auto is cuda if torch sees a GPU. AllattError for other names, or cuda without a GPU."""
+    check(name in ("auto", "cuda", "cpu"), f"device is {name!r}; choose auto, cuda or cpu")
+    check(name != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run is executed. Nothing here changes what the run is, so nothing here is in its hash."""
+    """Where and how a run is executed. None of it changes the run's result, so none of it is in the run's hash."""
 
     device: str = "auto"
-    """auto (cuda where there is one), cuda or cpu."""
+    """auto (cuda if there is one), cuda or cpu."""
     micro_rows: int = 0
-    """Rows that go through the model at once, where memory is short; 0: all rows of this process."""
+    """Rows that go through the model at once, if memory is short; 0: all rows of this process."""
     compile: str = "auto"
-    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU that can; not on a CPU, where it takes as
-    long as some hundred steps of a small model."""
+    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU, not on a CPU, where it seldom pays."""
     log_every: int = 0
     """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
     checkpoint_seconds: float = 60.0
@@ -54,14 +63,10 @@ class Machine:
 
     def resolve(self) -> str:
         """The device, with auto decided."""
-        check(self.device in ("auto", "cuda", "cpu"), f"device is {self.device!r}; choose auto, cuda or cpu")
-        if self.device != "auto":
-            check(self.device != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return choose_device(self.device)
 
     def compiles(self, steps: int = COMPILED) -> bool:
-        """Whether a run of so many steps goes through torch.compile, which needs triton and a C compiler on a GPU."""
+        """Whether a run of `steps` steps goes through torch.compile, which needs triton and a C compiler on a GPU."""
         check(self.compile in ("auto", "on", "off"), f"compile is {self.compile!r}; choose auto, on or off")
         if self.compile != "auto":
             return self.compile == "on"
@@ -70,12 +75,12 @@ class Machine:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are (torchrun); 0 and 1 without torch.distributed."""
+    """This process's number, and the number of processes (torchrun); 0 and 1 without torch.distributed."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def join_torchrun(device: str) -> bool:
-    """Under torchrun, meet the other processes. True for the one that prints."""
+    """Under torchrun, join the other processes. True for the process that prints."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return True
     if device == "cuda":
@@ -85,7 +90,7 @@ def join_torchrun(device: str) -> bool:
 
 
 def leave_torchrun() -> None:
-    """Part from the other processes and end at once: gloo's threads abort Python's own clean-up now and then."""
+    """Leave the other processes and exit at once: gloo's threads sometimes abort Python's own cleanup."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         dist.barrier()
         dist.destroy_process_group()
@@ -94,7 +99,7 @@ def leave_torchrun() -> None:
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:
-    """What multiplies every learning rate at a step (counted from 0): linear warm-up, then cosine or constant."""
+    """Factor of every learning rate at a step (counted from 0): linear warm-up, then cosine or constant."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.schedule == "constant":
@@ -122,9 +127,9 @@ def make_optimizer(config: RunConfig, model: LanguageModel, gates: HeadGates | N
 
 def backward(model: LanguageModel, input_BT: Tensor, target_BT: Tensor, memory: Memory, gate_LH: Tensor | None,
              micro_rows: int, precision: str) -> tuple[Tensor, Memory]:
-    """Adds the gradient of the mean loss over all given rows; returns that loss (a tensor) and the next memory.
+    """Add the gradient of the mean loss over the given rows; returns that loss (a tensor) and the next memory.
 
-    All micro-batches share one sample of the gates: its gradient is collected first, and then sent to the logits once.
+    All micro-batches share one sample of the gates: its gradient is collected first, then sent to the logits once.
     """
     rows = len(input_BT)
     shared_LH = None if gate_LH is None else gate_LH.detach().requires_grad_()
@@ -143,7 +148,7 @@ def backward(model: LanguageModel, input_BT: Tensor, target_BT: Tensor, memory: 
 
 
 def all_reduce_gradients(parameters: list[nn.Parameter]) -> None:
-    """The mean over processes, each of which holds the mean over its equal share of the rows."""
+    """Replace gradients by their mean over processes, each of which holds the mean over its equal share of the rows."""
     _, world = rank_and_world()
     if world > 1:
         for p in parameters:
@@ -153,7 +158,7 @@ def all_reduce_gradients(parameters: list[nn.Parameter]) -> None:
 
 
 class Trainer:
-    """One run's state: weights, optimizer, random generators, place in the text, memory."""
+    """A run in training: weights, gates, optimizer, random generators, position in the text, memory."""
 
     def __init__(self, config: RunConfig, model: LanguageModel, gates: HeadGates | None, ids: np.ndarray, folder: Path,
                  machine: Machine):
@@ -176,7 +181,7 @@ class Trainer:
             torch.cuda.manual_seed(t.seed * 1000 + rank)
 
     def one_step(self) -> dict[str, Tensor | float]:
-        """One optimizer step. Losses stay tensors: reading them would wait for the device."""
+        """Take one optimizer step; returns its measurements. Losses stay tensors: to read them would wait for the device."""
         config, t = self.config, self.config.train
         device = self.model.distance_PD.device
         input_BT, target_BT, first = self.feed.batch(self.step, device)
@@ -187,7 +192,7 @@ class Trainer:
         gate_LH = self.gates.sample(self.noise) if self.gates is not None else None
         loss, self.memory = backward(self.model, input_BT, target_BT, self.memory, gate_LH, self.micro_rows, t.precision)
         if self.gates is not None:
-            lam = self.gates.press(self.step, t.steps)
+            lam = self.gates.lambda_at(self.step, t.steps)
             (lam * self.gates.penalty()).backward()
         all_reduce_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.clip)
@@ -200,8 +205,10 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the last step, from the checkpoint if there is one; metrics go to metrics.jsonl in the folder."""
-        rank, _ = rank_and_world()
-        if load_checkpoint(self):
+        rank, world = rank_and_world()
+        state = load_checkpoint(self.folder, self.config.id, rank, world)
+        if state is not None:
+            self.restore(state)
             _cut_metrics(self.folder / "metrics.jsonl", self.step)
         elif rank == 0:
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
@@ -217,7 +224,7 @@ class Trainer:
                 losses.append(measured["loss"])
                 bar.update()
                 if self.step % self.log_every == 0 or self.step == steps:
-                    line = self.read(measured, losses, time.monotonic() - since)
+                    line = self.metrics_line(measured, losses, time.monotonic() - since)
                     losses, since = [], time.monotonic()
                     bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, "
                                         f"{line['tokens_per_second']:,.0f} tokens/s")
@@ -225,15 +232,46 @@ class Trainer:
                         with (self.folder / "metrics.jsonl").open("a") as file:
                             file.write(json.dumps(line) + "\n")
                     if self.step < steps and self.due(time.monotonic() - saved):
-                        save_checkpoint(self)
+                        save_checkpoint(self.folder, self.state(), self.config.id, rank, world)
                         saved = time.monotonic()
         finally:
             bar.close()
             self.model.compiled = False  # the evaluation's shapes differ, and it is short
 
-    def read(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
-        """One line of metrics, for the steps since the last one."""
-        loss = _mean_over_processes(torch.stack(losses).mean())
+    def state(self) -> State:
+        """The state that the next step depends on, as `restore` takes it back."""
+        optimizer = pack_optimizer(self.optimizer)
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.gates is not None:
+            tensors |= {f"gates.{name}": value for name, value in self.gates.state_dict().items()}
+        tensors |= {"memory": self.memory.hidden_LBMD, "rng.torch": torch.get_rng_state(),
+                    "rng.noise": self.noise.get_state()} | optimizer.tensors
+        if self.memory.hidden_LBMD.is_cuda:
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        values = {"step": self.step, "seconds": self.seconds, "filled": self.memory.filled}
+        return State(tensors, values | optimizer.values)
+
+    def restore(self, state: State) -> None:
+        """Continue from a state."""
+        tensors = state.tensors
+        for module, prefix in ((self.model, "model."), (self.gates, "gates.")):
+            if module is not None:
+                module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()
+                                        if name.startswith(prefix)})
+        unpack_optimizer(self.optimizer, state)
+        self.memory = Memory(tensors["memory"].to(self.memory.hidden_LBMD), state.values["filled"])
+        torch.set_rng_state(tensors["rng.torch"])
+        if "rng.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        self.noise.set_state(tensors["rng.noise"])
+        self.step, self.seconds = state.values["step"], state.values["seconds"]
+
+    def metrics_line(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
+        """One line of metrics, for the steps since the line before. AllattError if the loss is not finite."""
+        loss = torch.stack(losses).mean()
+        if rank_and_world()[1] > 1:
+            dist.all_reduce(loss)
+        loss = loss.item() / rank_and_world()[1]
         check(math.isfinite(loss), f"run {self.config.id} ({self.config.name}): the loss is {loss} at step {self.step}; "
                                    "lower train.lr or train.clip")
         self.seconds += seconds
@@ -247,22 +285,15 @@ class Trainer:
         return line
 
     def due(self, seconds: float) -> bool:
-        """Whether a checkpoint is due; process 0's clock decides for all."""
+        """Whether a checkpoint is due after `seconds`; process 0's clock decides for all."""
         due = torch.tensor(seconds >= self.machine.checkpoint_seconds, device=self.model.distance_PD.device)
         if rank_and_world()[1] > 1:
             dist.broadcast(due, 0)
         return bool(due)
 
 
-def _mean_over_processes(loss: Tensor) -> float:
-    _, world = rank_and_world()
-    if world > 1:
-        dist.all_reduce(loss)
-    return loss.item() / world
-
-
 def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines after a checkpoint's step: those steps are taken again."""
+    """Drop the lines after a checkpoint's step: those steps will be taken again."""
     if rank_and_world()[0] == 0 and path.exists():
         lines = [line for line in path.read_text().splitlines(keepends=True)
                  if line.endswith("\n") and json.loads(line)["step"] <= step]

@@ -30,3 +30,11 @@ def home_of_tests(session_home):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALLATT_HOME", str(session_home))
         yield session_home
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home for one test, and no ALLATT_DATA."""
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ALLATT_DATA", raising=False)
+    return tmp_path / "home"

@@ -132,8 +132,8 @@ def test_executed_is_what_torch_counts_on_the_reference_path(drawn, rows):
     with FlopCounterMode(display=False) as counter:
         model(ids, model.empty_memory(rows))
     cost = executed(config, rows)
-    assert counter.get_total_flops() == 2 * cost["a_pass"]
-    assert cost["a_token"] == cost["a_pass"] / (rows * config.segment)
+    assert counter.get_total_flops() == 2 * cost["per_pass"]
+    assert cost["per_token"] == cost["per_pass"] / (rows * config.segment)
 
 
 @settings(max_examples=40, deadline=None)
@@ -158,8 +158,8 @@ def test_executed_at_paper_size_is_the_formula():
     """Per layer and token 2 d E + 2 d E S/T + d E (M+1)/(B T) + 2 N E + (2 S + M + 1) E, with E = 8 x 64."""
     cost = executed(PAPER, 2)
     per_layer = 2 * 512 * 512 * (1 + 2) + 512 * 512 * 193 / 384 + 2 * 2048 * 512 + (2 * 384 + 193) * 512
-    assert cost["a_token"] == pytest.approx(16 * per_layer, rel=1e-12)
-    assert sum(cost["parts"].values()) == cost["a_pass"]
+    assert cost["per_token"] == pytest.approx(16 * per_layer, rel=1e-12)
+    assert sum(cost["parts"].values()) == cost["per_pass"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -84,8 +84,8 @@ def test_the_sample_is_scaled_as_its_own_open_heads_say():
 
 def test_lambda_rises_linearly_and_stays():
     gates = HeadGates(GateConfig(lam=0.5, penalty_warmup=4), 1, 1)
-    assert [gates.lam(step) for step in (0, 1, 3, 4, 100)] == [0.125, 0.25, 0.5, 0.5, 0.5]
-    assert HeadGates(GateConfig(lam=0.5), 1, 1).lam(0) == 0.5
+    assert [gates.lambda_at(step, 101) for step in (0, 1, 3, 4, 100)] == [0.125, 0.25, 0.5, 0.5, 0.5]
+    assert HeadGates(GateConfig(lam=0.5), 1, 1).lambda_at(0, 9) == 0.5
 
 
 @pytest.mark.parametrize("share, border", [(0.0, 3.5), (0.25, 2.5), (0.5, 1.0), (0.75, -1.0), (1.0, -2.5)])
@@ -108,7 +108,7 @@ def test_lambda_steers_to_the_target_as_the_equations_say(share):
         lam = mu + PROPORTIONAL * error
         lam = max(lam, 0) if share == 0 else min(lam, 0) if share == 1 else lam
         seen.append(lam * min(1, (step + 1) / warmup))
-        assert gates.press(step, steps).item() == pytest.approx(seen[-1], abs=1e-5)
+        assert gates.lambda_at(step, steps).item() == pytest.approx(seen[-1], abs=1e-5)
         gates.logit_LH.data += torch.randn(2, 3, generator=generator) + (-1 if step < 8 else 2)
     assert min(seen) < 0 or share == 0
     assert max(seen) > 0 or share == 1
@@ -116,7 +116,7 @@ def test_lambda_steers_to_the_target_as_the_equations_say(share):
 
 def test_without_a_target_lambda_is_fixed_and_nothing_more_is_saved():
     gates = HeadGates(GateConfig(lam=0.5, penalty_warmup=4), 2, 2)
-    assert [gates.press(step, 9) for step in (0, 1, 8)] == [0.125, 0.25, 0.5]
+    assert [gates.lambda_at(step, 9) for step in (0, 1, 8)] == [0.125, 0.25, 0.5]
     assert list(gates.state_dict()) == ["logit_LH"], "gates that were saved before there were targets must load"
     assert list(HeadGates(GateConfig(target_kept=0.5), 2, 2).state_dict()) == ["logit_LH", "integral"]
 

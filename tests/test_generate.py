@@ -12,9 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from allatt import cost
 from allatt import generate as writing
-from allatt.config import AllattError, DataConfig
-from allatt.data.tokens import load
-from allatt.generate import draw, encode, generate, noise, only_top_k, only_top_p, say, stream
+from allatt.config import AllattError
+from allatt.generate import draw, generate, noise, only_top_k, only_top_p, stream
 from allatt.model import LanguageModel
 from allatt.paper import scales
 
@@ -195,70 +194,6 @@ def test_values_out_of_range_are_one_clear_line(values, message):
     with pytest.raises(AllattError, match=message) as error:
         generate(**{"model": build(), "prompts": [[1]], "length": 2} | values)
     assert "\n" not in str(error.value)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory, home_of_tests):
-    """A folder of text with punctuation, unknown words and empty lines."""
-    folder = tmp_path_factory.mktemp("text")
-    line = " The cat 's <unk> mat , a well @-@ known one , cost 1 @,@ 500 . \n \n dogs run , and run \n"
-    for split in ("train", "valid", "test"):
-        (folder / f"wiki.{split}.tokens").write_text(line * 30)
-    return folder
-
-
-@pytest.fixture(scope="module", params=["words", "subwords", "characters"])
-def tokens(request, corpus):
-    return load(DataConfig(str(corpus), request.param, vocab_size=50))
-
-
-def test_prompts_are_written_as_the_text_is(tokens):
-    if tokens.meta["kind"] == "characters":
-        assert tokens.decode(encode(tokens, "The cat ")) == "The cat ", "every character counts"
-    else:
-        assert encode(tokens, "The  cat's mat, a\nwell-known 1,500.") == \
-            tokens.encode("The cat 's mat , a \n well @-@ known 1 @,@ 500 .")
-        assert encode(tokens, "<unk>") == [tokens.unknown_id]
-    assert encode(tokens, "") == tokens.encode("\n") and len(encode(tokens, "")) == 1
-
-
-def test_a_prompt_with_what_the_vocabulary_does_not_know(tokens):
-    with pytest.raises(AllattError, match="does not know 'ß' of the prompt") as error:
-        encode(tokens, "The ß cat")
-    assert "\n" not in str(error.value)
-
-
-def test_a_text_without_lines_needs_a_prompt(tmp_path):
-    for split in ("train", "valid", "test"):
-        (tmp_path / f"wiki.{split}.tokens").write_text("abc cba " * 30)
-    tokens = load(DataConfig(str(tmp_path), "characters"))
-    with pytest.raises(AllattError, match="this text has none; give a prompt"):
-        encode(tokens, "")
-    assert tokens.decode(encode(tokens, "ab")) == "ab"
-
-
-@settings(max_examples=40, deadline=None)
-@given(numbers=st.lists(st.integers(0, 10_000), min_size=1, max_size=20))
-def test_decoded_text_only_grows(tokens, numbers):
-    """So a text can be shown while it is written."""
-    ids, shown = [], ""
-    for number in numbers:
-        ids.append(number % tokens.vocab)
-        text = tokens.decode(ids)
-        assert text.startswith(shown)
-        shown = text
-
-
-@pytest.mark.parametrize("prompt", ["The cat", "dogs run\n", ""])
-def test_a_streamed_text_is_the_generated_one(tokens, prompt):
-    model = build(vocab=tokens.vocab)
-    ids = encode(tokens, prompt)
-    pieces = list(say(model, tokens, [prompt], 20, seed=3))
-    new = generate(model, [ids], 20, seed=3).flatten().tolist()
-    assert "".join(pieces) == tokens.decode(ids + new).lstrip("\n") + "\n" and len(pieces) == 21
-    blocks = "".join(say(model, tokens, ["The", prompt], 20, seed=3, samples=2))
-    assert [f"--- {n} of 4 ---" in blocks for n in range(1, 6)] == [True] * 4 + [False]
-    assert f"--- 3 of 4 ---\n{tokens.decode(ids + new).strip(chr(10))}\n\n" in blocks
 
 
 def test_ids_may_be_arrays():

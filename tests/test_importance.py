@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from allatt.batches import Stream
 from allatt.config import AllattError, ModelConfig
-from allatt.data.tokens import Stream
-from allatt.importance import head_importance, most_important, top
+from allatt.importance import head_importance, most_important, top_per_layer
 from allatt.model import LanguageModel
 
 IDS = np.random.default_rng(0).integers(0, 11, 200)
@@ -73,6 +73,6 @@ def test_the_highest_scores_are_kept():
     score_LH = torch.tensor([[0.1, 0.9, 0.5], [0.8, 0.2, 0.7]])
     assert most_important(score_LH, 3) == ((1,), (0, 2))
     assert most_important(score_LH, 0) == ((), ()) and most_important(score_LH, 6) == ((0, 1, 2),) * 2
-    assert top(score_LH, [2, 1]) == ((1, 2), (0,)) and top(score_LH, [0, 3]) == ((), (0, 1, 2))
+    assert top_per_layer(score_LH, [2, 1]) == ((1, 2), (0,)) and top_per_layer(score_LH, [0, 3]) == ((), (0, 1, 2))
     with pytest.raises(AllattError, match="7 heads cannot be kept of 6"):
         most_important(score_LH, 7)

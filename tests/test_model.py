@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+import allatt.memory
+import allatt.model
 from allatt.config import AllattError, ModelConfig
-from allatt.kernels.one_token import single
-from allatt.model import LanguageModel, Memory
+from allatt.kernels import one_token
+from allatt.memory import Memory
+from allatt.model import LanguageModel
 
 TINY = ModelConfig(layers=2, heads=3, d_model=12, d_head=4, persistent=5, feed_forward=5, segment=4, memory=6, positions=7,
                    init="unit")
@@ -92,11 +95,10 @@ def test_a_cache_can_be_continued_twice(width):
 @torch.no_grad()
 def test_single_tokens_take_the_path_for_single_tokens(monkeypatch):
     """From the first on, in every layer, and never through torch.compile; with longer segments it has nothing to do."""
-    import allatt.model as module
-
-    seen = []
-    monkeypatch.setattr(module, "single", lambda *given: seen.append(given) or single(*given))
-    monkeypatch.setattr(module, "_compiled", lambda function: pytest.fail("compiled"))
+    seen, attend = [], one_token.attend
+    monkeypatch.setattr(one_token, "attend", lambda *given: seen.append(given) or attend(*given))
+    for module in (allatt.memory, allatt.model):
+        monkeypatch.setattr(module, "compiled", lambda function: pytest.fail("compiled"))
     model, ids = build(), torch.randint(0, 11, (1, 7))
     read(model, ids, [4, 3], cached=True)
     assert not seen
@@ -182,8 +184,8 @@ def test_a_layer_without_heads_is_the_identity_plus_its_bias():
     model = build(kept=((), (0, 2)))
     x = torch.randn(2, 4, 12, dtype=torch.float64)
     memory = model.empty_memory(2).hidden_LBMD[0]
-    out, past = model.blocks[0](x, memory, 0, model.fixed(0), None, "fast")
-    assert torch.equal(out, x + model.blocks[0].output_bias_D) and past is memory
+    out = model.blocks[0](x, memory, 0, model.head_vectors(0), None, "fast")
+    assert torch.equal(out, x + model.blocks[0].output_bias_D)
 
 
 @pytest.mark.parametrize("kind,body", [("all-attention", 54_566_912), ("transformer-xl", 54_608_896)])
@@ -271,7 +273,7 @@ def test_a_memory_gives_the_norms_weights_their_gradient(kind):
     generator = torch.Generator().manual_seed(0)
     memory_BMD = torch.randn(2, 5, TINY.d_model, generator=generator, dtype=torch.float64)
     tensors = [block.norm.weight, block.norm.bias, block.key_HKD, block.value_HKD]
-    keys, values = block.recall(memory_BMD)
+    keys, values = block.project_memory(memory_BMD)
     plain = [torch.einsum("bmd,hkd->mbhk", block.norm(memory_BMD), weight) for weight in tensors[2:]]
     noise = torch.randn(keys.shape, generator=generator, dtype=torch.float64)
     found, expected = (torch.autograd.grad((k * noise + v * noise.flip(0)).sum(), tensors) for k, v in ((keys, values), plain))

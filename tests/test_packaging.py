@@ -22,8 +22,8 @@ from allatt.system.paths import repository
 ROOT = repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-METHOD = ("config", "attention", "gates", "softmax", "model", "prune", "importance", "cost", "train", "checkpoint", "evaluate",
-          "generate")
+METHOD = ("attention", "batches", "checkpoint", "config", "cost", "evaluate", "gates", "generate", "importance", "memory",
+          "model", "prune", "softmax", "train")
 CORE = METHOD + ("kernels", "system", "data", "runs", "cli", "paper.scales")
 """What a GPU machine without Jupyter uses: modules and folders of allatt."""
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
@@ -153,17 +153,26 @@ def test_core_and_experiments_cost_little_beside_torch():
 
 
 def test_every_module_has_a_place_in_the_order():
-    """Whatever is on top of allatt/ but has no folder is the method."""
-    contract, = PROJECT["tool"]["importlinter"]["contracts"]
+    order, no_service, no_method = PROJECT["tool"]["importlinter"]["contracts"]
     top = {path.relative_to(ROOT / "allatt").parts[0].removesuffix(".py") for path in modules_of(ROOT)} - {"__init__"}
-    assert {name for layer in contract["layers"] for name in layer.split(" : ")} == top
-    assert contract["exhaustive"]
+    assert {name for layer in order["layers"] for name in layer.split(" : ")} == top and order["exhaustive"]
+    files = {path.stem for path in (ROOT / "allatt").glob("*.py")} - {"__init__", "__main__"}
+    assert files == set(METHOD), "whatever lies on top of allatt/ is the method"
+    method = {f"allatt.{name}" for name in METHOD if name != "config"} | {"allatt.kernels"}
+    assert set(no_service["source_modules"]) == set(no_method["forbidden_modules"]) == method
+    services = {f"allatt.system.{path.stem}" for path in (ROOT / "allatt" / "system").glob("[a-z]*.py")}
+    assert set(no_service["forbidden_modules"]) == ({"allatt.data"} | services) - {"allatt.system.files"}
+
+
+def test_the_method_stays_small():
+    files = [*(ROOT / "allatt").glob("*.py"), *(ROOT / "allatt" / "kernels").glob("*.py")]
+    assert sum(len(path.read_text().splitlines()) for path in files) <= 2400
 
 
 def test_modules_stay_short():
     lengths = {path: len(path.read_text().splitlines()) for path in modules_of(ROOT)}
     assert len(lengths) > 40 and any(path.parent.name != "allatt" for path in lengths)
-    assert {str(path): length for path, length in lengths.items() if length > 320} == {}
+    assert {str(path): length for path, length in lengths.items() if length > 300} == {}
 
 
 def modules_of(root: Path) -> list[Path]:
@@ -171,9 +180,11 @@ def modules_of(root: Path) -> list[Path]:
     return sorted((root / "allatt").rglob("*.py"))
 
 
-def test_a_wheel_holds_every_module(tmp_path):
+def test_a_wheel_holds_every_module_and_the_built_in_text(tmp_path):
     source = tmp_path / "source"
-    for path in [*modules_of(ROOT), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
+    excerpt = ROOT / "allatt" / "data" / "excerpt"
+    ours = [*modules_of(ROOT), excerpt / "README.md", excerpt / "wikipedia-excerpt.tar.xz"]
+    for path in [*ours, *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
         target = source / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -182,7 +193,13 @@ def test_a_wheel_holds_every_module(tmp_path):
     assert done.returncode == 0, done.stderr
     wheel, = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("allatt/")}
-    assert held == {str(path.relative_to(ROOT)) for path in modules_of(ROOT)}
+    assert held == {str(path.relative_to(ROOT)) for path in ours}
+    # Unpacked elsewhere, the package finds its text.
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = "from allatt.data.corpora import CORPORA, locate; print(locate('text8-like').sha256 == CORPORA['text8-like'].sha256)"
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "ALLATT_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_one_module_alone_looks_for_places():

@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from allatt.checkpoint import save_checkpoint
 from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
@@ -105,48 +104,6 @@ def test_an_interrupted_run_continues_bitwise(config, optimizer, tmp_path):
     for name, tensor in state(whole).items():
         assert torch.equal(tensor, state(second)[name]), name
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
-
-
-def test_a_checkpoint_of_another_config_is_refused(tmp_path):
-    t = trainer(DENSE, tmp_path)
-    t.one_step()
-    save_checkpoint(t)
-    other = trainer(replace(DENSE, train=replace(TRAIN, lr=0.02)), tmp_path)
-    with pytest.raises(AllattError, match=f"is a checkpoint of run {DENSE.id}"):
-        other.run()
-
-
-def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path, monkeypatch):
-    t = trainer(DENSE, tmp_path)
-    t.one_step()
-    save_checkpoint(t)
-    monkeypatch.setattr("allatt.checkpoint._world", lambda: 2)
-    monkeypatch.setattr("allatt.checkpoint._rank", lambda: 1)
-    with pytest.raises(AllattError, match="was written by 1 processes, and now there are 2"):
-        trainer(DENSE, tmp_path).run()
-
-
-def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
-    t = trainer(DENSE, tmp_path)
-    t.one_step()
-    save_checkpoint(t)
-    path = next(tmp_path.glob("checkpoint-*.safetensors"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(AllattError, match="cannot be read") as error:
-        trainer(DENSE, tmp_path).run()
-    assert "\n" not in str(error.value)
-
-
-def test_only_the_last_complete_checkpoint_is_kept(tmp_path):
-    t = trainer(DENSE, tmp_path)
-    for _ in range(3):
-        t.one_step()
-        save_checkpoint(t)
-    assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-3-0.safetensors"]
-    (tmp_path / ".checkpoint-4-0.safetensors.99.tmp").write_bytes(b"killed while writing")
-    again = trainer(DENSE, tmp_path)
-    again.run()
-    assert again.step == 12
 
 
 def test_noise_of_the_gates_does_not_depend_on_dropout(tmp_path):

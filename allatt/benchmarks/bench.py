@@ -120,7 +120,7 @@ class Bench:
                 calls = {name: self.ours("fast", train, shape) for name, shape in shapes.items()}
                 measured = measure.measure(calls, max(3, self.rounds // 2), self.device, self.dtype, self.limit)
                 times = {name: 1 / one["times_as_fast"] for name, one in measured["variants"].items()}
-                operations = {name: executed(shape, self.rows)["a_pass"] for name, shape in shapes.items()}
+                operations = {name: executed(shape, self.rows)["per_pass"] for name, shape in shapes.items()}
                 found.setdefault(what, {})[kind] = [
                     {"name": name, "heads": sum(heads), "time": times[name],
                      "ideal": measure.ideal(1.0, times["no heads"], 1 - sum(heads) / 128),

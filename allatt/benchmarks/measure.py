@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 from allatt.config import ModelConfig, check
 from allatt.cost import executed
-from allatt.model import LanguageModel, Memory
+from allatt.memory import Memory
+from allatt.model import LanguageModel
 from allatt.prune import Kept, remove
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -159,7 +160,7 @@ def ideal(full: float, none: float, share: float) -> float:
 
 def share_of_peak(model: ModelConfig, rows: int, seconds: float, peak: float, train: bool = False) -> float:
     """The body's multiply-adds in `seconds`, as a share of `peak` (operations a second); backward counts twice."""
-    return 2 * executed(model, rows)["a_pass"] * (3 if train else 1) / seconds / peak
+    return 2 * executed(model, rows)["per_pass"] * (3 if train else 1) / seconds / peak
 
 
 def weight_bytes(model: LanguageModel) -> int:

@@ -14,9 +14,9 @@ from allatt.config import AllattError, DataConfig, check
 
 
 def data(a: argparse.Namespace) -> int:
-    from allatt.data import tokens
+    from allatt.data import describe
 
-    print(tokens.describe(DataConfig(a.corpus, a.tokens, a.vocab_size, a.min_count)))
+    print(describe.describe(DataConfig(a.corpus, a.tokens, a.vocab_size, a.min_count)))
     return 0
 
 
@@ -181,13 +181,13 @@ def prune(a: argparse.Namespace) -> int:
 
 def generate(a: argparse.Namespace) -> int:
     from allatt import runs
-    from allatt.generate import say
+    from allatt.cli.prompts import stream_text
     from allatt.train import Machine
 
-    model, tokens = runs.writer(a.run)
+    model, tokens = runs.load_pruned(a.run)
     model.to(Machine(device=a.device).resolve())
     try:
-        for piece in say(model, tokens, a.prompt or [""], a.length, a.temperature, a.top_k, a.top_p, a.seed, a.samples):
+        for piece in stream_text(model, tokens, a.prompt or [""], a.length, a.temperature, a.top_k, a.top_p, a.seed, a.samples):
             print(piece, end="", flush=True)
     except KeyboardInterrupt:  # enough was read; there is nothing to continue
         print()

@@ -1,1 +1,1 @@
-"""Text: where it comes from, and how it becomes token ids."""
+"""Texts: where they come from, and how they become token ids."""

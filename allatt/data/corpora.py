@@ -1,9 +1,11 @@
-"""Where text comes from: corpora by name, folders of the user's own, and the checks that keep both honest.
+"""Find the text of a corpus: by name (CORPORA), or a folder of the user's own.
 
-Every corpus ends as three files in WikiText's format: words separated by single spaces, one paragraph a line, an
-article's title as ` = Title = `, UTF-8. (text8, and what is made like it, is one long line of a-z and spaces.) What is
-downloaded or converted lies under `home()`, with a manifest of sizes and checksums beside it; files that already have
-the format stay where they are.
+Every corpus ends up as three files in WikiText's format (`allatt.data.wikitext`) or text8's (`allatt.data.text8`). What is
+unpacked, downloaded or converted lies under `home()`, with a manifest of sizes and checksums; files that already have the
+format stay where they are.
+
+Some experiments on GPUs read a private stand-in for WikiText-103: wiki2014, 91,797 Wikipedia articles of May 2014. It is
+used as a folder of the user's own, `--corpus /path/to/wiki2014`; `write_as_text8` makes the same text in text8's format.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,30 +23,30 @@ from pathlib import Path
 from filelock import FileLock
 
 from allatt.config import AllattError, check
-from allatt.data import download, wikitext
+from allatt.data import download, excerpt, text8, wikitext
 from allatt.data.reading import blocks
-from allatt.data.wikipedia import articles
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext import SPLITS, file_name
 from allatt.system.files import MANIFEST, SMALL, checksum, damage, disk, write_json, written
 from allatt.system.paths import home
 
-# Raised by one whenever plain text is converted in another way.
+# Raised by one whenever the conversion of plain text changes.
 FORMAT = 1
-DUMP = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-DUMP_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that has a name. `fetch` writes its three files into a folder; None: it comes from ALLATT_DATA only."""
+    """Where a corpus comes from, and what is known about it."""
 
     name: str
     title: str
-    licence: str
+    license: str
     source: str
     fetch: Callable[[Corpus, Path], None] | None = None
+    """Writes the three files into a folder. None: the corpus is a folder of the user's own."""
     address: str = ""
-    """What `fetch` asks: repository and folder of the Hugging Face hub, a URL, or the corpus that this one is made of."""
+    """What `fetch` reads: repository and folder of the Hugging Face hub, a URL, or the name of another corpus."""
+    local: bool = False
+    """Whether `fetch` works without a network, so that a damaged copy is simply made again."""
     sha256: dict[str, str] = field(default_factory=dict)
     """Known checksums, by split."""
     words: dict[str, int] = field(default_factory=dict)
@@ -56,67 +57,56 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Text:
-    """A corpus that is there: files and SHA-256 of its train, valid and test text."""
+    """A corpus on this machine: files and SHA-256 of its train, valid and test text."""
 
     name: str
     title: str
-    licence: str
+    license: str
     source: str
     files: dict[str, Path]
     sha256: dict[str, str]
 
 
 def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
-    """The built-in text: articles of the dump in gensim's wheel, every one wholly in one split."""
-    advice = "pip install --force-reinstall gensim==4.4.0"
-    try:
-        from importlib.resources import files
-
-        dump = Path(str(files("gensim"))) / "test" / "test_data" / DUMP
-        check(dump.is_file(), f"gensim has no {DUMP}, which holds {corpus.name}: {advice}")
-        check(checksum(dump) == DUMP_SHA256, f"{dump} is damaged (its checksum is wrong): {advice}")
-        documents = list(articles(dump))
-    except ImportError as error:
-        raise AllattError(f"{corpus.name} needs the package gensim, which is not here or not whole: {advice}") \
-            from error
-    splits = wikitext.share([sum(len(line.split()) for line in body) for _, body in documents], part=0.045)
-    with ExitStack() as stack:
-        out = wikitext.create(stack, folder)
-        for split, (title, body) in zip(splits, documents, strict=True):
-            out[split].writelines(f" {line} \n" for line in (f"= {title} =", *body))
-    _compare(corpus, folder, f"this release of gensim reads the dump of {corpus.name} differently", advice)
-
-
-def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
-    """AllattError where a text that was just made is not the known one."""
-    for split, sha256 in corpus.sha256.items():
-        check(checksum(folder / wikitext.name(split)) == sha256,
-              f"{reason}, so that the {split} text is not the known one: {advice}")
+    excerpt.unpack(folder)
+    _compare(corpus, folder, f"{excerpt.ARCHIVE} is not the one of this release", "install allatt again")
 
 
 def _fetch_wikitext(corpus: Corpus, folder: Path) -> None:
-    kept = home() / "corpora" / f".download-{corpus.name}"
-    download.wikitext(corpus.title, corpus.address, folder, corpus.words, kept)
+    cache = home() / "corpora" / f".download-{corpus.name}"
+    download.wikitext(corpus.title, corpus.address, folder, corpus.words, cache)
 
 
 def _fetch_text8(corpus: Corpus, folder: Path) -> None:
     download.text8(corpus.address, folder, corpus.characters)
 
 
-def _fetch_letters(corpus: Corpus, folder: Path) -> None:
-    """Another corpus in text8's format; all its splits in a row are split anew by characters."""
-    of, whole = locate(corpus.address), folder / "text8"
-    wikitext.letters([of.files[split] for split in SPLITS], whole)
-    download.split_text8(whole, folder, whole.stat().st_size)
+def _fetch_text8_like(corpus: Corpus, folder: Path) -> None:
+    _write_as_text8(locate(corpus.address), folder)
+    _compare(corpus, folder, f"{corpus.address} is not the text that {corpus.name} is made of", "restore the original")
+
+
+def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
+    """AllattError if a text that was just made has other checksums than the known ones."""
+    for split, sha256 in corpus.sha256.items():
+        check(checksum(folder / file_name(split)) == sha256,
+              f"{reason}, so that the {split} text is not the known one: {advice}")
+
+
+def _write_as_text8(text: Text, folder: Path) -> None:
+    """Spell all splits of a text as text8 does, concatenate them, and split the result by characters."""
+    whole = folder / "text8"
+    text8.spell_files([text.files[split] for split in SPLITS], whole)
+    text8.split(whole, folder, whole.stat().st_size)
     whole.unlink()
-    _compare(corpus, folder, f"{corpus.address} is not the text that {corpus.name} is made of", "put that one back")
 
 
 _WIKIPEDIA = "Wikipedia text, CC BY-SA 3.0"
 _WIKITEXT = "Merity et al. 2016, through Salesforce/wikitext on the Hugging Face hub"
 CORPORA = {corpus.name: corpus for corpus in (
     Corpus("wikipedia-excerpt", "Wikipedia excerpt: 95 English articles of 2016", _WIKIPEDIA,
-           "the MediaWiki dump excerpt in the package gensim 4.4.0, cleaned by allatt.data.wikipedia", _fetch_excerpt,
+           "a dump excerpt in the package gensim 4.4.0; allatt/data/excerpt/README.md says how it was cleaned",
+           _fetch_excerpt, local=True,
            sha256={"train": "39ea8a5dbe1dd02fd0146311a70d0e70a894eb3b2a52c50d06e91f44acb234a8",
                    "valid": "41307840867aaca45c84dc5745115232edb7e7a51a0b7900008159ebe65a7605",
                    "test": "23360b4f72866c3eb247d14e2acc40d771e9ddf43f1fc897ff2798724c5ca7cc"}),
@@ -128,76 +118,76 @@ CORPORA = {corpus.name: corpus for corpus in (
     Corpus("text8", "text8: 100 million characters of English Wikipedia of 2006", _WIKIPEDIA,
            "Matt Mahoney, mattmahoney.net/dc/textdata.html", _fetch_text8, "http://mattmahoney.net/dc/text8.zip",
            characters=100_000_000),
-    Corpus("wiki2014", "91,797 English Wikipedia articles of May 2014 (a stand-in for WikiText-103)", _WIKIPEDIA,
-           "a folder named in ALLATT_DATA",
-           sha256={"train": "649a1b0bf4e4721ae7ed4edde1456e249ec5768dffd0e2e7b50093d332150c16"}),
     Corpus("text8-like", "the Wikipedia excerpt in text8's format", _WIKIPEDIA,
-           "the corpus wikipedia-excerpt in lower case a-z, digits spelled out; not text8 itself", _fetch_letters,
-           "wikipedia-excerpt",
+           "the corpus wikipedia-excerpt in lower case a-z, digits spelled out; not text8 itself", _fetch_text8_like,
+           "wikipedia-excerpt", local=True,
            sha256={"train": "e3f65ea0b7c34ca6beeee2d464d070a8352f27e413a708df00f0fde8b67c71a3",
                    "valid": "13537e5163917b65fba0c4c6b2d45c76c8bbcfa8c7bf6b3afa8de99b49225d03",
                    "test": "1e20abe125104f8d8835fc6dfb0c63a660e73caa98a20d8d99b061d11bf640b0"}),
-    Corpus("text8-like-wiki2014", "the articles of wiki2014 in text8's format", _WIKIPEDIA,
-           "the corpus wiki2014 in lower case a-z, digits spelled out; not text8 itself", _fetch_letters, "wiki2014",
-           sha256={"train": "55a07be954f995627d4a0ae048dc6560c9f6a123bef8f742eddfc9c6fe97c62c",
-                   "valid": "0485ae0fe362abd88683f9b507f0c69364f1cb9a9ceebf0a0501c7e81383d224",
-                   "test": "603aa31085bd0556e6c14774b7197a5fc25d01d8f30d04cf76b30125c7d494a2"}),
 )}
 
 
 def locate(name: str, verify: bool = False) -> Text:
-    """The text of a corpus, made or downloaded first where it is not there yet.
+    """The text of a corpus, unpacked, downloaded or converted first if necessary.
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
         .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files. Plain .txt is tokenized as WikiText is
-        (see `allatt.data.wikipedia.tokenize`); where it is not split, 90 % is for training and 5 % each for the others.
-    verify: compare the checksums of large files too.
+        (`allatt.data.wikitext.tokenize`); if it is not split, 90 % is for training and 5 % each for valid and test.
+    verify: compare the checksums of large files, too.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
     have a subfolder of that name. Raises AllattError if text is missing, empty, binary or damaged.
     """
     corpus = CORPORA.get(name)
     if corpus is None:
-        folder = Path(name).expanduser()
-        if not folder.is_dir() and not folder.exists() and os.sep not in name:
-            near = get_close_matches(name, CORPORA, 1)
-            hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(CORPORA)}, or a folder"
-            raise AllattError(f"there is no corpus {name!r}; {hint}")
-        check(folder.exists(), f"there is no folder {folder}; name one that holds text, or one of {', '.join(CORPORA)}")
-        check(folder.is_dir(), f"{folder} is a file; name the folder that holds it")
-        folder = folder.resolve()
-        own = Corpus(folder.name, f"text of the folder {folder.name}", "not known: it is your own text", str(folder))
+        folder = _own_folder(name)
+        own = Corpus(folder.name, f"text of the folder {folder.name}", "unknown: it is your own text", str(folder))
         return _from_folder(folder, own, verify)
     for data in filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep)):
         offline = Path(data).expanduser() / name
-        check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is no folder; correct or unset it")
+        check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is not a folder; correct or unset it")
         if offline.is_dir():
             return _from_folder(offline.resolve(), corpus, verify)
-    if corpus.fetch is None:
-        raise download.Unreachable(f"{name} cannot be downloaded; put it into a folder {name}/ and name the folder above "
-                                    f"it in ALLATT_DATA")
     folder = home() / "corpora" / name
-    local = corpus.fetch in (_fetch_excerpt, _fetch_letters)
-    _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=local)
-    known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    sha256 = {split: known[wikitext.name(split)]["sha256"] for split in SPLITS}
+    _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=corpus.local)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    sha256 = {split: manifest[file_name(split)]["sha256"] for split in SPLITS}
     if corpus.sha256 and sha256 != corpus.sha256:
         # Made by an earlier release of allatt.
         shutil.rmtree(folder)
         return locate(name, verify)
-    return Text(name, corpus.title, corpus.licence, corpus.source, {s: folder / wikitext.name(s) for s in SPLITS}, sha256)
+    files = {split: folder / file_name(split) for split in SPLITS}
+    return Text(name, corpus.title, corpus.license, corpus.source, files, sha256)
+
+
+def write_as_text8(name: str, folder: Path) -> None:
+    """Write a corpus (a name, or a folder of your own) in text8's format into a new folder, which `locate` accepts in turn."""
+    check(not folder.exists(), f"{folder} exists already; remove it, or name a new folder")
+    with written(folder) as draft:
+        _write_as_text8(locate(name), draft)
 
 
 def note(line: str) -> None:
-    """One line on stderr, as the command line prints its own."""
+    """Print one line on stderr, in the form of the command line's own messages."""
     print(f"allatt: {line}", file=sys.stderr, flush=True)
 
 
+def _own_folder(name: str) -> Path:
+    """The full path of a folder of the user's own. AllattError, perhaps with the corpus that was meant, if there is none."""
+    folder = Path(name).expanduser()
+    if not folder.exists() and os.sep not in name:
+        near = get_close_matches(name, CORPORA, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(CORPORA)}, or a folder"
+        raise AllattError(f"there is no corpus {name!r}; {hint}")
+    check(folder.exists(), f"there is no folder {folder}; name one that holds text, or one of {', '.join(CORPORA)}")
+    check(folder.is_dir(), f"{folder} is a file; name the folder that holds it")
+    return folder.resolve()
+
+
 def _prepare(folder: Path, fill: Callable[[Path], None], verify: bool, replaceable: bool) -> None:
-    """Have `fill` make `folder` unless it is there and whole. Damage is an error, or a note if it is `replaceable`."""
+    """Let `fill` make `folder` unless it is there and whole. Damage is an AllattError, or a note if it is `replaceable`."""
     with disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        with lock:
+        with FileLock(folder.parent / f".{folder.name}.lock"):
             if folder.is_dir():
                 wrong = damage(folder, verify)
                 if not wrong:
@@ -211,65 +201,73 @@ def _prepare(folder: Path, fill: Callable[[Path], None], verify: bool, replaceab
 
 
 def _from_folder(folder: Path, corpus: Corpus, verify: bool) -> Text:
-    """The text of a folder: .tokens stay where they are, all else is converted into a folder under `home()`."""
+    """The text of a folder. Files .tokens stay where they are; everything else is converted into a folder under `home()`."""
     sources = {split: _sources(folder, split) for split in SPLITS}
-    letters = next((folder / n for n in ("text8", "text8.zip") if corpus.characters and (folder / n).is_file()), None)
     unsplit: list[Path] = []
     if any(sources.values()):
-        for split, found in sources.items():
-            wanted = f"{wikitext.name(split)} (or {wikitext.name(split)}.xz, or {split}.txt)"
-            check(bool(found), f"{folder} lacks the {split} text: {wanted}")
+        for split, paths in sources.items():
+            wanted = f"{file_name(split)} (or {file_name(split)}.xz, or {split}.txt)"
+            check(bool(paths), f"{folder} lacks the {split} text: {wanted}")
     else:
-        unsplit = [letters] if letters else sorted(folder.rglob("*.txt"))
-        unsplit = [path for path in unsplit if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+        unsplit = _unsplit(folder, corpus)
         check(bool(unsplit), f"{folder} holds no text: no wiki.train.tokens, no train.txt, and no other .txt file")
-    used = [*(path for found in sources.values() for path in found), *unsplit]
+    used = [*(path for paths in sources.values() for path in paths), *unsplit]
     for path in used:
         check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
         if path.suffix in (".tokens", ".txt"):
-            # Binary files are seen at their first block; the rest is checked while the ids are written.
+            # Binary files are recognized by their first block; the rest is checked while the ids are written.
             next(blocks(path), None)
-    files = {split: found[0] for split, found in sources.items() if [p.suffix for p in found] == [".tokens"]}
+    files = {split: paths[0] for split, paths in sources.items() if [p.suffix for p in paths] == [".tokens"]}
     if len(files) < len(SPLITS):
         def fill(draft: Path) -> None:
-            if letters in unsplit:
-                download.split_text8(letters, draft, corpus.characters)
+            if unsplit and unsplit[0].suffix != ".txt":
+                text8.split(unsplit[0], draft, corpus.characters)
             elif unsplit:
                 wikitext.split(unsplit, draft)
             for split in (s for s in SPLITS if sources[s] and s not in files):
-                wikitext.convert(sources[split], draft / wikitext.name(split))
+                wikitext.convert(sources[split], draft / file_name(split))
 
         marks = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in used if p not in files.values()]
         key = hashlib.sha256(json.dumps([FORMAT, marks]).encode()).hexdigest()[:8]
-        made = home() / "corpora" / f"{folder.name}-{key}"
-        _prepare(made, fill, verify, replaceable=True)
-        files |= {split: made / wikitext.name(split) for split in SPLITS if split not in files}
+        converted = home() / "corpora" / f"{folder.name}-{key}"
+        _prepare(converted, fill, verify, replaceable=True)
+        files |= {split: converted / file_name(split) for split in SPLITS if split not in files}
     sha256 = {split: _checksum(files[split], verify) for split in SPLITS}
     for split, expected in corpus.sha256.items():
         check(sha256[split] == expected, f"the {split} text of {corpus.name} in {folder} is not the known one (its "
                                          f"SHA-256 is {sha256[split][:12]}...); fetch it again")
-    return Text(corpus.name, corpus.title, corpus.licence, corpus.source, {s: files[s] for s in SPLITS}, sha256)
+    return Text(corpus.name, corpus.title, corpus.license, corpus.source, {s: files[s] for s in SPLITS}, sha256)
 
 
 def _sources(folder: Path, split: str) -> list[Path]:
-    """The files that hold a split's text: one .tokens, one .xz, several parts, one .txt; or none."""
-    name = wikitext.name(split)
+    """The files that hold the text of a split: one .tokens, one .xz, several parts, one .txt; or none."""
+    name = file_name(split)
     parts = sorted(folder.glob(f"{name}.part*.xz"), key=lambda path: (len(path.name), path.name))
     single = (folder / n for n in (name, f"{name}.xz", f"{split}.txt"))
     return next(([path] for path in single if path.is_file()), parts)
 
 
+def _unsplit(folder: Path, corpus: Corpus) -> list[Path]:
+    """The files that hold text without splits: text8, plain or zipped, if the corpus is text8; else all .txt, if not hidden."""
+    names = ("text8", "text8.zip") if corpus.characters else ()
+    whole = next((folder / name for name in names if (folder / name).is_file()), None)
+    if whole:
+        return [whole]
+    return [path for path in sorted(folder.rglob("*.txt"))
+            if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
 def _checksum(path: Path, verify: bool) -> str:
-    """SHA-256 of a text. That of a large file is kept, with its size and time, so that it is computed once only."""
+    """SHA-256 of a text. For a large file it is stored with the file's size and time, and computed again if these change."""
     found = path.stat()
-    notes = home() / "corpora" / "checksums.json"
+    store = home() / "corpora" / "checksums.json"
     try:
-        known = dict(json.loads(notes.read_text(encoding="utf-8")))
+        known = dict(json.loads(store.read_text(encoding="utf-8")))
         size, time, sha256 = known.get(str(path), (0, 0, ""))
     except (OSError, ValueError, TypeError):
         known, (size, time, sha256) = {}, (0, 0, "")
     if verify or found.st_size <= SMALL or (size, time) != (found.st_size, found.st_mtime_ns):
         sha256 = checksum(path)
     if found.st_size > SMALL:
-        write_json(notes, known | {str(path): [found.st_size, found.st_mtime_ns, sha256]})
+        write_json(store, known | {str(path): [found.st_size, found.st_mtime_ns, sha256]})
     return sha256

@@ -1,5 +1,6 @@
-"""Corpora from the network: WikiText from the Hugging Face hub, text8 as a zip. Each writes the three files of a
-corpus into a folder, in constant memory, or raises one clear line.
+"""Download corpora: WikiText from the Hugging Face hub, text8 as a zip file.
+
+Each function writes the three files of a corpus into a folder, in constant memory, or raises AllattError with one clear line.
 """
 
 from __future__ import annotations
@@ -8,37 +9,33 @@ import http.client
 import os
 import re
 import shutil
-import string
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm import tqdm
 
 from allatt.config import AllattError, check
 from allatt.data.reading import BLOCK
-from allatt.data.wikitext import name as file_name
+from allatt.data.text8 import split
+from allatt.data.wikitext import file_name
 from allatt.system.files import DISK_ERRORS
-
-TEXT8_SHARES = {"train": 90, "valid": 5, "test": 5}
 
 
 class Unreachable(AllattError):
-    """A corpus is not here, and cannot be downloaded: no network, no such file there, or a package is missing."""
+    """A corpus is not on this machine and cannot be downloaded: no network, no such file, or a missing package."""
 
 
-def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept: Path) -> None:
-    """WikiText from the hub: `address` is "owner/repository:folder of parquet files" with a column `text`.
+def wikitext(title: str, address: str, folder: Path, words: dict[str, int], cache: Path) -> None:
+    """WikiText from the hub; the environment variable HF_ENDPOINT chooses another server.
 
-    Downloads lie in `kept` until all is well, so that an interrupted one goes on where it stopped. HF_ENDPOINT is
-    heeded. words: how many words and line ends each split must have.
+    address: "owner/repository:folder"; the folder holds parquet files with a column `text`.
+    words: number of words and line ends that each split must have.
+    cache: folder of the downloads. It is removed at the end, so that an interrupted download continues where it stopped.
     """
     repository, _, part = address.partition(":")
     advice = (f"check the network and try again, or put wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens "
-              f"into a folder {folder_name(part)}/ and name the folder above it in ALLATT_DATA")
+              f"into a folder {folder_name(part)}/ and set ALLATT_DATA to the folder above it")
     try:
         import pyarrow.parquet
         from huggingface_hub import HfApi, hf_hub_download
@@ -48,48 +45,47 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int], kept
     try:
         names = sorted(HfApi(endpoint=endpoint).list_repo_files(repository, repo_type="dataset"))
         names = [name for name in names if name.startswith(part + "/") and name.endswith(".parquet")]
-        shards = {name: Path(hf_hub_download(repository, name, repo_type="dataset", local_dir=kept, endpoint=endpoint))
+        shards = {name: Path(hf_hub_download(repository, name, repo_type="dataset", local_dir=cache, endpoint=endpoint))
                   for name in names}
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
         raise Unreachable(f"cannot download {title} ({_brief(error)}); {advice}") from error
-    for split, label in {"train": "train", "valid": "validation", "test": "test"}.items():
-        found = [path for name, path in shards.items() if Path(name).name.startswith(label + "-")]
-        check(bool(found), f"cannot download {title}: {repository} has no {part}/{label}-*.parquet; {advice}")
+    for split_name, prefix in {"train": "train", "valid": "validation", "test": "test"}.items():
+        paths = [path for name, path in shards.items() if Path(name).name.startswith(prefix + "-")]
+        check(bool(paths), f"cannot download {title}: {repository} has no {part}/{prefix}-*.parquet; {advice}")
         count = 0
-        with open(folder / file_name(split), "w", encoding="utf-8", newline="\n") as out:
-            for path in found:
+        with open(folder / file_name(split_name), "w", encoding="utf-8", newline="\n") as out:
+            for path in paths:
                 try:
                     for batch in pyarrow.parquet.ParquetFile(path).iter_batches(columns=["text"]):
-                        rows = batch.column(0).to_pylist()
+                        lines = batch.column(0).to_pylist()
                         # The hub's copy has "" where WikiText has a line with one space.
-                        out.writelines((row or " ").rstrip("\n") + "\n" for row in rows)
-                        count += sum(len(row.split()) + 1 for row in rows)
+                        out.writelines((line or " ").rstrip("\n") + "\n" for line in lines)
+                        count += sum(len(line.split()) + 1 for line in lines)
                 except (pyarrow.ArrowException, OSError, KeyError) as error:
                     if getattr(error, "errno", None) in DISK_ERRORS:
                         raise
                     path.unlink()
-                    raise AllattError(f"{path.name} of {title} is damaged ({_brief(error)}); it was removed: run "
-                                      f"the same again to download it anew") from error
-        expected = words.get(split, count)
+                    raise AllattError(f"{path.name} of {title} is damaged ({_brief(error)}) and was removed; run the "
+                                      f"same command again to download it anew") from error
+        expected = words.get(split_name, count)
         if count != expected:
-            shutil.rmtree(kept)
-            raise AllattError(f"the {split} part of {title} came with {count:,} words instead of {expected:,}; "
+            shutil.rmtree(cache)
+            raise AllattError(f"the {split_name} part of {title} came with {count:,} words instead of {expected:,}; "
                               f"the download was removed; {advice}")
-    shutil.rmtree(kept)
+    shutil.rmtree(cache)
 
 
 def folder_name(part: str) -> str:
-    """wikitext-103 of wikitext-103-v1: the name of the corpus, as a folder in ALLATT_DATA."""
+    """Name of the corpus, and of its folder in ALLATT_DATA, from the hub's name: wikitext-103 from wikitext-103-v1."""
     return re.sub(r"-v\d+$", "", part)
 
 
 def text8(url: str, folder: Path, characters: int) -> None:
-    """text8 from a URL of its zip, split into train, valid and test. characters: exact length of the whole."""
+    """text8 from the URL of its zip file, split in three. characters: exact length of the whole text."""
     archive = folder / "text8.zip"
-    advice = "check the network and try again, or put text8.zip into a folder text8/ and name the folder above it in " \
-             "ALLATT_DATA"
+    advice = "check the network and try again, or put text8.zip into a folder text8/ and set ALLATT_DATA to the folder above it"
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(archive, "wb") as out:
             size = int(answer.headers.get("Content-Length") or 0)
@@ -101,44 +97,11 @@ def text8(url: str, folder: Path, characters: int) -> None:
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise Unreachable(f"cannot download {url} ({_brief(error)}); {advice}") from error
-    split_text8(archive, folder, characters)
+    split(archive, folder, characters)
     archive.unlink()
 
 
-def split_text8(source: Path, folder: Path, characters: int) -> None:
-    """Cut text8, plain or zipped, into its first 90 %, the next 5 % and the last 5 % of characters, as is usual."""
-    advice = "remove it and download it again"
-    if source.suffix != ".zip":
-        with open(source, "rb") as file:
-            _cut(file, source.stat().st_size, source, folder, characters)
-        return
-    try:
-        with zipfile.ZipFile(source) as archive:
-            check("text8" in archive.namelist(), f"{source} holds no file text8; {advice}")
-            with archive.open("text8") as file:
-                _cut(file, archive.getinfo("text8").file_size, source, folder, characters)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise AllattError(f"{source} is truncated or damaged ({_brief(error)}); {advice}") from error
-
-
-def _cut(file: BinaryIO, size: int, source: Path, folder: Path, characters: int) -> None:
-    check(size == characters, f"{source} holds {size:,} characters instead of {characters:,}; download it again")
-    letters = (string.ascii_lowercase + " ").encode()
-    start = 0
-    for split, share in TEXT8_SHARES.items():
-        end = size if split == "test" else start + size * share // 100
-        with open(folder / file_name(split), "wb") as out:
-            while start < end and (data := file.read(min(BLOCK, end - start))):
-                check(not data.translate(None, letters), f"{source} is not text8: it has other characters than a-z "
-                                                         f"and space")
-                out.write(data)
-                start += len(data)
-        check(start == end, f"{source} ends after {start:,} characters; download it again")
-    # Reading past the end makes zipfile compare the archive's checksum.
-    file.read(1)
-
-
 def _brief(error: BaseException) -> str:
-    """The first line of an error, or its kind."""
+    """The first line of an error's message, or its type."""
     reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
     return (str(reason).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,6 +1,6 @@
-"""How text becomes tokens: words, subwords or characters. All three have the same methods.
+"""Tokenizers with their vocabularies: words, subwords or characters. All three have the same methods.
 
-Learned from the training text alone, in constant memory: only distinct words (at most DISTINCT) are held.
+They are learned from the training text alone: words and subwords from its word counts (`allatt.data.word_counts`).
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ import numpy as np
 import sentencepiece
 
 from allatt.config import AllattError, DataConfig, check
-from allatt.data.words import BREAK, Pieces, progress
+from allatt.data.reading import read_with_progress
+from allatt.data.word_counts import BLOCK, LINE_END
 
 UNKNOWN, END = "<unk>", "<eos>"
-DISTINCT = 4_000_000
-"""When more distinct words than this have been counted, those seen once so far are forgotten."""
 COVERAGE = 0.9998
-"""Share of the training text's characters that subwords can spell (our choice); the rest are <unk>."""
+"""Share of the characters of the training text that subwords can spell (our choice); the other characters are <unk>."""
 
 
 class Vocabulary(Protocol):
-    """What words, subwords and characters have in common."""
+    """Methods that words, subwords and characters have in common."""
 
     size: int
     unknown_id: int | None
 
     def encode(self, text: str) -> np.ndarray:
-        """Ids (int32, 1-D) of a text whose lines end in a line feed."""
+        """Ids (int32, 1-D) of a text; a line feed is an end of line."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids: words separated by single spaces, lines by line feeds."""
 
     def piece(self, index: int) -> str:
-        """One token as it is shown to people."""
+        """One token in a form for people."""
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Write the vocabulary into a folder; the class method `read` of the same class reads it back."""
 
 
 class _Cached(dict):
-    """word -> ids, filled by `missing` as words come; emptied when it has grown too large."""
+    """word -> ids, computed by `encode` at the first use of a word; emptied when it has grown too large."""
 
-    def __init__(self, missing: Callable[[str], list[int]]):
-        self.missing = missing
+    def __init__(self, encode: Callable[[str], list[int]]):
+        self.encode = encode
 
     def __missing__(self, word: str) -> list[int]:
         if len(self) >= 500_000:
             self.clear()
-        self[word] = ids = self.missing(word)
+        self[word] = ids = self.encode(word)
         return ids
 
 
@@ -70,37 +70,38 @@ class _Known(dict):
 
 
 class Words:
-    """Words by falling frequency in the training text, ties in order of the alphabet; <unk> and <eos> among them.
+    """Words, sorted by decreasing frequency in the training text, then alphabetically; <unk> and <eos> are among them.
 
-    A word that is seen less than min_count times, or is none of the vocab_size most frequent, is <unk>, as is every
-    <unk> that stands in the text. Line ends are <eos>.
+    <unk> are words that occur fewer than min_count times or are not among the vocab_size most frequent, and every <unk> in
+    the text itself. <eos> is the end of a line.
     """
 
     def __init__(self, words: list[str]):
         self.words, self.size = words, len(words)
         ids = {word: index for index, word in enumerate(words)}
-        self.unknown_id, end = ids[UNKNOWN], ids.pop(END)
-        self._ids = _Known({**ids, BREAK: end})
+        self.unknown_id, end_id = ids[UNKNOWN], ids.pop(END)
+        self._ids = _Known({**ids, LINE_END: end_id})
         self._ids.unknown = self.unknown_id
 
     @classmethod
-    def learn(cls, counts: Counter, lines: int, data: DataConfig) -> Words:
+    def learn(cls, counts: Counter, line_ends: int, data: DataConfig) -> Words:
+        """The vocabulary of a training text with these word counts and this number of line ends."""
         check(data.vocab_size not in (1, 2), f"vocab_size is {data.vocab_size}; words need at least 3, or 0 for all")
         known = [(n, word) for word, n in counts.items() if n >= data.min_count and word not in (UNKNOWN, END)]
-        known.sort(key=itemgetter(1))  # two stable sorts: three times as fast as one by pairs
+        known.sort(key=itemgetter(1))  # two stable sorts are three times as fast as one by pairs
         known.sort(key=itemgetter(0), reverse=True)
         known = known[:data.vocab_size - 2] if data.vocab_size else known
         unknown = counts.total() - sum(n for n, _ in known)
-        for item in ((unknown, UNKNOWN), (lines, END)):
+        for item in ((unknown, UNKNOWN), (line_ends, END)):
             insort(known, item, key=lambda item: (-item[0], item[1]))
         return cls([word for _, word in known])
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        """Ids of the words (LINE_END is the end of a line), concatenated, and the number of ids of each word."""
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words)), np.ones(len(words), np.int64)
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {BREAK} ").split()
+        words = text.replace("\n", f" {LINE_END} ").split()
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -119,21 +120,22 @@ class Words:
 
 
 class Subwords:
-    """Byte-pair encoding (sentencepiece) of words; pieces never cross a space. Line ends are </s>.
+    """Byte-pair encoding (sentencepiece) of words; no piece contains a space. Line ends are </s>.
 
-    It is learned from the counts of the training text's words, which gives the same pieces as the text itself.
+    It is learned from the word counts of the training text, which gives the same pieces as the text itself.
     """
 
     def __init__(self, model: bytes):
         self.model = model
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size, self.unknown_id = self._pieces.vocab_size(), self._pieces.unk_id()
-        self._end = self._pieces.eos_id()
-        special = {BREAK: [self._end], UNKNOWN: [self.unknown_id]}
+        self._end_id = self._pieces.eos_id()
+        special = {LINE_END: [self._end_id], UNKNOWN: [self.unknown_id]}
         self._ids = _Cached(lambda word: special.get(word) or self._pieces.encode(word))
 
     @classmethod
     def learn(cls, counts: Counter, data: DataConfig) -> Subwords:
+        """The subwords of a training text with these word counts. AllattError if there cannot be `data.vocab_size` of them."""
         lines = (f"{word}\t{n}" for word, n in sorted(counts.items()) if word != UNKNOWN and len(word) < 1000)
         model = BytesIO()
         try:
@@ -144,26 +146,26 @@ class Subwords:
         except (RuntimeError, OSError) as error:
             most = re.search(r"value <= (\d+)", str(error))
             least = re.search(r"required_chars\D*\d+ vs (\d+)", str(error))
-            reason = (f"it is enough for {most[1]} only: use fewer, or more text" if most else
+            reason = (f"it has enough text for {most[1]} only: use fewer, or more text" if most else
                       f"its characters alone need {least[1]}" if least else str(error).splitlines()[0])
-            raise AllattError(f"the training text of {data.corpus} cannot be cut into {data.vocab_size:,} subwords; "
+            raise AllattError(f"the training text of {data.corpus} cannot be split into {data.vocab_size:,} subwords; "
                               f"{reason}") from error
         return cls(model.getvalue())
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of the words (BREAK is an end of line), one after the other, and how many each word has."""
+        """Ids of the words (LINE_END is the end of a line), concatenated, and the number of ids of each word."""
         ids = list(map(self._ids.__getitem__, words))
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         return np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum()), lengths
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {BREAK} ").split()
+        words = text.replace("\n", f" {LINE_END} ").split()
         return np.fromiter(itertools.chain.from_iterable(map(self._ids.__getitem__, words)), np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
         lines: list[list[int]] = [[]]
         for index in ids:
-            if index == self._end:
+            if index == self._end_id:
                 lines.append([])
             else:
                 lines[-1].append(int(index))
@@ -181,10 +183,10 @@ class Subwords:
 
 
 class Characters:
-    """Characters (Unicode code points, line feeds too) by falling frequency in the training text.
+    """Characters (Unicode code points, with line feeds), sorted by decreasing frequency in the training text.
 
-    <unk> is one more, the last, where the validation or test text has a character that the training text lacks; so
-    text8 has its 27 symbols.
+    If the validation or test text has a character that the training text lacks, <unk> is one more, the last. So text8 has
+    exactly 27 symbols.
     """
 
     def __init__(self, codes: list[int], unknown: bool):
@@ -194,11 +196,12 @@ class Characters:
         self._ids[codes] = np.arange(len(codes), dtype=np.int32)
 
     @classmethod
-    def learn(cls, files: dict[str, Path]) -> Characters:
+    def learn(cls, files: dict[str, Path], block: int = BLOCK) -> Characters:
+        """The characters of a text with these files, by split. block: bytes read at once."""
         counts = {split: np.zeros(0x110000, np.int64) for split in files}
         for split, path in files.items():
-            for block in progress(path, f"characters of {split}"):
-                codes, numbers = np.unique(_codes(block), return_counts=True)
+            for text in read_with_progress(path, f"characters of {split}", block):
+                codes, numbers = np.unique(_codes(text), return_counts=True)
                 counts[split][codes] += numbers
         known = np.flatnonzero(counts["train"])
         order = np.lexsort((known, -counts["train"][known]))
@@ -208,7 +211,7 @@ class Characters:
     def encode(self, text: str) -> np.ndarray:
         ids = self._ids[_codes(text)]
         if self.unknown_id is None and (ids < 0).any():
-            raise AllattError(f"{text[int(np.argmax(ids < 0))]!r} is none of the characters of this text")
+            raise AllattError(f"{text[int(np.argmax(ids < 0))]!r} is not one of the characters of this text")
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -229,25 +232,3 @@ class Characters:
 def _codes(text: str) -> np.ndarray:
     """Code points of a text, uint32."""
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
-
-
-def total(pieces: Pieces, path: Path) -> tuple[Counter, int]:
-    """How often each word stands in a text file that has been numbered, and the number of its line ends."""
-    counts: Counter = Counter()
-    for piece in pieces.counts():
-        counts.update(piece)
-        if len(counts) > DISTINCT:
-            return count(path)  # which words are forgotten depends on their order
-    return counts, counts.pop(BREAK, 0)
-
-
-def count(path: Path) -> tuple[Counter, int]:
-    """The same from the text itself; rare words are forgotten where there are too many."""
-    counts: Counter = Counter()
-    lines = 0
-    for block in progress(path, "counting words"):
-        counts.update(block.split())
-        lines += block.count("\n")
-        if len(counts) > DISTINCT:
-            counts = Counter({word: n for word, n in counts.items() if n > 1})
-    return counts, lines

@@ -1,8 +1,7 @@
-"""From text to ids that are written once and memory-mapped, and batches of them.
+"""Token ids of a text: written once, then memory-mapped.
 
-Ids lie in `home()/tokens/<key>/` as train.ids, valid.ids and test.ids, in the smallest integer type that holds them,
-beside their vocabulary and meta.json. The key follows from the checksums of the text, so that a changed text has other
-ids. Memory stays constant however large the text.
+`home()/tokens/<key>/` holds train.ids, valid.ids and test.ids, in the smallest integer type that fits, their vocabulary and
+meta.json. The key contains the checksums of the text, so a changed text gets new ids. Memory is constant for any text size.
 """
 
 from __future__ import annotations
@@ -11,28 +10,25 @@ import hashlib
 import json
 import re
 import tempfile
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, note
-from allatt.data.reading import lines
-from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words, total
-from allatt.data.wikitext import SPLITS
-from allatt.data.words import Pieces, number_words, progress, titles
+from allatt.data.reading import read_with_progress
+from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
+from allatt.data.wikitext import SPLITS, count_titles
+from allatt.data.word_counts import BLOCK, NumberedText, number_words
 from allatt.system.files import damage, disk, written
 from allatt.system.paths import home
 
-# Raised by one whenever the same text would become other ids.
+# Raised by one whenever the same text would get other ids.
 FORMAT = 1
-_KINDS = {"words": Words, "subwords": Subwords, "characters": Characters}
+_VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
 
 
 @dataclass(frozen=True)
@@ -40,9 +36,9 @@ class Tokens:
     """A text as ids.
 
     train, valid, test: memory-mapped, 1-D, of type uint8, uint16 or int32.
-    meta: title, licence, source and kind of tokens; vocab, dtype; sha256 of the text by split; and splits, which holds
-    for each split its documents, lines, words (separated by white space, and one end of line a line: the denominator
-    of word perplexity), bytes (UTF-8, line ends included), tokens and unknown (how many of the tokens are <unk>).
+    meta: name, title, license and source of the text, kind of tokens, vocab, dtype, sha256 of the text by split, and splits:
+    per split, the number of documents, lines, words (separated by white space; each end of line is one more: the
+    denominator of word perplexity), bytes (UTF-8, with line ends), tokens, and unknown tokens (<unk>).
     """
 
     train: np.ndarray
@@ -59,13 +55,13 @@ class Tokens:
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of <unk>; None where there is no unknown character."""
+        """The id of <unk>; None if no character is unknown."""
         return self.vocabulary.unknown_id
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text in WikiText's format (`allatt.data.wikitext.tokenize` makes it); a line feed is an end of line.
+        """Ids of a text in WikiText's format (see `allatt.data.wikitext.tokenize`); a line feed is an end of line.
 
-        Words and subwords do not keep how many spaces stand between words, or any at the ends of a line.
+        Words and subwords do not preserve the number of spaces between words, or spaces at the ends of a line.
         """
         return self.vocabulary.encode(text).tolist()
 
@@ -75,13 +71,13 @@ class Tokens:
 
 
 def load(data: DataConfig) -> Tokens:
-    """The ids of a text: made at the first call, memory-mapped from then on. Several processes may call it at once.
+    """The ids of a text, memory-mapped; written at the first call. Several processes may call it at once.
 
-    Raises AllattError for text that is missing, empty, binary, or another than `data.text_sha256` says.
+    AllattError if text is missing, empty, binary, or does not have the checksum `data.text_sha256`.
     """
     text = locate(data.corpus)
-    check(data.text_sha256 in ("", _digest(text.sha256)), f"the text of {data.corpus} has changed since this was configured; "
-                                                   f"put the old text back, or configure it anew")
+    check(data.text_sha256 in ("", _digest(text.sha256)),
+          f"the text of {data.corpus} has changed since this run was configured; restore the old text, or configure it again")
     settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
     settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
     settings |= {"min_count": data.min_count} if data.tokens == "words" else {}
@@ -90,20 +86,21 @@ def load(data: DataConfig) -> Tokens:
     with disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
-            wrong = damage(folder) if folder.is_dir() else f"cutting {text.name} into {data.tokens}"
-            if wrong:
-                note(f"{wrong}; making the ids again" if folder.is_dir() else wrong)
+            exists = folder.is_dir()
+            wrong = damage(folder) if exists else ""
+            if wrong or not exists:
+                note(f"{wrong}; making the ids again" if exists else f"tokenizing {text.name} into {data.tokens}")
                 with written(folder) as draft:
-                    _make(text, data, draft)
+                    write_ids(text, data, draft)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
-    return Tokens(**ids, meta=meta, vocabulary=_KINDS[data.tokens].read(folder), folder=folder)
+    return Tokens(**ids, meta=meta, vocabulary=_VOCABULARIES[data.tokens].read(folder), folder=folder)
 
 
 def pin(data: DataConfig) -> DataConfig:
-    """With the checksum of its text, and a user's own folder with its full path: another text is another run.
+    """`data` with the checksum of its text, and with the full path of a user's own folder: another text is another run.
 
-    For a named corpus it follows from the checksums in CORPORA; empty where they are not all known beforehand.
+    The checksum of a named corpus comes from CORPORA; it is empty unless all three are known beforehand.
     """
     if data.corpus in CORPORA:
         known = CORPORA[data.corpus].sha256
@@ -117,142 +114,61 @@ def _digest(sha256: dict[str, str]) -> str:
     return hashlib.sha256(" ".join(sha256[split] for split in SPLITS).encode()).hexdigest()
 
 
-def _make(text: Text, data: DataConfig, folder: Path) -> None:
-    """Learn the vocabulary and write everything that `load` reads."""
+def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) -> None:
+    """Learn the vocabulary of a text and write everything that `load` reads into `folder`. block: bytes read at once."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        def cut(split: str) -> Pieces | None:
+        def number(split: str) -> NumberedText | None:
             if data.tokens == "characters":
                 return None
-            return number_words(text.files[split], Path(scratch, split), f"words of {split}")
+            return number_words(text.files[split], Path(scratch, split), f"words of {split}", block)
 
-        train = cut("train")
-        vocabulary = _learn(text, train, data)
+        train = number("train")
+        vocabulary = _learn(text, train, data, block)
         vocabulary.save(folder)
         dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
-        splits = {split: _write(text.files[split], train if split == "train" else cut(split), vocabulary, dtype,
-                                folder / f"{split}.ids") for split in SPLITS}
-    meta = {"name": text.name, "title": text.title, "licence": text.licence, "source": text.source, "kind": data.tokens,
+        splits = {}
+        for split in SPLITS:
+            numbered = train if split == "train" else number(split)
+            splits[split] = _write_split(text.files[split], numbered, vocabulary, dtype, folder / f"{split}.ids", block)
+    meta = {"name": text.name, "title": text.title, "license": text.license, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _learn(text: Text, train: Pieces | None, data: DataConfig) -> Vocabulary:
+def _learn(text: Text, train: NumberedText | None, data: DataConfig, block: int) -> Vocabulary:
     if train is None:
-        return Characters.learn(text.files)
-    counts, ends = total(train, text.files["train"])
+        return Characters.learn(text.files, block)
+    counts, line_ends = train.counts()
     check(bool(counts), f"{text.files['train']} holds no words")
-    return Words.learn(counts, ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
+    return Words.learn(counts, line_ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
 
 
-def _write(source: Path, pieces: Pieces | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path) -> dict[str, int]:
-    """Write a split's ids, from the numbers of its words, or its characters; what `Tokens.meta` says of it."""
-    found = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
-    found |= pieces.found if pieces is not None else {}
-    arrays = _encoded(source, vocabulary, found) if pieces is None else pieces.ids(vocabulary.table)
+def _write_split(source: Path, numbered: NumberedText | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path,
+                 block: int) -> dict[str, int]:
+    """Write the ids of a split, from the numbers of its words or from its characters. Returns its entry in `Tokens.meta`."""
+    counts = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
+    if numbered is None:
+        arrays = _character_ids(source, vocabulary, counts, block)
+    else:
+        counts |= numbered.totals
+        arrays = numbered.ids(vocabulary.table)
     with open(target, "wb") as out:
         for ids in arrays:
             out.write(ids.astype(dtype).data)
-            found["tokens"] += len(ids)
+            counts["tokens"] += len(ids)
             if vocabulary.unknown_id is not None:
-                found["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
-    check(found["words"] > found["lines"], f"{source} holds no words")
+                counts["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
+    check(counts["words"] > counts["lines"], f"{source} holds no words")
     # Text without titles is one document.
-    found["documents"] = max(1, found["documents"])
-    return found
+    counts["documents"] = max(1, counts["documents"])
+    return counts
 
 
-def _encoded(source: Path, vocabulary: Characters, found: dict[str, int]) -> Iterator[np.ndarray]:
-    """Ids of a text's characters; documents, lines and words are counted in `found`."""
-    for block in progress(source, f"ids of {source.name}"):
-        ends = block.count("\n")
-        found["documents"] += titles(block)
-        found["lines"] += ends
-        found["words"] += len(block.split()) + ends
-        yield vocabulary.encode(block)
-
-
-class Stream:
-    """Batches of contiguous text: `rows` streams of equal length, read side by side in segments.
-
-    Row r is the r-th part of the text, and its segments follow each other from batch to batch, so that memory of one
-    batch belongs to the next. Every id is predicted at most once an epoch; what does not fill a segment is left out.
-    There is no state: a batch follows from its step alone. Nothing but the batch is copied from `ids` (B = rows,
-    T = segment).
-    """
-
-    def __init__(self, ids: np.ndarray, rows: int, segment: int):
-        self.ids, self.rows, self.segment = ids, rows, segment
-        self.row_length = (len(ids) - 1) // rows
-        self.steps_per_epoch = self.row_length // segment
-        check(self.steps_per_epoch >= 1, f"the text has {len(ids):,} tokens, too few for {rows} rows of one segment of "
-              f"{segment}; it needs {rows * segment + 1:,}: use fewer rows, a shorter segment or more text")
-
-    def batch(self, step: int, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """Input and target of a step, both (B, T) int64, and whether an epoch starts: memory must be empty then.
-
-        rows: only these of the B rows.
-        """
-        segment = step % self.steps_per_epoch
-        starts = [row * self.row_length + segment * self.segment for row in range(self.rows)[rows]]
-        both = torch.from_numpy(np.stack([self.ids[i:i + self.segment + 1] for i in starts]).astype(np.int64))
-        return both[:, :-1].contiguous(), both[:, 1:].contiguous(), segment == 0
-
-
-class Feed:
-    """Some rows of a stream's batches, on the device that trains.
-
-    A GPU does not wait for them: `prepare` sends the next step's on the way while it works. They go from pinned memory and
-    through the queue of all other work, so that neither side waits, and nothing is read too early. What comes out follows
-    from the step alone, prepared or not.
-    """
-
-    def __init__(self, stream: Stream, rows: slice = slice(None)):
-        self.stream, self.rows = stream, rows
-        self._prepared: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor, bool]] = {}
-
-    def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """`Stream.batch` of a step, on a device."""
-        return self._prepared.pop((step, device), None) or self._send(step, device)
-
-    def prepare(self, step: int, device: torch.device) -> None:
-        """Have a step's batch ready; call it when the work of the step before is queued. On a CPU, nothing would be won."""
-        if device.type == "cuda":
-            self._prepared = {(step, device): self._send(step, device)}
-
-    def _send(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        input_BT, target_BT, first = self.stream.batch(step, self.rows)
-        if device.type == "cuda":
-            # Pinned memory may be let go of at once: torch keeps it until the copy is done.
-            input_BT, target_BT = input_BT.pin_memory(), target_BT.pin_memory()
-        return input_BT.to(device, non_blocking=True), target_BT.to(device, non_blocking=True), first
-
-
-def describe(data: DataConfig) -> str:
-    """A text and its tokens, for people to read: where from, how much, how much is unknown, how it starts."""
-    tokens = load(data)
-    text, meta = locate(data.corpus), tokens.meta
-    folders = sorted({str(path.parent) for path in text.files.values()})
-    heads = ("", "documents", "lines", "words", "bytes", "tokens", "tokens/word", "unknown")
-    table = [heads]
-    for split, found in meta["splits"].items():
-        table.append((split, *(f"{found[name]:,}" for name in heads[1:6]), f"{found['tokens'] / found['words']:.3f}",
-                      f"{found['unknown'] / found['tokens']:.3%}"))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    rows = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in table]
-    first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
-    first = [line for line in first if line][:4]
-    pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
-    about = {"title": meta["title"], "licence": meta["licence"], "source": meta["source"], "text": ", ".join(folders),
-             "ids": f"{tokens.folder}",
-             "tokens": f"{data.tokens}, vocabulary of {tokens.vocab:,}, {meta['dtype']} ({tokens.train.itemsize} "
-                       f"byte{'s' * (tokens.train.itemsize > 1)} each)"}
-    remark = []
-    if data.tokens == "words" and not meta["splits"]["train"]["unknown"]:
-        remark = ["  No word of the training text is unknown, so <unk> is never learned; --min-count 2 changes that."]
-    return "\n".join([
-        text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
-        "", *(f"  {row.rstrip()}" for row in rows),
-        "", "  Words count one end of line a line; unknown is the share of the tokens.", *remark,
-        "", "It starts", *(f"  {textwrap.shorten(line, 110, placeholder=' ...')}" for line in first),
-        "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, 110, break_on_hyphens=False)[:3])])
+def _character_ids(source: Path, vocabulary: Characters, counts: dict[str, int], block: int) -> Iterator[np.ndarray]:
+    """Ids of the characters of a text; adds its documents, lines and words to `counts`."""
+    for text in read_with_progress(source, f"ids of {source.name}", block):
+        line_ends = text.count("\n")
+        counts["documents"] += count_titles(text)
+        counts["lines"] += line_ends
+        counts["words"] += len(text.split()) + line_ends
+        yield vocabulary.encode(text)

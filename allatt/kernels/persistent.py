@@ -1,18 +1,18 @@
-"""Attention to persistent vectors alone, without keeping its Q x N weights: the larger part of an All-attention layer.
+"""Attention to the persistent vectors, without keeping its Q x N weights: the larger part of an All-attention layer.
 
     out[i] = sum_n dropout(exp(q_i . pk_n - E_i)) pv_n,      E_i = log sum_n exp(q_i . pk_n)
 
-Given a joint normalizer L and joint output O of a softmax that has other keys too, `backward` computes this block's exact
-gradients (`allatt.attention`). The kernel depends on where it runs:
+Given the joint normalizer L and joint output O of a softmax that has other keys too, `backward` computes the exact
+gradients of this block (`allatt.kernels.band`). The kernel depends on the device:
 
-    CPU                              torch's flash kernel; with dropout, which that does not know, blocks of persistent vectors
+    CPU                              torch's flash kernel; with dropout, which it does not support, blocks
     GPU, half precision              torch's flash kernel, which draws its dropout itself
-    anything else                    blocks of persistent vectors
+    anything else                    blocks
 
-A kernel writes no weights down; blocks write those of BLOCK vectors at a time, forward and again backward.
+A flash kernel stores no weights. Blocks store those of BLOCK vectors at a time, in the forward and in the backward pass.
 
 Shape suffixes:
-    H heads   Q queries (of all rows)   N persistent vectors a head   n persistent vectors of a block   K d_head
+    H heads   Q queries (of all rows)   N persistent vectors per head   n persistent vectors of a block   K d_head
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-aten = torch.ops.aten
+aten = torch.ops.aten  # the flash kernels have no public interface that returns the normalizer, or takes a joint one
 
 BLOCK = 512
-"""Persistent vectors whose scores are written down at a time, where no kernel does it."""
+"""Persistent vectors whose scores are stored at a time, without a flash kernel."""
 _LEVELS = 2 ** 16
 
 
 def forward(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """out_HQK, the normalizer E_HQ (float32 at least), and what `backward` needs to know of the dropout."""
+    """out_HQK, the normalizer E_HQ (at least float32), and the state of the dropout for `backward`."""
     kernel = _kernel(q_HQK, drop)
     if kernel == "cpu":
         out_1HQK, norm_1HQ = aten._scaled_dot_product_flash_attention_for_cpu(
@@ -46,7 +46,7 @@ def forward(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float) -> tuple
 
 def backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, joint_out_HQK: Tensor, joint_norm_HQ: Tensor,
              drop: float, random: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, pk and pv, from the gradient, the value and the normalizer of the joint output."""
+    """Gradients of q, pk and pv, from the gradient, value and normalizer of the joint output."""
     kernel = _kernel(q_HQK, drop)
     tensors = grad_HQK[None], q_HQK[None], pk_HNK[None], pv_HNK[None], joint_out_HQK[None], joint_norm_HQ[None].contiguous()
     if kernel == "cpu":
@@ -76,18 +76,18 @@ def has_flash(device: torch.device) -> bool:
 
 
 def mask(like: Tensor, drop: float) -> Tensor:
-    """Dropout's factor for each weight: 0, or 1 / (1 - drop), of the shape and type of `like`; from torch's own generator."""
+    """Dropout's factor per weight, 0 or 1 / (1 - drop), in the shape and type of `like`; from torch's own generator."""
     if like.device.type == "cpu":
         return torch.ops.allatt.mask(like, drop, torch.randint(2 ** 32, ()))
     return F.dropout(torch.ones_like(like), drop)
 
 
 def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
-    """The same from a generator of its own.
+    """The same, from a given generator.
 
-    On a CPU, torch draws a number for each weight, one after the other, which takes longer than the attention itself. Here
-    one number of 64 bits is four draws of 16, so that `drop` is rounded to 1/65536 (at least that, at most all but that); the
-    factor follows the rounded one, and the mean is exact.
+    On a CPU, torch draws one number per weight, one after the other, which takes longer than the attention itself. Here one
+    number of 64 bits gives four draws of 16, so `drop` is rounded to a multiple of 1/65536 and clipped to
+    [1/65536, 65535/65536]. The factor uses the rounded value, so the mean is exact.
     """
     dropped = min(max(round(drop * _LEVELS), 1), _LEVELS - 1)
     bits = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
@@ -95,7 +95,7 @@ def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
     return (draws >= dropped - _LEVELS // 2).to(like.dtype).mul_(_LEVELS / (_LEVELS - dropped))
 
 
-# Single operations for torch.compile: it can trace neither a generator of our own nor how briefly a block's scores live.
+# Custom operations: torch.compile can trace neither a generator nor how briefly the scores of a block live.
 @torch.library.custom_op("allatt::mask", mutates_args=())
 def _mask(like: Tensor, drop: float, seed: Tensor) -> Tensor:
     return _draw(like, drop, torch.Generator(like.device).manual_seed(int(seed)))

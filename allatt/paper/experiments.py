@@ -17,7 +17,7 @@ import torch
 
 from allatt.config import ALL_ATTENTION, KINDS, RunConfig
 from allatt.data.tokens import load
-from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top
+from allatt.importance import ROWS, SEGMENTS, head_importance, most_important, top_per_layer
 from allatt.paper import scales
 from allatt.paper.study import Study
 from allatt.runs import Run, get_or_run
@@ -95,8 +95,8 @@ def rivals(study: Study, seed: int | None = None, machine: Machine | None = None
     share, rest = divmod(total, layers)
     score_LH = _importance(base)
     kept_by_name = {
-        "random heads": top(random_LH, run.result["heads"]["per_layer"]),
-        "even layers": top(logit_LH, [share + (layer < rest) for layer in range(layers)]),
+        "random heads": top_per_layer(random_LH, run.result["heads"]["per_layer"]),
+        "even layers": top_per_layer(logit_LH, [share + (layer < rest) for layer in range(layers)]),
         "gradient importance": most_important(score_LH, total),
     }
     configs = {name: RunConfig(f"{ALL_ATTENTION}, {name}", target.data, replace(target.model, kept=kept),

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 
 from allatt import cost
 from allatt.config import check
-from allatt.paper import scales
 from allatt.runs import Run
 
 
@@ -84,14 +83,14 @@ class Point(Measures):
         """The point of a finished run."""
         result, heads, gates = run.result, run.result["heads"], run.config.gates
         small = replace(run.config.model, kept=tuple(map(tuple, heads["kept"])))
-        counts = cost.count(small, scales.vocab("paper"))  # any vocabulary: the body has none
+        operations = cost.count(small)["multiply_adds"]["body"]
         losses = {f"{split}_{key}": result[split][key] for split in ("valid", "test")
                   for key in ("loss", "perplexity", "word_perplexity", "bits_per_byte")}
         return cls(
             run=run.id, name=run.config.name, kind=run.config.model.kind, seed=run.config.train.seed,
             lam=gates.lam if gates and gates.target_kept is None else None, target=gates.target_kept if gates else None,
             heads=heads["total"], of=heads["of"], per_layer=heads["per_layer"], sparsity=1 - heads["total"] / heads["of"],
-            body_parameters=result["parameters"]["body"], body_multiply_adds=counts["multiply_adds"]["body"], **losses)
+            body_parameters=result["parameters"]["body"], body_multiply_adds=operations, **losses)
 
     @classmethod
     def from_dict(cls, values: dict) -> Point:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from allatt.config import KINDS, DataConfig, RunConfig, check
 from allatt.data.corpora import locate, note
@@ -22,17 +21,13 @@ from allatt.data.download import Unreachable
 from allatt.data.tokens import pin
 from allatt.paper import scales
 
-STAND_INS = {
-    "wikitext-2": ("wikipedia-excerpt",),
-    "wikitext-103": ("wiki2014", "wikipedia-excerpt"),
-    "text8": ("text8-like-wiki2014", "text8-like"),
-}
-"""For each corpus, what replaces it if it is not available; the last one needs no network."""
+STAND_INS = {"wikitext-2": "wikipedia-excerpt", "wikitext-103": "wikipedia-excerpt", "text8": "text8-like"}
+"""The corpus that replaces another if that cannot be downloaded; it needs no network."""
 
 
 @functools.cache
 def available_corpus(scale: str, corpus: str = "") -> str:
-    """`corpus` if given, else the scale's own; if that is not available, one of STAND_INS.
+    """`corpus` if given, else the scale's own, or its stand-in if it cannot be downloaded.
 
     Cached per process, so that all seeds of a comparison read the same text even if the network fails in between. Callers
     print which text it was. Runs are named by their text, so nothing is mixed up.
@@ -40,14 +35,13 @@ def available_corpus(scale: str, corpus: str = "") -> str:
     if corpus:
         return corpus
     own = scales.get(scale).data.corpus
-    names = own, *STAND_INS.get(own, ())
-    for name, next_name in pairwise(names):
+    if own in STAND_INS:
         try:
-            locate(name)
-            return name
+            locate(own)
         except Unreachable as error:
-            note(f"{error}. Until then: {next_name}")
-    return names[-1]
+            note(f"{error}. Until then: {STAND_INS[own]}")
+            return STAND_INS[own]
+    return own
 
 
 @dataclass(frozen=True)

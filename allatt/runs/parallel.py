@@ -1,9 +1,8 @@
-"""Many runs at once: on a CPU, small models use one core each better than all of them use the cores together.
+"""Several runs in parallel, one process and one core each: on a CPU, small models use the cores best this way.
 
-Two runs of the laptop scale side by side, a thread each, take 1.4 times less time than one after the other with two. Every
-run is a process of its own, `python -m allatt.runs.parallel` (`allatt.system.processes`): however this process ends, none
-is left behind.
-Runs stay what they are: named by their config, resumed where they stopped, read where they are done.
+Two runs of the laptop scale in parallel, with one thread each, take 1.4 times less time than one after the other with two.
+Each run is a child process, `python -m allatt.runs.parallel` (`allatt.system.processes`), which cannot outlive this one.
+Nothing changes for the runs: they are named by their configs, resumed if interrupted, and read if finished.
 """
 
 from __future__ import annotations
@@ -29,44 +28,44 @@ from allatt.system.processes import cores
 from allatt.train import Machine, rank_and_world
 
 SMALL = 1e11
-"""Multiply-adds of a run that takes less time than a process takes to start (about two seconds)."""
+"""A run of fewer multiply-adds takes less time than a process needs to start (about two seconds)."""
 
 
 def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None) -> list[Run]:
-    """The runs of these configs, in their order, as `get_or_run` gives them one by one; the missing ones side by side.
+    """The runs of these configs, in their order, as `get_or_run` returns them; missing ones are trained in parallel.
 
-    One after the other instead where that is as good: on a GPU, under torchrun, on one core, and for small runs.
-    AllattError of the first run that fails; the others stop then, and continue another time.
+    They are trained one after the other if that is as fast: on a GPU, under torchrun, on one core, and for small runs.
+    Raises the AllattError of the first run that fails; the others are then stopped, and continue the next time.
     """
     configs, machine = list(configs), machine or Machine()
     missing = _missing(configs)
-    worth = [config for config in missing if work(config) > SMALL]
-    if len(worth) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
-        load(worth[0].data)  # made once, before several processes ask for it
-        _side_by_side(worth, machine)
+    large = [config for config in missing if work(config) > SMALL]
+    if len(large) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
+        load(large[0].data)  # tokenized once, before several processes ask for it
+        _train_in_parallel(large, machine)
     return [get_or_run(config, machine) for config in configs]
 
 
 def work(config: RunConfig) -> float:
-    """About how many multiply-adds training the body takes; the backward pass counts twice."""
-    body = count(replace(config.model, cutoffs=()), 1)["multiply_adds"]["body"]
+    """Approximate multiply-adds of training the body; the backward pass counts twice."""
+    body = count(config.model)["multiply_adds"]["body"]
     return 3.0 * body * config.train.steps * config.train.rows * config.model.segment
 
 
 def _missing(configs: list[RunConfig]) -> list[RunConfig]:
-    """Those that are not finished, each once, and after the run that it starts from."""
-    found: dict[str, RunConfig] = {}
+    """The unfinished runs, each once, and each after the run that it starts from."""
+    missing: dict[str, RunConfig] = {}
     for config in configs:
         if not finished(config):
-            for one in [*(_missing([config.start]) if config.start else []), config]:
-                found.setdefault(one.id, one)
-    return list(found.values())
+            for needed in [*(_missing([config.start]) if config.start else []), config]:
+                missing.setdefault(needed.id, needed)
+    return list(missing.values())
 
 
-def _side_by_side(configs: list[RunConfig], machine: Machine) -> None:
-    """Train these, as many at a time as there are cores; one whose start is among them waits for it."""
+def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
+    """Train these runs, one per core at a time; a run whose start is among them waits for it."""
     waiting, working = list(configs), {}
-    bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs, side by side", unit="step",
+    bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs in parallel", unit="step",
                leave=False, disable=not machine.progress)
     looked = time.monotonic()
     try:
@@ -79,7 +78,7 @@ def _side_by_side(configs: list[RunConfig], machine: Machine) -> None:
                 waiting.remove(config)
                 working[config.id] = config, _start(config, machine, threads)
             time.sleep(0.1)
-            for config, process in [one for one in working.values() if one[1].poll() is not None]:
+            for config, process in [pair for pair in working.values() if pair[1].poll() is not None]:
                 del working[config.id]
                 processes.end(process)
                 if process.returncode:
@@ -102,32 +101,32 @@ def _start(config: RunConfig, machine: Machine, threads: int) -> subprocess.Pope
 
 
 def _log(config: RunConfig) -> Path:
-    """What a run's process says; kept where it fails."""
+    """Output of a run's process; kept if it fails."""
     return home() / "runs" / f"{config.id}.log"
 
 
 def _failure(config: RunConfig, code: int) -> str:
-    """The one line that a process said at its end."""
-    said = _log(config).read_text(errors="replace").strip().splitlines()
-    if code == 2 and said:  # an AllattError of its own
-        return said[-1]
-    last = said[-1] if said else f"its process ended with status {code}, perhaps for want of memory"
+    """One line that says how a run's process failed."""
+    lines = _log(config).read_text(errors="replace").strip().splitlines()
+    if code == 2 and lines:  # an AllattError
+        return lines[-1]
+    last = lines[-1] if lines else f"its process ended with status {code}, perhaps for want of memory"
     return f"run {config.id} ({config.name}): {last} (see {_log(config)}); run the same again to continue"
 
 
 def _steps(config: RunConfig) -> int:
-    """How many steps a run has logged."""
+    """Number of steps that a run has logged."""
     if finished(config):
         return config.train.steps
     try:
         lines = (home() / "runs" / config.id / "metrics.jsonl").read_text().splitlines()
         return json.loads(lines[-1])["step"]
-    except (OSError, ValueError, IndexError):  # it has not begun, or is writing this very line
+    except (OSError, ValueError, IndexError):  # it has not begun, or is writing its last line
         return 0
 
 
 def _main() -> int:
-    """What one process does."""
+    """Train one run in a child process."""
     orders = processes.orders()
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))

@@ -128,7 +128,7 @@ def test_lighter_models_are_physically_smaller(model):
 def test_lighter_models_do_the_operations_of_the_closed_form(model):
     """Counted by torch on the reference path: what a smaller model saves, exactly, on any machine."""
     for m in measure.lighter(model).values():
-        assert operations(m, 3) == 2 * cost.executed(m.config, 3)["a_pass"]
+        assert operations(m, 3) == 2 * cost.executed(m.config, 3)["per_pass"]
 
 
 def test_closed_gates_give_what_removal_gives_for_full_price(model):
@@ -137,7 +137,7 @@ def test_closed_gates_give_what_removal_gives_for_full_price(model):
         small = measure.lighter(model, (share,))[share]
         gate_LH = measure.closed(model, share)
         torch.testing.assert_close(model(ids, memory, gate_LH)[0], small(ids, memory)[0], atol=1e-6, rtol=1e-5)
-        assert operations(model, 3, gate_LH) == 2 * cost.executed(model.config, 3)["a_pass"], "gates save nothing"
+        assert operations(model, 3, gate_LH) == 2 * cost.executed(model.config, 3)["per_pass"], "gates save nothing"
 
 
 def test_a_pass_trains_or_does_not(model):
@@ -183,7 +183,7 @@ def test_ideal_is_the_line_between_the_two_ends():
 
 def test_share_of_peak_counts_backward_twice():
     shape = MODELS["all-attention"]
-    operations = 2 * cost.executed(shape, 4)["a_pass"]
+    operations = 2 * cost.executed(shape, 4)["per_pass"]
     assert measure.share_of_peak(shape, 4, 2.0, operations) == pytest.approx(0.5)
     assert measure.share_of_peak(shape, 4, 2.0, operations, train=True) == pytest.approx(1.5)
 

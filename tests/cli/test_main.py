@@ -93,10 +93,10 @@ def test_cost_refuses(arguments, message, capsys):
 
 
 def test_data_describes_the_asked_corpus(monkeypatch, capsys):
-    from allatt.data import tokens
+    from allatt.data import describe
 
     asked = []
-    monkeypatch.setattr(tokens, "describe", lambda config: asked.append(config) or "so many words")
+    monkeypatch.setattr(describe, "describe", lambda config: asked.append(config) or "so many words")
     options = ["--corpus", "text8", "--tokens", "characters", "--vocab-size", "100", "--min-count", "2"]
     assert main(["data", *options]) == 0
     assert asked == [DataConfig("text8", "characters", 100, 2)]
@@ -276,10 +276,10 @@ def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
 
 def test_experiment_goes_on_where_it_stopped(tiny, monkeypatch, tmp_path, capsys):
     """Ctrl-C in the second run: the same command reads the first, and trains the second."""
-    from allatt import runs
+    from allatt.runs import run as run_module
 
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    trained, execute = [], runs._execute
+    trained, execute = [], run_module._execute
 
     def stop(config, *rest):
         if len(trained) == 1:
@@ -287,10 +287,10 @@ def test_experiment_goes_on_where_it_stopped(tiny, monkeypatch, tmp_path, capsys
         trained.append(config.name)
         execute(config, *rest)
 
-    monkeypatch.setattr(runs, "_execute", stop)
+    monkeypatch.setattr("allatt.runs.run._execute", stop)
     assert main(["experiment", "baselines", *tiny]) == 130
     assert "the same command continues where this stopped" in capsys.readouterr().err
-    monkeypatch.setattr(runs, "_execute", lambda config, *rest: trained.append(config.name) or execute(config, *rest))
+    monkeypatch.setattr("allatt.runs.run._execute", lambda config, *rest: trained.append(config.name) or execute(config, *rest))
     assert main(["experiment", "baselines", *tiny]) == 0
     assert trained == ["all-attention baseline", "transformer-xl baseline"]
 
@@ -340,7 +340,6 @@ def test_experiment_refuses(arguments, message, capsys):
 
 def test_experiment_under_torchrun_without_what_notebooks_need(tiny, text, tmp_path, monkeypatch):
     """Two processes train together, the first one prints; where their runs are copied to, they are read and not trained."""
-    from allatt import runs
 
     script = tmp_path / "experiment.py"
     script.write_text(f"""
@@ -363,7 +362,7 @@ sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
 
     shutil.copytree(tmp_path / "home" / "runs", tmp_path / "another" / "runs")
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
-    monkeypatch.setattr(runs, "_execute", lambda *rest: pytest.fail("trained again"))
+    monkeypatch.setattr("allatt.runs.run._execute", lambda *rest: pytest.fail("trained again"))
     assert main(["experiment", "methods", *tiny]) == 0
 
 
@@ -401,8 +400,9 @@ def test_prune_refuses(gated, tmp_path, capsys):
 def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, capsys):
     """By its id, by its folder, and from the smaller model's folder: the same text, of the pruned model."""
     from allatt import runs
+    from allatt.cli.prompts import encode
     from allatt.data.tokens import load
-    from allatt.generate import encode, generate
+    from allatt.generate import generate
 
     assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
     capsys.readouterr()
@@ -413,7 +413,7 @@ def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, c
         assert main(["generate", name, *options, "--device", "cpu"]) == 0
         said.append(capsys.readouterr().out)
     run = runs.find(gated[1]["id"])
-    assert runs.writer(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
+    assert runs.load_pruned(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
     tokens = load(run.config.data)
     ids = encode(tokens, "the quick ")
     new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()
@@ -437,20 +437,18 @@ def test_generate_prints_several_texts_as_blocks(gated, capsys):
     (["--seed", "-1"], "seed is -1; it must be 0 or more"),
     (["--samples", "0"], "samples is 0; it must be 1 or more"),
     (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["--prompt", "the 7 dogs"], "the model's vocabulary does not know '7' of the prompt; leave that out"),
+    (["--prompt", "the 7 dogs"], "the model's vocabulary does not have '7' of the prompt; leave that out"),
 ])
 def test_generate_refuses(gated, arguments, message, capsys):
     assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
 
 
 def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
-    from allatt import generate
-
-    def say(*given):
+    def stream_text(*given):
         yield "the"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate, "say", say)
+    monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
     assert main(["generate", gated[1]["id"]]) == 130
     assert capsys.readouterr() == ("the\n", "")
 
@@ -470,7 +468,7 @@ def test_generate_refuses_what_is_no_model(gated, tmp_path, capsys):
     tokens.load(data)
     capsys.readouterr()
     (tmp_path / "about.json").write_text(json.dumps({"data": to_dict(data)}))
-    assert "tokens, and its text" in refused(capsys, "generate", str(tmp_path))
+    assert "tokens, but its text now has" in refused(capsys, "generate", str(tmp_path))
 
 
 @pytest.mark.parametrize("good, status", [(True, 0), (False, 1)])
@@ -503,12 +501,11 @@ def test_status_before_anything(monkeypatch, tmp_path, capsys):
 
 
 def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
-    from allatt import figures
-    from allatt.figures import plots
+    from allatt.figures.style import DRAW, new_figure
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALLATT_FIGURES", "figures")
-    monkeypatch.setitem(plots.DRAW, "a", lambda data: figures.new_figure()[0])
+    monkeypatch.setitem(DRAW, "a", lambda data: new_figure()[0])
     assert "there are no results in" in refused(capsys, "figures")
     for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3", "other"):
         (tmp_path / "figures" / scale).mkdir(parents=True)

@@ -1,7 +1,8 @@
-"""UTF-8 text, read in blocks and in lines."""
+"""UTF-8 text, read in blocks and in lines, with a progress bar."""
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,15 +11,15 @@ from allatt.data import reading
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0\ufeff", exclude_categories=["Cs"])), st.integers(1, 40))
-def test_blocks_are_the_text_in_pieces(tmp_path_factory, text, size):
+def test_blocks_joined_are_the_text(tmp_path_factory, text, size):
     path = tmp_path_factory.mktemp("blocks") / "text"
     path.write_bytes(text.encode())
-    pieces = list(reading.blocks(path, size))
-    assert "".join(pieces) == text
-    assert all(pieces)
-    # A piece ends where a line ends, or a word; else there was none to end.
-    for piece in pieces[:-1]:
-        assert piece.endswith(("\n", " ")) or not re.search("[\n ]", piece)
+    found = list(reading.blocks(path, size))
+    assert "".join(found) == text
+    assert all(found)
+    # A block ends where a line ends, or a word, unless it contains no such end.
+    for block in found[:-1]:
+        assert block.endswith(("\n", " ")) or not re.search("[\n ]", block)
 
 
 def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
@@ -28,3 +29,24 @@ def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
     path.write_text("word " * 500_000 + "\nnext\n")
     found = list(reading.lines(path))
     assert len(found) > 2 and found[-1] == "next" and " ".join(found).split() == ["word"] * 500_000 + ["next"]
+
+
+@pytest.mark.parametrize("size", [64, 1 << 20])
+def test_the_progress_bar_counts_every_byte(tmp_path, monkeypatch, size, capsys):
+    bars = []
+
+    class Bar(reading.tqdm):
+        def close(self):
+            if not self.disable:
+                bars.append((self.desc, self.n, self.total))
+            super().close()
+
+    monkeypatch.setattr(reading, "tqdm", Bar)
+    path = tmp_path / "text"
+    path.write_text("naïve Ἀχιλλεύς 😀\n" * 500, encoding="utf-8")
+    length = path.stat().st_size
+    assert "".join(reading.read_with_progress(path, "words of train", size, large=length)) == path.read_text(encoding="utf-8")
+    assert set(bars) == {("words of train", length, length)}
+    assert "words of train: " in capsys.readouterr().err
+    assert "".join(reading.read_with_progress(path, "words of train", size, large=length + 1))
+    assert capsys.readouterr().err == ""

@@ -1,9 +1,10 @@
-"""Tokens: vocabularies, ids written once, what happens to damaged ones, and batches of contiguous text."""
+"""Ids: written once, and made again if damaged."""
 
 import re
 import resource
+import subprocess
+import sys
 import threading
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,198 +13,36 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_text import NOUNS, make_text, write_splits
 
 from allatt.config import AllattError, DataConfig
-from allatt.data import tokenizers, words
-from allatt.data.corpora import CORPORA
-from allatt.data.tokenizers import Characters, Subwords, Words
-from allatt.data.tokens import Feed, Stream, describe, load, pin
+from allatt.data.corpora import CORPORA, locate
+from allatt.data.tokens import load, pin, write_ids
 from allatt.data.wikitext import SPLITS
 from allatt.system.paths import repository
 
 KINDS = ("words", "subwords", "characters")
-NOUNS = "cat dog lobster anarchism Ἀχιλλεύς naïve @-@ 's 12 @,@ 000 ( ) . , \" café Straße = – U.S. émigré".split()
-
-
-def text_of(lines: int, start: int = 0) -> str:
-    """Made-up text in WikiText's format: every tenth line is a title, every seventh is empty."""
-    out = []
-    for i in range(start, start + lines):
-        line = " ".join(NOUNS[(i * i + j * (i + 3)) % len(NOUNS)] for j in range(3 + i % 9))
-        out.append(f" = Title {i} = \n" if i % 10 == 0 else " \n" if i % 7 == 0 else f" {line} \n")
-    return "".join(out)
-
-
-def folder_of(folder: Path, train: str, valid: str = " a cat \n", test: str = " a dog \n") -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, text in zip(SPLITS, (train, valid, test), strict=True):
-        (folder / f"wiki.{split}.tokens").write_text(text, encoding="utf-8")
-    return str(folder)
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ALLATT_DATA", raising=False)
-    return tmp_path / "home"
 
 
 @pytest.fixture
 def mine(home, tmp_path):
     """A folder of one's own with some text."""
-    return folder_of(tmp_path / "mine", text_of(400), text_of(40, 1000), text_of(30, 2000))
+    return write_splits(tmp_path / "mine", make_text(400), make_text(40, 1000), make_text(30, 2000))
 
 
 def config(corpus: str, kind: str = "words", vocab_size: int = 0, **values) -> DataConfig:
     return DataConfig(corpus, kind, vocab_size or (0 if kind == "words" else 120), **values)
 
 
-# --- words ------------------------------------------------------------------------------------------------------
-
-
-def learned(text: str, **values) -> Words:
-    data = DataConfig(tokens="words", **{"vocab_size": 0} | values)
-    return Words.learn(Counter(text.split()), text.count("\n"), data)
-
-
-def test_words_are_sorted_by_falling_frequency_then_alphabet():
-    words = learned("b b b a a c c d \n \n")
-    assert words.words == ["b", "<eos>", "a", "c", "d", "<unk>"]
-    assert words.size == 6 and words.unknown_id == 5
-
-
-def test_rare_words_are_unknown_and_counted_where_unknown_stands():
-    words = learned("b b b a a c c d e <unk> f \n", min_count=2)
-    assert words.words == ["<unk>", "b", "a", "c", "<eos>"]
-    assert words.encode("a zebra d <unk> b\n").tolist() == [2, 0, 0, 0, 1, 4]
-    assert words.decode([2, 0, 4, 1]) == "a <unk>\nb"
-
-
-def test_the_vocabulary_has_at_most_so_many_words():
-    words = learned("b b b a a c c d \n \n", vocab_size=4)
-    assert words.words == ["<unk>", "b", "<eos>", "a"]
-    with pytest.raises(AllattError, match="vocab_size is 2; words need at least 3, or 0 for all"):
-        learned("a", vocab_size=2)
-
-
-def test_the_name_of_the_end_of_line_is_an_ordinary_word_in_text():
-    words = learned("a <eos> b \n")
-    assert words.encode("a <eos> b\n").tolist() == [words.words.index(w) for w in ("a", "<unk>", "b", "<eos>")]
-
-
-@given(st.lists(st.lists(st.sampled_from("a bb ccc D é".split()), max_size=4), max_size=6), st.integers(1, 3))
-def test_ids_of_words_follow_from_counts(lines, min_count):
-    text = "".join(" ".join(line) + "\n" for line in lines)
-    words = learned(text, min_count=min_count)
-    counts = Counter(words.encode(text).tolist())
-    in_order = [counts[i] for i in range(words.size)]
-    assert in_order == sorted(in_order, reverse=True)
-    expected = Counter(w if n >= min_count else "<unk>" for w, n in Counter(text.split()).items() for _ in range(n))
-    expected["<eos>"] = len(lines)
-    assert {words.words[i]: n for i, n in counts.items()} == {w: n for w, n in expected.items() if n}
-
-
-def test_counting_forgets_rare_words_when_there_are_too_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenizers, "DISTINCT", 1000)
-    monkeypatch.setattr(words, "_BLOCK", 4096)
-    path = tmp_path / "text"
-    path.write_text("".join(f"often once{i} twice{i // 2}\n" for i in range(20_000)))
-    counts, lines = tokenizers.count(path)
-    assert lines == counts["often"] == 20_000
-    # Words of one block come together, so those seen twice are seen twice before anything is forgotten.
-    assert sum(n == 2 for n in counts.values()) > 9_000 and len(counts) < 20_000
-
-
-# --- subwords ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def subwords() -> Subwords:
-    return Subwords.learn(Counter(text_of(400).split()), DataConfig(vocab_size=120))
-
-
-def test_subwords_are_those_of_sentencepiece_on_whole_lines(subwords):
-    for line in text_of(60, 300).splitlines():
-        assert subwords.encode(line).tolist() == subwords._pieces.encode(line)
-
-
-def test_subwords_from_counts_are_those_from_text(subwords):
-    from io import BytesIO
-
-    import sentencepiece
-
-    model = BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text_of(400).splitlines()), model_writer=model, model_type="bpe", vocab_size=120,
-        character_coverage=tokenizers.COVERAGE, normalization_rule_name="identity", unk_id=0, eos_id=1, bos_id=-1,
-        pad_id=-1, minloglevel=2)
-    other = Subwords(model.getvalue())
-    assert [other.piece(i) for i in range(other.size)] == [subwords.piece(i) for i in range(subwords.size)]
-    assert subwords.size == 120
-
-
-def test_subwords_learn_the_same_again(subwords):
-    counts = Counter(dict(reversed(Counter(text_of(400).split()).items())))
-    assert Subwords.learn(counts, DataConfig(vocab_size=120)).model == subwords.model
-
-
-def test_unknown_words_of_the_text_are_one_unknown_token(subwords):
-    ids = subwords.encode("cat <unk> dog\n").tolist()
-    assert ids.count(subwords.unknown_id) == 1
-    assert subwords.decode(ids) == "cat <unk> dog\n"
-
-
-def test_characters_that_subwords_cannot_spell_are_unknown(subwords):
-    ids = subwords.encode("cat ☃ dog").tolist()
-    assert ids.count(subwords.unknown_id) == 1 and "<unk>" in subwords.decode(ids)
-
-
-@pytest.mark.parametrize("text, vocab_size, message", [
-    ("a b", 32, r"cannot be cut into 32 subwords; it is enough for \d+ only: use fewer, or more text"),
-    ("a b", 5000, r"cannot be cut into 5,000 subwords; it is enough for \d+ only"),
-    (" ".join(chr(0x400 + i) * 2 for i in range(80)), 40,
-     r"cannot be cut into 40 subwords; its characters alone need \d+"),
-])
-def test_an_impossible_number_of_subwords_is_one_clear_line(text, vocab_size, message):
-    with pytest.raises(AllattError, match=message) as error:
-        Subwords.learn(Counter(text.split()), DataConfig("my text", vocab_size=vocab_size))
-    assert "\n" not in str(error.value) and "my text" in str(error.value)
-
-
-# --- characters -------------------------------------------------------------------------------------------------
-
-
-def characters(tmp_path: Path, train: str, valid: str = "", test: str = "") -> Characters:
-    files = {}
-    for split, text in zip(SPLITS, (train, valid, test), strict=True):
-        files[split] = tmp_path / split
-        files[split].write_text(text, encoding="utf-8")
-    return Characters.learn(files)
-
-
-def test_characters_are_sorted_by_falling_frequency_then_code(tmp_path):
-    found = characters(tmp_path, "bbba\n\ncé😀", "ab")
-    assert [chr(code) for code in found.codes] == ["b", "\n", "a", "c", "é", "😀"]
-    assert found.size == 6 and found.unknown_id is None
-    assert found.encode("é\n😀").tolist() == [4, 1, 5] and found.decode([4, 1, 5]) == "é\n😀"
-    with pytest.raises(AllattError, match="'x' is none of the characters"):
-        found.encode("ax")
-
-
-def test_there_is_an_unknown_character_only_where_one_is_needed(tmp_path):
-    found = characters(tmp_path, "ab", "a", "abc")
-    assert found.size == 3 and found.unknown_id == 2
-    assert found.encode("acb").tolist() == [0, 2, 1] and found.decode([0, 2]) == "a<unk>"
-
-
-# --- what all kinds share ---------------------------------------------------------------------------------------
+# --- all kinds --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def some(request, home_of_tests, tmp_path_factory):
+def tokens(request, home_of_tests, tmp_path_factory):
     """The made-up text in each kind of tokens."""
-    folder = folder_of(tmp_path_factory.mktemp("shared") / "shared", text_of(400), text_of(40, 1000), text_of(30, 2000))
-    return load(config(folder, request.param))
+    folder = tmp_path_factory.mktemp("shared") / "shared"
+    write_splits(folder, make_text(400), make_text(40, 1000), make_text(30, 2000))
+    return load(config(str(folder), request.param))
 
 
 LINE = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=8).map(" ".join)
@@ -211,59 +50,58 @@ LINE = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=8).map(" ".join)
 
 @settings(deadline=None)
 @given(lines=st.lists(LINE | st.just(""), max_size=5), last=LINE)
-def test_decoding_gives_the_text_back(some, lines, last):
+def test_decoding_gives_the_text_back(tokens, lines, last):
     text = "\n".join([*lines, last])
     for whole in (text, text + "\n"):
-        ids = some.encode(whole)
-        assert some.decode(ids) == whole
-        assert all(0 <= i < some.vocab for i in ids)
+        ids = tokens.encode(whole)
+        assert tokens.decode(ids) == whole
+        assert all(0 <= i < tokens.vocab for i in ids)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_any_text_has_ids(some, text):
+def test_any_text_has_ids(tokens, text):
     try:
-        ids = some.encode(text)
+        ids = tokens.encode(text)
     except AllattError:
-        assert some.unknown_id is None
+        assert tokens.unknown_id is None
         return
-    assert all(0 <= i < some.vocab for i in ids)
-    assert some.decode(torch.tensor(ids, dtype=torch.int64)) == some.decode(ids)
+    assert all(0 <= i < tokens.vocab for i in ids)
+    assert tokens.decode(torch.tensor(ids, dtype=torch.int64)) == tokens.decode(ids)
 
 
-def test_the_ids_on_disk_are_those_of_the_text(some):
-    for split, text in zip(SPLITS, (text_of(400), text_of(40, 1000), text_of(30, 2000)), strict=True):
-        ids = getattr(some, split)
+def test_the_ids_on_disk_are_those_of_the_text(tokens):
+    for split, text in zip(SPLITS, (make_text(400), make_text(40, 1000), make_text(30, 2000)), strict=True):
+        ids = getattr(tokens, split)
         assert isinstance(ids, np.memmap) and ids.mode == "r"
-        assert ids.tolist() == some.encode(text)
+        assert ids.tolist() == tokens.encode(text)
 
 
-def test_meta_counts_what_is_there(some):
-    for split, text in zip(SPLITS, (text_of(400), text_of(40, 1000), text_of(30, 2000)), strict=True):
-        ids = getattr(some, split).tolist()
-        assert some.meta["splits"][split] == {
+def test_meta_counts_what_is_there(tokens):
+    for split, text in zip(SPLITS, (make_text(400), make_text(40, 1000), make_text(30, 2000)), strict=True):
+        ids = getattr(tokens, split).tolist()
+        assert tokens.meta["splits"][split] == {
             "documents": len(re.findall("= Title", text)), "lines": text.count("\n"),
             "words": len(text.split()) + text.count("\n"), "bytes": len(text.encode()), "tokens": len(ids),
-            "unknown": ids.count(some.unknown_id)}
-    assert some.meta["vocab"] == some.vocab and set(some.meta["sha256"]) == set(SPLITS)
+            "unknown": ids.count(tokens.unknown_id)}
+    assert tokens.meta["vocab"] == tokens.vocab and set(tokens.meta["sha256"]) == set(SPLITS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_size_of_blocks_changes_nothing(mine, tmp_path, monkeypatch, kind):
-    whole = load(config(mine, kind))
-    monkeypatch.setattr(words, "_BLOCK", 50)
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "again"))
-    again = load(config(mine, kind))
-    assert again.meta == whole.meta and again.folder != whole.folder
-    for split in SPLITS:
-        assert getattr(again, split).tolist() == getattr(whole, split).tolist()
+def test_the_size_of_blocks_changes_nothing(mine, tmp_path, kind):
+    data = config(mine, kind)
+    whole = load(data)
+    tmp_path.joinpath("again").mkdir()
+    write_ids(locate(mine), data, tmp_path / "again", block=50)
+    made = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in whole.folder.iterdir() if path.name != "manifest.json"}
 
 
 @pytest.mark.parametrize("distinct, dtype", [(254, np.uint8), (255, np.uint16), (65_534, np.uint16),
                                              (65_535, np.int32)])
 def test_ids_have_the_smallest_type_that_fits(home, tmp_path, distinct, dtype):
     text = " ".join(f"w{i}" for i in range(distinct)) + "\n"
-    found = load(config(folder_of(tmp_path / "mine", text)))
+    found = load(config(write_splits(tmp_path / "mine", text)))
     assert found.vocab == distinct + 2 and found.train.dtype == dtype
     assert (found.folder / "train.ids").stat().st_size == (distinct + 1) * np.dtype(dtype).itemsize
     assert found.decode(found.train) == text
@@ -288,7 +126,7 @@ def test_text8_has_27_symbols_and_no_unknown(home, tmp_path, monkeypatch):
 def test_ids_are_written_once(mine, capfd):
     first = load(config(mine))
     time = (first.folder / "train.ids").stat().st_mtime_ns
-    assert "cutting mine into words" in capfd.readouterr().err
+    assert "tokenizing mine into words" in capfd.readouterr().err
     again = load(config(mine))
     assert (again.folder / "train.ids").stat().st_mtime_ns == time and again.folder == first.folder
     assert capfd.readouterr().err == ""
@@ -337,7 +175,7 @@ def test_several_may_load_at_once(mine):
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(home, tmp_path):
-    folder = folder_of(tmp_path / "mine", text_of(30_000))
+    folder = write_splits(tmp_path / "mine", make_text(30_000))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
@@ -352,14 +190,14 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(home, tmp_path):
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_without_words_is_one_clear_line(home, tmp_path, split, kind):
-    texts = {"train": text_of(400), "valid": " a cat \n", "test": " a dog \n"} | {split: " \n\n \n"}
-    folder = folder_of(tmp_path / "mine", *texts.values())
+    texts = {"train": make_text(400), "valid": " a cat \n", "test": " a dog \n"} | {split: " \n\n \n"}
+    folder = write_splits(tmp_path / "mine", *texts.values())
     with pytest.raises(AllattError, match=rf"wiki\.{split}\.tokens holds no words"):
         load(config(folder, kind))
 
 
 def test_binary_far_into_a_file_is_one_clear_line(home, tmp_path):
-    folder = folder_of(tmp_path / "mine", "word " * 400_000 + "\0\n")
+    folder = write_splits(tmp_path / "mine", "word " * 400_000 + "\0\n")
     with pytest.raises(AllattError, match=r"wiki\.train\.tokens is not text: it has a NUL byte at 2000000"):
         load(config(folder))
 
@@ -399,162 +237,12 @@ def test_the_built_in_text_as_2000_subwords(home_of_tests):
         assert len(known) > 200 and all(found.decode(found.encode(line)) == line for line in known)
     counts = found.meta["splits"]["train"]
     assert counts["documents"] == 81 and counts["words"] > 480_000
-    assert found.meta["licence"] == CORPORA["wikipedia-excerpt"].licence
-
-
-def test_describe_says_what_one_wants_to_know(home_of_tests):
-    text = describe(DataConfig())
-    counts = load(DataConfig()).meta["splits"]
-    for split, found in counts.items():
-        row = next(line.split() for line in text.splitlines() if line.strip().startswith(split + " "))
-        assert row[1:6] == [f"{found[name]:,}" for name in ("documents", "lines", "words", "bytes", "tokens")]
-        assert float(row[6]) == pytest.approx(found["tokens"] / found["words"], abs=1e-3)
-        assert float(row[7].rstrip("%")) == pytest.approx(100 * found["unknown"] / found["tokens"], abs=1e-3)
-    for part in ("CC BY-SA", "gensim", "2,000", "uint16", "= Anarchism =", "▁An", str(load(DataConfig()).folder)):
-        assert part in text
-    assert max(map(len, text.splitlines())) < 200
-
-
-def test_describe_warns_of_an_unknown_word_that_is_never_learned(mine):
-    assert "--min-count 2" in describe(config(mine))
-    assert "--min-count 2" not in describe(config(mine, min_count=10)) + describe(config(mine, "subwords"))
-
-
-# --- batches ----------------------------------------------------------------------------------------------------
-
-
-SIZES = {"rows": st.integers(1, 7), "segment": st.integers(1, 9), "extra": st.integers(0, 200)}
-
-
-@given(**SIZES)
-def test_every_id_is_predicted_at_most_once_an_epoch_and_follows_its_input(rows, segment, extra):
-    ids = np.arange(rows * segment + 1 + extra, dtype=np.int32)
-    stream = Stream(ids, rows, segment)
-    predicted = Counter()
-    for step in range(stream.steps_per_epoch):
-        inputs, targets, first = stream.batch(step)
-        assert inputs.shape == targets.shape == (rows, segment) and inputs.dtype == targets.dtype == torch.int64
-        assert torch.equal(targets, inputs + 1) and first == (step == 0)
-        predicted.update(targets.flatten().tolist())
-    assert set(predicted.values()) == {1}
-    # Less than a segment a row, and less than one token a row, are left out.
-    assert len(ids) - 1 - len(predicted) < rows * (segment + 1)
-
-
-@given(**SIZES)
-def test_rows_are_contiguous_from_batch_to_batch(rows, segment, extra):
-    stream = Stream(np.arange(rows * segment + 1 + extra), rows, segment)
-    read = torch.cat([stream.batch(step)[0] for step in range(stream.steps_per_epoch)], dim=1)
-    assert torch.equal(read, read[:, :1] + torch.arange(read.shape[1]))
-
-
-@given(step=st.integers(0, 10**6), **SIZES)
-def test_a_batch_follows_from_its_step_alone(step, rows, segment, extra):
-    ids = np.random.default_rng(0).integers(0, 256, rows * segment + 1 + extra).astype(np.uint8)
-    used, fresh = Stream(ids, rows, segment), Stream(ids, rows, segment)
-    for other in (3, 0, step + 1):
-        used.batch(other)
-    for a, b in zip(used.batch(step), fresh.batch(step % fresh.steps_per_epoch), strict=True):
-        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
-
-
-def test_a_text_shorter_than_a_segment_a_row_is_one_clear_line():
-    assert Stream(np.zeros(4 * 16 + 1, np.uint8), 4, 16).steps_per_epoch == 1
-    with pytest.raises(AllattError, match="64 tokens, too few for 4 rows of one segment of 16; it needs 65"):
-        Stream(np.zeros(4 * 16, np.uint8), 4, 16)
-    with pytest.raises(AllattError, match="0 tokens, too few"):
-        Stream(np.zeros(0, np.uint8), 1, 1)
-
-
-def test_batches_are_copies_and_ids_stay_as_they_are():
-    ids = np.arange(50, dtype=np.uint8)
-    inputs, targets, _ = Stream(ids, 2, 5).batch(0)
-    inputs += 7
-    assert ids.tolist() == list(range(50)) and targets[0].tolist() == [1, 2, 3, 4, 5]
-    assert inputs.is_contiguous() and targets.is_contiguous()
+    assert found.meta["license"] == CORPORA["wikipedia-excerpt"].license
 
 
 def test_the_modules_that_tokens_needs_are_the_core_only():
-    import subprocess
-    import sys
-
-    code = "import sys, allatt.data.tokens; print([m for m in ('gensim', 'pyarrow', 'huggingface_hub', 'matplotlib', " \
-           "'scipy') if m in sys.modules])"
+    code = "import sys, allatt.data.tokens; print([m for m in ('pyarrow', 'huggingface_hub', 'matplotlib', 'scipy')" \
+           " if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            cwd=repository())
     assert found.stdout.strip() == "[]"
-
-
-# --- batches on a device ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """A stand-in for a GPU: a device of that type; what is sent to it stays where it is, and is noted."""
-    class Device:
-        type = "cuda"
-
-    device, pinned, sent, to = Device(), [], [], torch.Tensor.to
-
-    def pin_memory(tensor):
-        pinned.append(tensor)
-        return tensor
-
-    def send(tensor, where, non_blocking=False):
-        if where is not device:
-            return to(tensor, where, non_blocking=non_blocking)
-        sent.append((any(tensor is other for other in pinned), non_blocking))
-        return tensor.clone()
-
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
-    monkeypatch.setattr(torch.Tensor, "to", send)
-    return device, sent
-
-
-def same(one, other) -> bool:
-    return all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(one, other, strict=True))
-
-
-@pytest.mark.parametrize("rows", [slice(None), slice(0, 2), slice(2, 4)])
-def test_some_rows_of_a_batch_are_those_of_the_whole(rows):
-    stream = Stream(np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8), 4, 9)
-    for step in (0, 3, stream.steps_per_epoch):
-        inputs, targets, first = stream.batch(step)
-        assert same(stream.batch(step, rows), (inputs[rows], targets[rows], first))
-
-
-@pytest.mark.parametrize("on_gpu", [False, True])
-def test_what_a_feed_gives_follows_from_the_step_alone(gpu, on_gpu):
-    stream, rows = Stream(np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8), 4, 9), slice(1, 3)
-    device = gpu[0] if on_gpu else torch.device("cpu")
-    feed = Feed(stream, rows)
-    # In order, prepared or not; another step than was prepared, as after a checkpoint is read; the same one twice.
-    for step, prepared in ((0, 1), (1, 2), (2, None), (3, 4), (7, 8), (4, 5), (5, 5), (5, None), (5, 6)):
-        assert same(feed.batch(step, device), stream.batch(step, rows)), step
-        if prepared is not None:
-            feed.prepare(prepared, device)
-
-
-def test_a_gpu_gets_the_next_batch_while_it_works_and_nobody_waits(gpu, monkeypatch):
-    device, sent = gpu
-    stream, asked = Stream(np.zeros(300, np.uint8), 4, 9), []
-    batch = stream.batch
-    monkeypatch.setattr(stream, "batch", lambda step, rows: (asked.append(step), batch(step, rows))[1])
-    feed = Feed(stream)
-    feed.batch(0, device)
-    feed.prepare(1, device)
-    assert asked == [0, 1] and sent == [(True, True)] * 4, "input and target, each from pinned memory and without waiting"
-    feed.batch(1, device)
-    assert asked == [0, 1], "it was there already"
-    feed.prepare(2, device)
-    feed.prepare(3, device)
-    assert len(feed._prepared) == 1, "no more than one batch is held"
-
-
-def test_a_cpu_prepares_nothing(monkeypatch):
-    stream = Stream(np.zeros(300, np.uint8), 4, 9)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pytest.fail("there is no GPU"))
-    feed = Feed(stream)
-    feed.batch(0, torch.device("cpu"))
-    feed.prepare(1, torch.device("cpu"))
-    assert feed._prepared == {}

@@ -1,4 +1,4 @@
-"""Figures: the same data give the same bytes, whole files or none, and a way back from each number to its config."""
+"""Saved figures: same data, same bytes; complete files or none; and each number leads to its config."""
 
 import json
 import os
@@ -10,64 +10,73 @@ import numpy as np
 import pytest
 import torch
 
-from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, from_dict, to_dict
-from allatt.cost import relative
-from allatt.figures import (
-    COLORS,
-    CYCLE,
-    MARKERS,
-    WIDTH,
-    look,
-    new_figure,
-    redraw,
-    save_figure,
-    style,
+from allatt.config import (
+    ALL_ATTENTION,
+    KINDS,
+    TRANSFORMER_XL,
+    AllattError,
+    GateConfig,
+    ModelConfig,
+    RunConfig,
+    from_dict,
+    to_dict,
 )
+from allatt.cost import relative
+from allatt.figures import redraw, save_figure
+from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure
 from allatt.runs import Run, provenance
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
+    """The folder of the smoke scale's figures."""
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
     monkeypatch.delenv("ALLATT_NOTEBOOK", raising=False)
     return tmp_path / "figures" / "smoke"
 
 
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """Registers the figures that these tests save."""
+    for name in ("cost", "main"):
+        monkeypatch.setitem(DRAW, name, draw)
+
+
 @pytest.fixture
 def run(tmp_path):
-    """A finished run's folder as allatt.runs leaves it, without the training."""
+    """A finished run with a folder as allatt.runs writes it, without the training."""
     config = RunConfig("pruned", model=ModelConfig(layers=2, kept=((0, 1), ())), gates=GateConfig(lam=0.03),
                        start=RunConfig("baseline", model=ModelConfig(layers=2)))
-    place = tmp_path / "run"
-    place.mkdir()
+    folder = tmp_path / "run"
+    folder.mkdir()
     for name, values in (("config", to_dict(config)), ("result", {"test": {"perplexity": 12.5}}),
                          ("provenance", provenance() | {"data": {"sha256": "abc"}})):
-        (place / f"{name}.json").write_text(json.dumps(values))
-    return Run(place)
+        (folder / f"{name}.json").write_text(json.dumps(values))
+    return Run(folder)
 
 
 def draw(data):
-    """A figure with all that could make bytes differ: text, a legend, clip paths, markers, an image, an error bar."""
-    figure, (left, right) = new_figure(columns=2, height=3)
-    for kind in ("all-attention", "transformer-xl"):
+    """A figure with everything that could make bytes differ: text, legend, clip paths, markers, image, error bar."""
+    fig, (left, right) = new_figure(columns=2, height=3)
+    for kind in KINDS:
         left.plot(data["pruned"], data[kind], label=kind, **look(kind))
     left.errorbar([0.5], [0.5], yerr=[0.1], **look("paper", linestyle=""))
     left.set_xlabel("share of heads removed")
     left.legend()
     right.imshow(np.reshape(data["pruned"][:4], (2, 2)))
     right.set_title(data.get("title", "a map"))
-    return figure
+    return fig
 
 
-DATA = {"pruned": [0.0, 0.25, 0.5, 0.75, 1.0], "all-attention": [1.0, 0.75, 0.5, 0.25, 0.0],
-        "transformer-xl": [1.0, 0.9, 0.8, 0.7, 0.6]}
+DATA = {"pruned": [0.0, 0.25, 0.5, 0.75, 1.0], ALL_ATTENTION: [1.0, 0.75, 0.5, 0.25, 0.0],
+        TRANSFORMER_XL: [1.0, 0.9, 0.8, 0.7, 0.6]}
 
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_figure_is_a_picture_twice_and_a_sidecar(folder):
+def test_a_figure_is_a_png_an_svg_and_a_sidecar(folder):
     saved = save_figure("cost", DATA, "smoke")
     assert sorted(contents(folder)) == ["cost.json", "cost.png", "cost.svg"]
     assert (folder / "cost.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -99,7 +108,7 @@ def test_same_data_same_bytes_in_any_process_with_any_settings(folder):
     import matplotlib
 
     code = ("import json, sys, matplotlib; sys.path.insert(0, sys.argv[1]); matplotlib.rcParams['lines.linewidth'] = 9;"
-            "import test_save as t; t.save_figure('cost', t.DATA, 'smoke')")
+            "import test_save as t; t.DRAW['cost'] = t.draw; t.save_figure('cost', t.DATA, 'smoke')")
     environment = os.environ | {"PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "svg.fonttype": "none", "savefig.dpi": 20}):
         save_figure("cost", DATA, "smoke")
@@ -140,7 +149,7 @@ def test_the_notebook_is_named_without_its_folder(folder, monkeypatch, argument,
     assert json.loads((folder / "main.json").read_text())["notebook"] == name
 
 
-def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
+def test_redraw_restores_pictures_and_keeps_sidecars(folder, run):
     save_figure("main", DATA, "smoke", runs=[run])
     save_figure("cost", DATA | {"title": "another"}, "smoke")
     before = contents(folder)
@@ -153,15 +162,16 @@ def test_redraw_mends_pictures_and_leaves_sidecars(folder, run):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == sidecars
 
 
-def test_redraw_draws_with_the_function_of_today(folder):
+def test_redraw_uses_the_current_drawing_function(folder, monkeypatch):
     save_figure("cost", DATA, "smoke")
     before = contents(folder)
-    redraw(folder)})
+    monkeypatch.setitem(DRAW, "cost", lambda data: draw(data | {"title": "new"}))
+    redraw(folder)
     assert before["cost.png"] != contents(folder)["cost.png"]
     assert before["cost.json"] == contents(folder)["cost.json"]
 
 
-def test_redraw_leaves_other_json_alone(folder):
+def test_redraw_ignores_other_json(folder):
     assert redraw(folder) == []
     folder.mkdir(parents=True)
     (folder / "claims.json").write_text('{"claim 1": true}')
@@ -172,8 +182,10 @@ def test_redraw_leaves_other_json_alone(folder):
 
 def test_redraw_needs_no_torch(folder):
     save_figure("cost", DATA, "smoke")
-    code = ("import sys; from pathlib import Path; from allatt.figures import new_figure, redraw\n"
-            "done = redraw(Path(sys.argv[1]), {'cost': lambda data: new_figure()[0]})\n"
+    code = ("import sys; from pathlib import Path\n"
+            "from allatt.figures import redraw; from allatt.figures.style import DRAW, new_figure\n"
+            "DRAW['cost'] = lambda data: new_figure()[0]\n"
+            "done = redraw(Path(sys.argv[1]))\n"
             "sys.exit(len(done) != 2 or 'torch' in sys.modules)")
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
 
@@ -191,13 +203,14 @@ def test_redraw_of_a_bad_sidecar_is_a_clear_error_and_draws_nothing(folder, text
     assert not (folder / "cost.png").exists()
 
 
-def test_drawn_from_what_the_sidecar_holds(folder):
-    """Tuples, numpy and torch become plain before they are drawn: nothing is shown that redraw could not show."""
-    seen = []
+def test_a_figure_is_drawn_from_the_values_of_its_sidecar(folder, monkeypatch):
+    """Tuples, numpy and torch values become plain before drawing, so `redraw` can show everything that a figure shows."""
+    calls = []
     data = {"heads": (8, 3), "loss": np.float32(0.5), "array": np.arange(3), "tensor": torch.tensor([1.5]), 2: "two"}
-    save_figure("cost", lambda data: seen.append(data) or draw(DATA), data, "smoke")
-    assert seen == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
-    assert json.loads((folder / "cost.json").read_text())["data"] == seen[0]
+    monkeypatch.setitem(DRAW, "cost", lambda data: calls.append(data) or draw(DATA))
+    save_figure("cost", data, "smoke")
+    assert calls == [{"heads": [8, 3], "loss": 0.5, "array": [0, 1, 2], "tensor": [1.5], "2": "two"}]
+    assert json.loads((folder / "cost.json").read_text())["data"] == calls[0]
 
 
 @pytest.mark.parametrize("bad, where", [
@@ -216,10 +229,16 @@ def test_data_that_is_not_plain_is_refused(folder):
 
 
 @pytest.mark.parametrize("name, scale", [("../cost", "smoke"), ("a b", "smoke"), ("", "smoke"), ("cost", "../up")])
-def test_names_are_names_of_files(folder, name, scale):
+def test_names_must_be_file_names(folder, name, scale):
     with pytest.raises(AllattError, match="cannot name"):
         save_figure(name, DATA, scale)
     assert not folder.exists()
+
+
+def test_an_unknown_figure_is_one_clear_line(folder):
+    with pytest.raises(AllattError, match="there is no figure costs; choose from .*07_gains") as error:
+        save_figure("costs", DATA, "smoke")
+    assert "\n" not in str(error.value) and not folder.exists()
 
 
 def test_a_failing_drawing_leaves_the_old_figure(folder):
@@ -230,7 +249,7 @@ def test_a_failing_drawing_leaves_the_old_figure(folder):
     assert contents(folder) == before
 
 
-def test_a_full_disk_leaves_the_old_figure_whole_and_says_so(folder, monkeypatch):
+def test_a_full_disk_leaves_the_old_figure_and_is_one_clear_line(folder, monkeypatch):
     save_figure("cost", DATA, "smoke")
     before = contents(folder)
 
@@ -251,65 +270,24 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path, monkeypatch):
         save_figure("cost", DATA, "smoke")
 
 
-def test_style_comes_and_goes():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    with style():
-        assert not matplotlib.rcParams["axes.spines.top"] and not matplotlib.rcParams["axes.spines.right"]
-        assert matplotlib.rcParams["font.size"] >= 11
-        assert tuple(matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]) == CYCLE
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_figures_need_no_closing():
-    from matplotlib import pyplot
-
-    for _ in range(3):
-        new_figure(columns=2, rows=2)
-    assert not pyplot.get_fignums()
-
-
-def linear(color):
-    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-            for c in (int(color[i:i + 2], 16) / 255 for i in (1, 3, 5))]
-
-
-# Rows: linear RGB -> linear RGB as seen without red or without green receptors (Vienot et al. 1999).
-BLINDNESS = {"protanopia": ((0.1124, 0.8876, 0.0), (0.1124, 0.8876, 0.0), (0.0040, -0.0040, 1.0)),
-             "deuteranopia": ((0.2928, 0.7072, 0.0), (0.2928, 0.7072, 0.0), (-0.0223, 0.0223, 1.0))}
-
-
-@pytest.mark.parametrize("blindness", BLINDNESS)
-def test_the_two_models_differ_for_color_blind_eyes(blindness):
-    seen = [np.array(BLINDNESS[blindness]) @ linear(COLORS[kind]) for kind in ("all-attention", "transformer-xl")]
-    assert np.abs(seen[0] - seen[1]).max() > 0.25
-
-
-def test_meanings_differ_in_color_and_the_models_in_marker_too():
-    assert len(set(COLORS.values())) == len(COLORS)
-    assert len(set(MARKERS.values())) == len(MARKERS) and set(MARKERS) <= set(COLORS)
-    assert look("paper", linestyle="--", marker="") == {"color": "#000000", "marker": "", "linestyle": "--"}
-    assert look("context")["marker"] == ""
-
-
 def test_importing_does_not_import_matplotlib_nor_torch():
     code = "import sys, allatt.figures; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_figure_1_from_closed_form(folder):
-    """The paper's Figure 1 end to end: from `relative` to a file, both models on it."""
-    lines = {kind: relative(ModelConfig(kind=kind)) for kind in ("all-attention", "transformer-xl")}
+def test_figure_1_from_closed_form(folder, monkeypatch):
+    """The paper's Figure 1 end to end, from `relative` to a file, with both models."""
+    lines = {kind: relative(ModelConfig(kind=kind)) for kind in KINDS}
 
     def figure_1(data):
-        figure, axes = new_figure(columns=2, sharey=True)
+        fig, axes = new_figure(columns=2, sharey=True)
         for axis, quantity in zip(axes, ("parameters", "multiply_adds"), strict=True):
             for kind, values in data.items():
                 axis.plot(values["pruned"], values[quantity], **look(kind, markevery=16))
-        return figure
+        return fig
 
-    saved = save_figure("relative", figure_1, lines, "smoke")
+    monkeypatch.setitem(DRAW, "relative", figure_1)
+    saved = save_figure("relative", lines, "smoke")
     assert [len(axis.lines) for axis in saved.figure.axes] == [2, 2]
-    assert saved.figure.axes[0].lines[0].get_color() == COLORS["all-attention"]
-    assert len(json.loads((folder / "relative.json").read_text())["data"]["all-attention"]["pruned"]) == 129
+    assert saved.figure.axes[0].lines[0].get_color() == COLORS[ALL_ATTENTION]
+    assert len(json.loads((folder / "relative.json").read_text())["data"][ALL_ATTENTION]["pruned"]) == 129

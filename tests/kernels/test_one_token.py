@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from allatt.attention import reference
-from allatt.kernels.one_token import prepare, single
+from allatt.kernels.one_token import attend, prepare
 
 
 def drawn(rows, heads, memory, width, persistent, model=8):
@@ -24,14 +24,14 @@ def drawn(rows, heads, memory, width, persistent, model=8):
 @pytest.mark.parametrize("persistent", [0, 5])
 @pytest.mark.parametrize("rows, heads, memory", [(1, 1, 0), (1, 3, 6), (4, 2, 6), (3, 1, 1)])
 @pytest.mark.parametrize("filled", [0, 1, 6])
-def test_single_is_the_reference_with_one_query(persistent, rows, heads, memory, filled):
+def test_it_is_the_reference_with_one_query(persistent, rows, heads, memory, filled):
     x, norm, projections, weights = drawn(rows, heads, memory, 4, persistent)
     filled = min(filled, memory)
     q, k, v = (torch.einsum("bsd,hkd->bhsk", norm(x), weight) for weight in projections)
     expected = reference(q[:, :, -1:], k, v, *weights, *[None] * (5 - len(weights)), filled)
 
     past = k[:, :, :-1].permute(2, 0, 1, 3), v[:, :, :-1].permute(2, 0, 1, 3)
-    heads_B1HK, after = single(x[:, -1:], *past, prepare(norm, *projections, *weights), filled)
+    heads_B1HK, after = attend(x[:, -1:], *past, prepare(norm, *projections, *weights), filled)
     assert (heads_B1HK.transpose(1, 2) - expected).abs().max() < 1e-12
     for now, all_positions in zip(after, (k, v), strict=True):
         assert now.shape == past[0].shape

@@ -8,7 +8,8 @@ from made_up import measurements
 
 import allatt
 from allatt.config import AllattError
-from allatt.figures import plots, redraw
+from allatt.figures import redraw
+from allatt.figures.style import drawing_functions
 from allatt.paper import claims
 from allatt.paper.verdicts import CLAIMS
 from allatt.system.paths import repository
@@ -19,7 +20,7 @@ ROOT = repository()
 def test_rows_say_where_they_come_from():
     for row in claims.judge_claims(measurements()):
         notebook = ROOT / "notebooks" / f"{row['notebook']}.ipynb"
-        assert row["figure"] in plots.DRAW, "a figure that no notebook makes"
+        assert row["figure"] in drawing_functions(), "a figure that no notebook makes"
         assert row["figure"][:2] == row["notebook"][:2] and notebook.exists()
         assert f'"{row["figure"]}"' in notebook.read_text().replace('\\"', '"')
         assert row["folder"] == ("laptop" if row["exact"] else "laptop-5seeds")

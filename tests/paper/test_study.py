@@ -7,7 +7,7 @@ import torch
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError
 from allatt.data.download import Unreachable
-from allatt.paper import scales, study
+from allatt.paper import scales
 from allatt.paper.study import Study, available_corpus
 
 
@@ -104,7 +104,7 @@ def test_a_corpus_that_is_not_available_is_replaced_and_that_is_said(tmp_path, m
     assert available_corpus("laptop-words") == "wikipedia-excerpt"
     assert "cannot download WikiText-2. Until then: wikipedia-excerpt" in capfd.readouterr().err
     assert available_corpus("gpu-characters") == "text8-like" and available_corpus("gpu-words") == "wikipedia-excerpt"
-    assert "wiki2014 cannot be downloaded; put it into a folder" in capfd.readouterr().err
+    assert "cannot download WikiText-103. Until then: wikipedia-excerpt" in capfd.readouterr().err
     assert tried == ["WikiText-2", "text8", "WikiText-103"]
     assert available_corpus("laptop-words", "wikitext-103") == "wikitext-103", "what is asked for is never replaced"
     for split in ("train", "valid", "test"):
@@ -115,16 +115,6 @@ def test_a_corpus_that_is_not_available_is_replaced_and_that_is_said(tmp_path, m
         available_corpus("laptop-words")  # damage is no reason to take another text
     (tmp_path / "wikitext-2" / "wiki.test.tokens").write_text(" a word \n")
     assert available_corpus("laptop-words") == "wikitext-2" and len(tried) == 3
-
-
-def test_the_larger_text_is_preferred_if_it_is_available(monkeypatch):
-    def locate(name):
-        if name in ("text8", "wikitext-103"):
-            raise Unreachable("no network")
-
-    monkeypatch.setattr(study, "locate", locate)
-    available_corpus.cache_clear()
-    assert available_corpus("gpu-characters") == "text8-like-wiki2014" and available_corpus("gpu-words") == "wiki2014"
     available_corpus.cache_clear()
 
 

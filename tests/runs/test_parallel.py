@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from conftest import write_small_text
 
-from allatt import runs
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.data.tokens import pin
-from allatt.runs import get_or_run, parallel
+from allatt.runs import finished, get_or_run, parallel
+from allatt.runs import run as run_module
 from allatt.runs.parallel import get_or_run_all
 from allatt.system.paths import home
 from allatt.train import Machine
@@ -48,16 +48,16 @@ def test_side_by_side_they_are_what_they_are_one_by_one(data, two_places, monkey
     """Two gated runs and the baseline that both start from, named last; trained elsewhere, and read here in order."""
     dense = config(data, 1)
     configs = [gated(dense, 0.1), gated(dense, 0.2), dense]
-    here = runs._execute
-    monkeypatch.setattr(runs, "_execute", lambda *rest: pytest.fail("trained in this process"))
+    here = run_module._execute
+    monkeypatch.setattr("allatt.runs.run._execute", lambda *rest: pytest.fail("trained in this process"))
     begun, start = [], parallel._start
-    monkeypatch.setattr(parallel, "_start", lambda c, *rest: begun.append((c.id, runs.finished(dense))) or start(c, *rest))
+    monkeypatch.setattr(parallel, "_start", lambda c, *rest: begun.append((c.id, finished(dense))) or start(c, *rest))
     found = get_or_run_all(configs, QUIET)
     assert begun == [(dense.id, False), (configs[0].id, True), (configs[1].id, True)], "they wait for their start"
     assert [run.id for run in found] == [c.id for c in configs]
     assert [run.provenance["threads"] for run in found] == [1, 1, 2], "alone, the baseline has both"
     assert not list((home() / "runs").glob("*.log")), "what processes said is kept where they fail"
-    monkeypatch.setattr(runs, "_execute", here)
+    monkeypatch.setattr("allatt.runs.run._execute", here)
     for run in found:
         for path in sorted(run.folder.iterdir()):
             path.unlink()
@@ -69,13 +69,13 @@ def test_side_by_side_they_are_what_they_are_one_by_one(data, two_places, monkey
 
 
 def test_small_runs_stay_here(data, monkeypatch):
-    monkeypatch.setattr(parallel, "_side_by_side", lambda *rest: pytest.fail("a process for nothing"))
+    monkeypatch.setattr(parallel, "_train_in_parallel", lambda *rest: pytest.fail("a process for nothing"))
     assert len(get_or_run_all([config(data, 2), config(data, 3)], QUIET)) == 2
 
 
 def test_what_is_finished_needs_no_process(data, two_places, monkeypatch):
     one = get_or_run(config(data, 4), QUIET)
-    monkeypatch.setattr(parallel, "_side_by_side", lambda *rest: pytest.fail("a process for nothing"))
+    monkeypatch.setattr(parallel, "_train_in_parallel", lambda *rest: pytest.fail("a process for nothing"))
     assert get_or_run_all([one.config, one.config], QUIET)[1].id == one.id
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import write_small_text
 
-from allatt import runs
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
 from allatt.data.tokens import load, pin
 from allatt.evaluate import nll
@@ -44,7 +43,7 @@ def gated(dense):
 
 def test_a_finished_run_is_read_and_not_trained_again(dense, monkeypatch):
     first = get_or_run(dense, QUIET)
-    monkeypatch.setattr(runs, "_execute", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr("allatt.runs.run._execute", lambda *args: pytest.fail("trained again"))
     again = get_or_run(replace(dense, name="another name"), QUIET)
     assert again.result == first.result and again.id == dense.id
     assert [line["step"] for line in again.metrics()] == [5, 10, 15, 20]
@@ -219,13 +218,13 @@ def test_a_run_of_another_text_is_not_taken_for_this_one(dense, monkeypatch):
     class Other:
         sha256 = {"train": "of another text"}
 
-    monkeypatch.setattr(runs, "locate", lambda name: Other)
-    with pytest.raises(AllattError, match="read another text of .* than is there now; remove"):
+    monkeypatch.setattr("allatt.runs.run.locate", lambda name: Other)
+    with pytest.raises(AllattError, match="was trained on another text of .*; remove"):
         get_or_run(config, QUIET)
 
 
 def test_closed_heads_do_not_open_again_by_themselves(gated):
-    with pytest.raises(AllattError, match="whose gates have closed heads; name the heads to keep"):
+    with pytest.raises(AllattError, match="whose gates have closed heads; list the heads to keep"):
         get_or_run(RunConfig("tuned", gated.data, MODEL, gated.train, None, gated), QUIET)
 
 

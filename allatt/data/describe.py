@@ -1,0 +1,48 @@
+"""Describe a text and its tokens for people: source, sizes, share of unknown tokens, first lines (`python -m allatt data`)."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import islice
+
+from allatt.config import DataConfig
+from allatt.data.corpora import locate
+from allatt.data.reading import lines
+from allatt.data.tokens import load
+
+WIDTH = 110
+
+
+def describe(data: DataConfig) -> str:
+    """Several lines about the text of `data` and its tokens, which are made first if necessary."""
+    tokens, text = load(data), locate(data.corpus)
+    splits, size = tokens.meta["splits"], tokens.train.itemsize
+    folders = sorted({str(path.parent) for path in text.files.values()})
+    about = {"title": text.title, "license": text.license, "source": text.source, "text": ", ".join(folders),
+             "ids": str(tokens.folder),
+             "tokens": f"{data.tokens}, vocabulary of {tokens.vocab:,}, {tokens.train.dtype} "
+                       f"({size} byte{'s' * (size > 1)} each)"}
+    remark = []
+    if data.tokens == "words" and not splits["train"]["unknown"]:
+        remark = ["  No word of the training text is unknown, so <unk> is never learned; --min-count 2 changes that."]
+    first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
+    first = [line for line in first if line][:4]
+    pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
+    return "\n".join([
+        text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
+        "", *(f"  {row}" for row in _table(splits)),
+        "", "  Words include one end of line per line; unknown is a share of the tokens.", *remark,
+        "", "It starts", *(f"  {textwrap.shorten(line, WIDTH, placeholder=' ...')}" for line in first),
+        "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, WIDTH, break_on_hyphens=False)[:3])])
+
+
+def _table(splits: dict[str, dict[str, int]]) -> list[str]:
+    """Aligned lines: the counts of each split of `Tokens.meta`."""
+    columns = ("documents", "lines", "words", "bytes", "tokens")
+    table = [("", *columns, "tokens/word", "unknown")]
+    for split, counts in splits.items():
+        table.append((split, *(f"{counts[name]:,}" for name in columns), f"{counts['tokens'] / counts['words']:.3f}",
+                      f"{counts['unknown'] / counts['tokens']:.3%}"))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+            for row in table]

@@ -1,0 +1,92 @@
+"""Figures of notebook 01: the All-attention layer."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@figure("01_window")
+def visible_positions(data: dict) -> Figure:
+    """Positions that each query sees with an empty and with a full memory, and the persistent vectors."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    colors = {"memory": "#8FD3BC", "segment": COLORS["context"], "persistent vectors": COLORS["persistent"],
+              "hidden": "#EDEDED"}
+    fig, axes = new_figure(columns=len(data["panels"]), height=3.1, sharey=True)
+    memory, persistent = data["memory"], data["persistent"]
+    for ax, panel in zip(axes, data["panels"], strict=True):
+        seen = panel["visible"]
+        cells = [[(key >= memory) if visible else 3 for key, visible in enumerate(query)] for query in seen]
+        ax.pcolormesh(cells, cmap=ListedColormap(list(colors.values())), vmin=0, vmax=3, edgecolors="white")
+        left = len(seen[0]) + 1
+        ax.pcolormesh([left + n for n in range(persistent + 1)], range(len(seen) + 1), [[2] * persistent] * len(seen),
+                      cmap=ListedColormap(list(colors.values())), vmin=0, vmax=3, edgecolors="white")
+        centers = [memory / 2, (memory + len(seen[0])) / 2, left + persistent / 2]
+        ax.set_xticks(centers, ["memory", "segment", "persistent"])
+        ax.set(title=panel["title"], yticks=[], ylim=(len(seen), 0), aspect="equal")
+        ax.tick_params(length=0)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+    axes[0].set_ylabel("queries, downwards")
+    fig.legend(handles=[Patch(color=color, label=label) for label, color in colors.items()], ncols=4,
+               loc="outside lower center")
+    return fig
+
+
+@figure("01_all_heads")
+def attention_of_all_heads(data: dict) -> Figure:
+    """Each head's mean weight by distance and its share on persistent vectors; dashed: equal weights for all."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    fig, (distance, share) = new_figure(columns=2)
+    layers = len(data["share"])
+    for layer, heads in enumerate(data["distance"]):
+        color = colormaps[COLORMAP](0.9 * layer / max(1, layers - 1))
+        for head, mean in enumerate(heads):
+            distance.plot(mean, color=color, linewidth=1.2, label=f"layer {layer + 1}" if head == 0 else None)
+        positions = [layer + 1 + 0.5 * (head + 0.5) / len(heads) - 0.25 for head in range(len(heads))]
+        share.plot(positions, data["share"][layer], "o", color=color, markersize=5)
+    distance.axhline(data["uniform_weight"], color=COLORS["paper"], linestyle="--", linewidth=1.5)
+    weights = [weight for heads in data["distance"] for head in heads for weight in head] + [data["uniform_weight"]]
+    distance.set(xlabel="distance (tokens back)", ylabel="mean weight", yscale="log", title="Context",
+                 ylim=(min(weights) / 2, 4 * max(weights)))
+    if layers <= 6:
+        distance.legend(loc="upper right")
+    share.axhline(data["uniform_share"], color=COLORS["paper"], linestyle="--", linewidth=1.5, label="all alike")
+    share.set(xlabel="layer", ylabel="share of the weight", xlim=(0.5, layers + 0.5), ylim=(0, 1),
+              title="Persistent vectors")
+    share.xaxis.set_major_locator(MaxNLocator(integer=True))
+    share.legend(loc="lower right")
+    return fig
+
+
+@figure("01_one_head")
+def attention_of_one_head(data: dict) -> Figure:
+    """Weights of one head per query: context by distance, the strongest persistent vectors, and the share of all of them."""
+    from matplotlib.ticker import MaxNLocator
+
+    fig, (context, persistent, total) = new_figure(columns=3, height=6, sharey=True, width_ratios=(10, 5, 3))
+    largest = max(max(map(max, data[part])) for part in ("context", "persistent"))
+    for ax, part in ((context, "context"), (persistent, "persistent")):
+        image = ax.imshow([[math.sqrt(weight) for weight in query] for query in data[part]], vmin=0,
+                          vmax=math.sqrt(largest), aspect="auto", interpolation="nearest")
+        ax.grid(False)
+    context.set(xlabel="distance (tokens back)", title=f"Layer {data['layer']}, head {data['head']}: context")
+    context.set_yticks(range(len(data["tokens"])), data["tokens"], fontsize=9, parse_math=False)
+    context.xaxis.set_major_locator(MaxNLocator(integer=True))
+    persistent.set(xlabel="strongest vectors", title="Persistent", xticks=[])
+    total.barh(range(len(data["share"])), data["share"], color=COLORS["persistent"])
+    total.set(xlabel="all of them", xlim=(0, 1), title="Share")
+    bar = fig.colorbar(image, ax=[context, persistent, total], label="weight of one position or vector",
+                       location="bottom", shrink=0.5)
+    marks = [largest * share for share in (0, 0.05, 0.2, 0.5, 1)]
+    bar.set_ticks([math.sqrt(mark) for mark in marks], labels=[f"{mark:.2g}" for mark in marks])
+    return fig

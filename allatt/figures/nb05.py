@@ -1,0 +1,65 @@
+"""Figures of notebook 05: pruning one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.figures.style import COLORS, figure, look, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+
+@figure("05_gates_over_steps")
+def gates_over_steps(data: dict) -> Figure:
+    """A pruning run by step: expected and kept heads, lambda, and the training losses of run and control."""
+    fig, (heads, lam, loss) = new_figure(rows=3, height=8, sharex=True, height_ratios=(3, 1.4, 2))
+    run, control = data["run"], data["control"]
+    heads.axhline(data["of"], color=COLORS["control"], linestyle="--", label="all heads")
+    heads.plot(run["step"], run["expected"], **look(ALL_ATTENTION, marker="", label="expected open heads (penalty)"))
+    heads.step(run["step"], run["kept"], where="post", color=COLORS[TRANSFORMER_XL], label="kept heads (a ≥ 0)")
+    heads.set(ylabel="heads", ylim=(0, data["of"] * 1.06))
+    heads.legend(loc="lower left")
+    lam.plot(run["step"], run["lambda"], color=COLORS["paper"])
+    lam.set(ylabel="λ", ylim=(0, None))
+    loss.plot(control["step"], control["loss"], color=COLORS["control"], label="control: λ = 0, as many steps")
+    loss.plot(run["step"], run["loss"], **look(ALL_ATTENTION, marker="", label=f"λ = {data['lam']:g}"))
+    loss.set(xlabel="step", ylabel="training loss\n(nats a token)")
+    loss.legend()
+    fig.align_ylabels()
+    return fig
+
+
+@figure("05_kept_heads")
+def closing_of_each_head(data: dict) -> Figure:
+    """State of each head (open or closed) by step of a pruning run, and the gates of all heads at its end."""
+    layers, count = len(data["logits"]), len(data["logits"][0])
+    fig, (time, end) = new_figure(columns=2, height=2.4 + 0.5 * layers, width_ratios=(3, 2), sharey=True)
+    states = [[int(step[layer][head]) for step in data["kept"]] for layer in range(layers) for head in range(count)]
+    edges = [0.5 + i / count for i in range(layers * count + 1)]
+    time.pcolormesh([0, *data["step"]], edges, states, vmin=0, vmax=1, cmap=_closed_and_open())
+    widths = [0.6 if i % count else 4 for i in range(1, layers * count)]
+    time.hlines(edges[1:-1], 0, data["step"][-1], color="white", linewidth=widths)
+    time.set(xlabel="step", ylabel="layer", yticks=range(1, layers + 1), ylim=(layers + 0.5, 0.5),
+             title="Open (blue) or closed")
+    end.pcolormesh([head + 0.5 for head in range(count + 1)], [layer + 0.5 for layer in range(layers + 1)],
+                   [[int(a >= 0) for a in logits] for logits in data["logits"]], vmin=0, vmax=1, cmap=_closed_and_open(),
+                   edgecolors="white", linewidth=2)
+    for layer, logits in enumerate(data["logits"], start=1):
+        for head, a in enumerate(logits, start=1):
+            end.text(head, layer, f"{a:+.1f}", ha="center", va="center", fontsize=8 if count > 4 else 10,
+                     color="white" if a >= 0 else "black")
+        end.text(count + 0.7, layer, f"{sum(a >= 0 for a in logits)}", va="center", fontweight="bold")
+    end.set(xlabel="head; at the right, how many are kept", xticks=range(1, count + 1), title="Gates a at the end")
+    for ax in (time, end):
+        ax.grid(False)
+    return fig
+
+
+def _closed_and_open() -> ListedColormap:
+    """Gray for closed heads (0), blue for open heads (1)."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])

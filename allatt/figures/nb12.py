@@ -1,0 +1,19 @@
+"""Figure of notebook 12: characters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allatt.figures.panels import pruning_curves_of_text
+from allatt.figures.style import figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@figure("12_characters")
+def bits_against_size(data: dict) -> Figure:
+    """Bits per character of both models as heads are pruned, against the parameters of the body."""
+    fig, ax = pruning_curves_of_text(data, lambda p: p["test_bits"])
+    ax.set_ylabel("test, bits per character")
+    return fig

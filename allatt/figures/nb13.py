@@ -1,0 +1,20 @@
+"""Figure of notebook 13: words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from allatt.figures.panels import perplexity_axis, pruning_curves_of_text
+from allatt.figures.style import figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@figure("13_words")
+def word_perplexity_against_size(data: dict) -> Figure:
+    """Perplexity per word of both models as heads are pruned, against the parameters of the body."""
+    fig, ax = pruning_curves_of_text(data, lambda p: math.exp(p["test_loss"]))
+    perplexity_axis(ax, "test perplexity (a word)")
+    return fig

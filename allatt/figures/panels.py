@@ -1,0 +1,93 @@
+"""Panels and legends shared by the figures of several notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from allatt.config import KIND_NAMES
+from allatt.figures.style import COLORS, look, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SEED_LINE = {"marker": "", "linewidth": 0.8, "alpha": 0.5}
+"""Style of a single seed's line when a thick line shows the mean over seeds."""
+
+
+def strip(ax: Axes, groups: dict[str, dict], color: str, zero: bool = True) -> None:
+    """One row per named group, from top to bottom: a dot per seed and, with several seeds, their mean and its 95% interval.
+
+    A group is {"values": [...], "interval": [mean, low, high, n]}, the interval from `stats.interval`; without values, its
+    row stays empty. `zero` adds a line at 0.
+    """
+    if zero:
+        ax.axvline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
+    for y, group in enumerate(groups.values()):
+        if len(group["values"]) > 1:
+            mean, low, high, _ = group["interval"]
+            ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
+            ax.plot(mean, y, color=color, marker="|", markersize=16, markeredgewidth=3)
+        ax.plot(group["values"], [y + 0.22] * len(group["values"]), color="#4D4D4D", marker="o", markersize=4.5,
+                linestyle="", alpha=0.8)
+    ax.set(yticks=range(len(groups)), ylim=(len(groups) - 0.4, -0.6))
+    ax.set_yticklabels(list(groups))
+    ax.grid(axis="y", visible=False)
+
+
+def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callable[[dict], float]) -> None:
+    """For each model, `quality` of its points against their `size` as heads are pruned; lower quality values are better.
+
+    `models` has for each kind the points of its "mean" over seeds (the control first), the points of each of its "seeds",
+    and its "baseline"; `size` is "body_parameters" or "body_multiply_adds". Seeds are thin lines if there are several.
+    """
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    worse = max(models, key=lambda kind: max(map(quality, models[kind]["mean"])))
+    for kind, curves in models.items():
+        control, *pruned = curves["mean"]
+        lines = [(points, SEED_LINE) for points in curves["seeds"]] if len(curves["seeds"]) > 1 else []
+        for points, style in [*lines, (curves["mean"], {"marker": ""})]:
+            ordered = sorted(points, key=lambda p: p[size])
+            ax.plot([p[size] for p in ordered], list(map(quality, ordered)), **look(kind, **style))
+        for p in pruned:
+            ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle=""))
+            ax.annotate(f"{p['sparsity']:.0%}", (p[size], quality(p)), textcoords="offset points",
+                        xytext=(5, 6) if kind == worse else (-5, -14), ha="left" if kind == worse else "right",
+                        color=COLORS[kind], fontsize=9)
+        for p, marker, label in ((control, "D", "control, λ = 0"), (curves["baseline"], "o", "baseline")):
+            ax.plot(p[size], quality(p), **look(kind, linestyle="", fillstyle="none", marker=marker, markersize=9,
+                                                label=f"{KIND_NAMES[kind]}, {label}"))
+    labels = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds a token"}
+    ax.set(xlabel=labels[size], xlim=(0, None))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.margins(y=0.12)
+
+
+def pruning_curves_of_text(data: dict, quality: Callable[[dict], float]) -> tuple[Figure, Axes]:
+    """A figure of `pruning_curves` against the parameters of the body, titled after the text."""
+    fig, ax = new_figure(height=5)
+    pruning_curves(ax, data["models"], "body_parameters", quality)
+    seeds = max(len(curves["seeds"]) for curves in data["models"].values())
+    ax.set_title(data["text"] + (f"; thick: mean of {seeds} seeds" if seeds > 1 else ""))
+    legend_below(fig, ax, columns=2)
+    return fig, ax
+
+
+def perplexity_axis(ax: Axes, label: str) -> None:
+    """Make the y axis logarithmic, with few ticks at round perplexities."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    ax.set(ylabel=label, yscale="log")
+    ax.yaxis.set_major_locator(MaxNLocator(7))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:.0f}")
+
+
+def legend_below(fig: Figure, ax: Axes, columns: int) -> None:
+    """One legend below all panels with the labels of `ax`, each label once."""
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    fig.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)

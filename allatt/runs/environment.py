@@ -1,0 +1,42 @@
+"""Where a number comes from: versions, hardware and commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import allatt
+from allatt.system.paths import repository
+
+
+def provenance(device: str = "cpu") -> dict:
+    """Versions, hardware, threads, commit and time, as JSON values."""
+    git = {}
+    try:
+        for key, command in {"commit": ["rev-parse", "HEAD"], "changes": ["status", "--porcelain", "--", "allatt"]}.items():
+            git[key] = subprocess.run(["git", "-C", str(repository()), *command], capture_output=True, text=True, check=True,
+                                      timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        git = {"commit": "not a git checkout", "changes": ""}
+    return {
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+                     "allatt": allatt.__version__},
+        "hardware": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device, "platform": platform.system(),
+        "tunables": os.environ.get("GLIBC_TUNABLES", ""),  # large pages for malloc: they change times, not results
+        "commit": git["commit"], "uncommitted_changes": bool(git["changes"]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

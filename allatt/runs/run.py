@@ -1,0 +1,230 @@
+"""Runs in their folders. `get_or_run` reads a finished run, continues an interrupted one, and trains a new one.
+
+A run's folder is named by the hash of its config:
+
+    config.json         the config                     metrics.jsonl        loss, perplexity, tokens/s ... while it trains
+    provenance.json     versions, hardware, commit     model.safetensors    weights and shape (all heads, before removal)
+    result.json         written last: the run is done  gates.safetensors    the gates, if any
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+
+from allatt.checkpoint import remove_checkpoint
+from allatt.config import AllattError, DataConfig, RunConfig, check, from_dict, to_dict
+from allatt.data.corpora import locate
+from allatt.data.tokens import Tokens, load
+from allatt.evaluate import evaluate
+from allatt.gates import HeadGates
+from allatt.model import LanguageModel
+from allatt.prune import remove, remove_closed
+from allatt.runs.environment import provenance
+from allatt.system.files import read_json, write, write_json
+from allatt.system.paths import home
+from allatt.train import Machine, Trainer, rank_and_world
+
+ADVICE = "remove its folder and run again"
+
+
+class Run:
+    """A finished run: its config, its measurements, and its model."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json", ADVICE))
+        self.result: dict = read_json(folder / "result.json", ADVICE)
+        self.provenance: dict = read_json(folder / "provenance.json", ADVICE)
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+    def metrics(self) -> list[dict]:
+        """The lines logged during training, in order."""
+        path = self.folder / "metrics.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except ValueError as error:
+            raise AllattError(f"{path} is damaged ({error}); remove its folder and run again") from None
+
+    def load(self) -> LanguageModel:
+        """The trained model with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
+        try:
+            return LanguageModel.load(self.folder / "model.safetensors").eval()
+        except AllattError as error:
+            raise AllattError(f"run {self.id} is damaged: {error}; remove the folder {self.folder}") from None
+
+    def gates(self) -> HeadGates | None:
+        """The trained gates; None for a run without gates."""
+        if self.config.gates is None:
+            return None
+        gates = HeadGates(self.config.gates, self.config.model.layers, self.config.model.heads)
+        path = self.folder / "gates.safetensors"
+        try:
+            gates.load_state_dict(load_file(path))
+        except Exception as error:
+            raise AllattError(f"{path} does not hold the gates ({error}); remove its folder and run again") from None
+        return gates
+
+    def pruned(self) -> LanguageModel:
+        """The model with its closed heads physically removed; for a run without gates, the model itself."""
+        gates = self.gates()
+        return self.load() if gates is None else remove_closed(self.load(), gates)
+
+    def __repr__(self) -> str:
+        return f"Run {self.id} ({self.config.name}): test perplexity {self.result['test']['perplexity']:.2f}"
+
+
+def find(run_id: str) -> Run:
+    """The finished run whose id starts with `run_id`."""
+    found = sorted(path.parent for path in (home() / "runs").glob(f"{run_id}*/result.json")) if run_id.isalnum() else []
+    check(len(found) == 1, f"{len(found)} finished runs start with {run_id!r} in {home() / 'runs'}; give the id of one")
+    return Run(found[0])
+
+
+def load_pruned(name: str) -> tuple[LanguageModel, Tokens]:
+    """A run's model with its closed heads removed, and its tokenizer.
+
+    `name` is the id of a finished run or the start of it, or a folder: a run's, or one that `python -m allatt prune` wrote.
+    """
+    folder = Path(name)
+    if (folder / "about.json").exists():
+        model = LanguageModel.load(folder / "model.safetensors").eval()
+        tokens = load(from_dict(DataConfig, read_json(folder / "about.json", "prune the run again").get("data")))
+    else:
+        check(not folder.is_dir() or (folder / "result.json").exists(),
+              f"{name} is neither the folder of a finished run nor one that `python -m allatt prune` wrote")
+        run = Run(folder) if folder.is_dir() else find(name)
+        model, tokens = run.pruned(), load(run.config.data)
+    check(model.vocab == tokens.vocab, f"the model of {name} has {model.vocab} tokens, but its text now has {tokens.vocab}; "
+                                       "put the old text back, or train again")
+    return model, tokens
+
+
+def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
+    """The run of this config: read if finished, else trained, from its last checkpoint if it was interrupted.
+
+    The run in `config.start` is trained first if necessary. Safe to call from several processes: the second one waits.
+    Under torchrun, all processes train together. AllattError if the config, the text or a checkpoint is wrong.
+    """
+    machine = machine or Machine()
+    folder = home() / "runs" / config.id
+    if _finished(folder):
+        return _same_text(Run(folder))
+    start = get_or_run(config.start, machine) if config.start is not None else None
+    rank, _ = rank_and_world()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    if rank == 0:  # for all processes of torchrun: the others wait in _finished until it has the lock
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for another process that is training run {config.id} ({config.name})", file=sys.stderr)
+            lock.acquire()
+    try:
+        if not _finished(folder):
+            with torch.random.fork_rng():  # so that a notebook's random numbers do not depend on whether a run was cached
+                _execute(config, start, folder, machine)
+        _finished(folder)  # a barrier: the run is read after its result is written
+    finally:
+        lock.release()
+    return Run(folder)
+
+
+def finished(config: RunConfig) -> bool:
+    """Whether the run of this config is finished."""
+    return (home() / "runs" / config.id / "result.json").exists()
+
+
+def _finished(folder: Path) -> bool:
+    """Whether the run is finished. Process 0 decides for all: with different answers they would wait for each other."""
+    done = [(folder / "result.json").exists()]
+    if rank_and_world()[1] > 1:
+        dist.broadcast_object_list(done, 0)
+    return done[0]
+
+
+def _same_text(run: Run) -> Run:
+    """The run. AllattError if its corpus is present and has another text by now (if the config holds no checksum)."""
+    if not run.config.data.text_sha256:
+        try:
+            text = locate(run.config.data.corpus).sha256
+        except AllattError:  # not present: nothing to compare with
+            return run
+        check(text == run.provenance["data"]["sha256"],
+              f"run {run.id} ({run.config.name}) was trained on another text of {run.config.data.corpus}; "
+              f"remove {run.folder} to train it again")
+    return run
+
+
+def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machine) -> None:
+    """Train, evaluate, and write the results; result.json comes last."""
+    device = machine.resolve()
+    tokens = load(config.data)
+    torch.manual_seed(config.train.seed)
+    model, gates = _build(config, start, tokens)
+    model.to(device)
+    if gates is not None:
+        gates.to(device)
+    rank, _ = rank_and_world()
+    if rank == 0:
+        write_json(folder / "config.json", to_dict(config))
+        origin = {"compiled": machine.compiles(config.train.steps), "data": tokens.meta}
+        write_json(folder / "provenance.json", provenance(device) | origin)
+    trainer = Trainer(config, model, gates, tokens.train, folder, machine)
+    trainer.run()
+    if rank == 0:
+        result = measure(config, model, gates, tokens)
+        result |= {"seconds": trainer.seconds,
+                   "tokens_seen": config.train.steps * config.train.rows * config.model.segment}
+        model.save(folder / "model.safetensors")
+        if gates is not None:
+            write(folder / "gates.safetensors", save({name: t.contiguous() for name, t in gates.state_dict().items()}))
+        write_json(folder / "result.json", result)
+        remove_checkpoint(folder)
+
+
+def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[LanguageModel, HeadGates | None]:
+    """The model and gates at step 0: new weights, or those of the start without the heads that the config leaves out."""
+    gates = HeadGates(config.gates, config.model.layers, config.model.heads) if config.gates is not None else None
+    if start is None:
+        return LanguageModel(config.model, tokens.vocab), gates
+    model, trained = start.load(), start.gates()
+    check(trained is None or config.model.kept is not None,
+          f"{config.name} starts from run {start.id}, whose gates have closed heads; list the heads to keep in model.kept")
+    check(model.vocab == tokens.vocab,
+          f"run {start.id} has {model.vocab} tokens, but the text of {config.name} has {tokens.vocab}; "
+          "a run and its start need the same text and tokens")
+    if config.model.kept != model.config.kept and config.model.kept is not None:
+        scale = trained.evaluation().amax(dim=-1) if trained is not None else None
+        model = remove(model, config.model.kept, scale)
+    weights = model.state_dict()
+    model = LanguageModel(config.model, tokens.vocab)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    wrong = [name for name in shapes if name not in weights or weights[name].shape != shapes[name]]
+    check(not wrong, f"run {start.id} does not fit the model of {config.name}: {', '.join(wrong[:3])} differ")
+    model.load_state_dict(weights)
+    return model, gates
+
+
+def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, tokens: Tokens) -> dict:
+    """Perplexities on valid and test, and sizes; with gates, of the model without its closed heads."""
+    small = model if gates is None else remove_closed(model, gates)
+    result: dict[str, Any] = {}
+    for split in ("valid", "test"):
+        counts = tokens.meta["splits"][split]
+        result[split] = evaluate(small, getattr(tokens, split), counts, config.train.rows, precision=config.train.precision)
+    result["parameters"] = small.parameter_counts()
+    result["heads"] = {"kept": [list(heads) for heads in small.config.kept_heads],
+                       "per_layer": list(small.config.heads_per_layer), "total": sum(small.config.heads_per_layer),
+                       "of": config.model.layers * config.model.heads}
+    return result

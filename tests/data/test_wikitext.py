@@ -1,0 +1,79 @@
+"""WikiText's format: tokenized text, titles, paragraphs, and documents shared out among the splits."""
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allatt.data import wikitext
+from allatt.data.wikitext import SPLITS, share, tokenize
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("The well-known cat.", "The well @-@ known cat ."),
+    ("It weighs 1,234.5 kg, or more.", "It weighs 1 @,@ 234 @.@ 5 kg , or more ."),
+    ("Orwell's dogs don't bark", "Orwell 's dogs don 't bark"),
+    ("the farmers' market", "the farmers ' market"),
+    ("'quoted' (in part)", "' quoted ' ( in part )"),
+    ("U.S. law, e.g. that of Mr. T. S. Eliot", "U.S. law , e.g. that of Mr. T. S. Eliot"),
+    ("Inc., Ltd. and No. 5", "Inc. , Ltd. and No. 5"),
+    ("wait... what?!", "wait ... what ? !"),
+    ("a <unk> and a <formula> stay", "a <unk> and a <formula> stay"),
+    ("5 < 6 > 4", "5 < 6 > 4"),
+    ("Hébertistes – ναύτης (日本)", "Hébertistes – ναύτης ( 日本 )"),
+    ("e\u0301tude", "\u00e9tude"),
+    ("tab\tand\u00a0space", "tab and space"),
+    ("", ""),
+])
+def test_tokenize_writes_as_wikitext_does(text, expected):
+    assert tokenize(text) == expected
+
+
+@pytest.mark.parametrize("text", ["The well @-@ known cat 's 1 @,@ 234 @.@ 5 kg don 't <unk> = = = U.S. etc. , ...",
+                                  " = A title = "])
+def test_tokenized_text_stays_as_it_is(text):
+    assert tokenize(text) == text.strip()
+
+
+@given(st.text())
+def test_tokenize_loses_no_character_but_space_and_puts_one_space_between_words(text):
+    found = tokenize(text)
+    assert found == " ".join(found.split())
+    kept = "".join(unicodedata.normalize("NFC", text).split())
+    assert re.sub(r"\s|@(?=[-,.]@)|(?<=@[-,.])@", "", found) == re.sub(r"@(?=[-,.]@)|(?<=@[-,.])@", "", kept)
+
+
+@given(st.lists(st.integers(1, 3000), min_size=wikitext.FEW, max_size=300))
+def test_share_gives_every_split_something_near_its_part(sizes):
+    splits = share(sizes)
+    assert splits == share(sizes) and len(splits) == len(sizes)
+    longest = max((size for size, split in zip(sizes, splits, strict=True) if split != "train"), default=0)
+    assert longest <= 1.5 * sum(sizes) / len(sizes)
+    totals = {name: sum(s for s, split in zip(sizes, splits, strict=True) if split == name) for name in SPLITS}
+    assert totals["train"] > totals["valid"] + totals["test"]
+
+
+@pytest.mark.parametrize("count", [20, 40, 100, 1000])
+def test_share_of_equal_documents_is_90_5_5_and_spread(count):
+    splits = share([100] * count)
+    assert splits.count("valid") == splits.count("test") == count // 20
+    held = [i for i, split in enumerate(splits) if split != "train"]
+    assert max(b - a for a, b in zip([0, *held], [*held, count], strict=True)) <= 11
+
+
+@given(st.lists(st.text("= a", max_size=9), max_size=6), st.booleans())
+def test_titles_are_lines_between_single_equals_signs(lines, end):
+    text = "\n".join(lines) + "\n" * end
+    assert wikitext.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+
+
+def test_wrapped_lines_are_joined_into_paragraphs(tmp_path):
+    wrapped = tmp_path / "wrapped.txt"
+    wrapped.write_text("The first line\nand the second.\n\nAnother paragraph\nof two lines.\n\n\nThe end\nof it.\n")
+    assert list(wikitext.paragraphs(wrapped)) == ["The first line and the second .", "Another paragraph of two lines .",
+                                               "The end of it ."]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("One paragraph a line.\n\nAnother paragraph.\n\nThe end.\n")
+    assert list(wikitext.paragraphs(lines)) == ["One paragraph a line .", "Another paragraph .", "The end ."]

@@ -1,0 +1,51 @@
+"""What holds for the drawings of all notebooks."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from samples import draw
+
+from allatt.figures.style import drawing_functions
+from allatt.system.paths import PACKAGE, repository
+
+MODULES = sorted((PACKAGE / "figures").glob("nb*.py"))
+SIDECARS = sorted((repository() / "figures").glob("laptop*/[0-9]*.json"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_every_figure_of_a_notebooks_module_is_registered_under_the_notebooks_number(path):
+    names = [name for name, draw in drawing_functions().items() if draw.__module__ == f"allatt.figures.{path.stem}"]
+    assert names == re.findall(r'^@figure\("(.+)"\)$', path.read_text(), re.M) and names
+    assert {f"nb{name[:3]}" for name in names} == {f"{path.stem}_"}
+
+
+def test_every_figure_is_registered_once():
+    known = drawing_functions()
+    assert len(set(known.values())) == len(known)
+    assert [name for name in sorted(known) if name[:2] in ("06", "07", "08", "09", "11")] == [
+        "06_stability", "06_three_methods", "07_above_control", "07_gains", "07_perplexity", "08_kept_heads", "08_seeds",
+        "08_survivors", "09_figure_1", "09_memory", "09_paths", "09_speed", "11_rivals"]
+
+
+@pytest.mark.parametrize("path", sorted((repository() / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_saves_the_figures_of_its_number(path):
+    saved = re.findall(r'save_figure\("([^"]+)"', path.read_text().replace('\\"', '"'))
+    assert sorted(saved) == sorted(name for name in drawing_functions() if name[:2] == path.name[:2])
+
+
+def test_the_drawings_import_neither_matplotlib_nor_torch():
+    code = ("import sys; from allatt.figures.style import drawing_functions; drawing_functions()\n"
+            "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("path", SIDECARS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_committed_figure_can_be_drawn_from_its_sidecar_and_leads_to_its_runs(path):
+    sidecar = json.loads(path.read_text())
+    fig = draw(sidecar["name"], sidecar["data"])
+    assert any(ax.has_data() or ax.texts for ax in fig.axes)
+    assert sidecar["notebook"][:2] == path.name[:2] and sidecar["scale"] == path.parent.name
+    assert {f"{run}.json" for run in sidecar["runs"]} <= {run.name for run in (path.parent / "runs").glob("*.json")}

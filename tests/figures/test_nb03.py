@@ -1,0 +1,19 @@
+"""The figure of notebook 03."""
+
+import pytest
+from samples import draw
+
+from allatt.config import KINDS
+from allatt.figures.style import COLORS
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_learning_curves_of_seeds(seeds):
+    curve = {"tokens": [1000, 2000], "loss": [5.0, 4.0]}
+    data = {"curves": {kind: [curve] * seeds for kind in KINDS}, "labels": {kind: kind for kind in KINDS},
+            "valid": {kind: [4.1] * seeds for kind in KINDS},
+            "gaps": [{"tokens": [1000, 2000], "loss": [0.1, seed]} for seed in range(seeds)]}
+    left, right = draw("03_learning_curves", data).axes
+    mean = max(right.lines, key=lambda line: (line.get_linewidth(), line.get_color() == COLORS["paper"]))
+    assert list(mean.get_ydata()) == pytest.approx([0.1, (seeds - 1) / 2])
+    assert len(right.lines) == 1 + (1 if seeds == 1 else seeds + 1)

@@ -1,0 +1,68 @@
+"""The figures of notebook 08."""
+
+import pytest
+from samples import draw, legend_labels, lines
+
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.figures.style import COLORS
+
+
+def test_kept_heads_are_written_where_they_are_colored():
+    maps = [{"title": "ours", "lambdas": [0.1, 0.2, 0.3], "kept": [[4, 3], [4, 1], [2, 0]], "heads": 4},
+            {"title": "theirs", "lambdas": [0.5], "kept": [[8, 2]], "heads": 8}]
+    ours, theirs = draw("08_kept_heads", {"maps": maps}).axes[:2]
+    assert ours.images[0].get_array().tolist() == [[1, 1, 0.5], [0.75, 0.25, 0]], "a row per layer, a column per lambda"
+    assert {text.get_position(): text.get_text() for text in ours.texts} == {
+        (0, 0): "4", (1, 0): "4", (2, 0): "2", (0, 1): "3", (1, 1): "1", (2, 1): "0"}
+    assert theirs.images[0].get_array().tolist() == [[1], [0.25]]
+    assert [tick.get_text() for tick in ours.get_xticklabels()] == ["0.1", "0.2", "0.3"]
+    assert [tick.get_text() for tick in ours.get_yticklabels()] == ["1", "2"]
+
+
+def test_means_of_kept_heads_have_one_decimal():
+    maps = [{"title": "ours", "lambdas": [0.1, 0.2], "kept": [[4.0, 3.5], [2.0, 1 / 3]], "heads": 4},
+            {"title": "theirs", "lambdas": [0.5], "kept": [[8.0, 2.0]], "heads": 8}]
+    ours, theirs = draw("08_kept_heads", {"maps": maps}).axes[:2]
+    assert [text.get_text() for text in ours.texts] == ["4.0", "2.0", "3.5", "0.3"]
+    assert [text.get_text() for text in theirs.texts] == ["8", "2"]
+
+
+def test_seeds_are_lines_and_their_agreement_is_below():
+    panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, None, None, 2]},
+              {"title": "mean over λ", "kept": [[4, 2, 1], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
+    without_agreement = {"title": "λ = 0.2", "kept": [[1, 2, 3], [3, 3, 3]], "agreement": None}
+    fig = draw("08_seeds", {"heads": 4, "seeds": [5, 6], "models": [
+        {"kind": ALL_ATTENTION, "name": "ours", "panels": panels},
+        {"kind": TRANSFORMER_XL, "name": "theirs", "panels": [without_agreement]}]})
+    single, mean, alone, empty = fig.axes
+    assert [list(line.get_ydata()) for line in lines(single, COLORS[ALL_ATTENTION])] == [[4, 1, 2], [3, 0, 2]]
+    for line in (*single.lines, *mean.lines, *alone.lines):
+        assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
+    assert (single.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
+        "layer\nρ = +0.50", "layer\nρ = +0.25\n-0.50 to +1.00", "layer")
+    assert [ax.get_title(loc="left") for ax in (single, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
+    assert len(lines(alone, COLORS[TRANSFORMER_XL])) == 2 and not empty.axison
+    assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in single.lines}) == 2
+
+
+def test_survivors_and_pruned_heads_have_their_own_marks():
+    heads = [{"seed": seed, "layer": layer, "head": head, "kept": head == 1, "persistent": 0.1 * layer + 0.01 * seed,
+              "distance": 5.0 * head} for seed in (3, 4) for layer in (1, 2) for head in (1, 2)]
+    pairs = {"all pairs": {"seeds": [0.25, 0.75], "interval": [0.5, 0.1, 0.9, 2]},
+             "one layer": {"seeds": [1.0], "interval": [1.0, None, None, 1]}}
+    fig = draw("08_survivors", {"heads": heads, "lam": 0.04, "pairs": {"persistent": pairs, "distance": pairs}})
+    panels = zip(fig.axes[::2], ([13, 23, 14, 24], [5] * 4), ([13, 23, 14, 24], [10] * 4), strict=True)
+    for ax, kept, pruned in panels:
+        (dots,), (crosses,) = lines(ax, COLORS[ALL_ATTENTION]), lines(ax, COLORS["control"])
+        assert dots.get_ydata().tolist() == pytest.approx(kept)
+        assert crosses.get_ydata().tolist() == pytest.approx(pruned) and crosses.get_marker() == "x"
+        assert [round(x) for x in dots.get_xdata()] == [round(x) for x in crosses.get_xdata()] == [1, 2, 1, 2]
+        assert max(*dots.get_xdata()[:2] % 1) != max(*dots.get_xdata()[2:] % 1), "each seed has its own x in the layer"
+        assert dots.get_xdata()[0] < crosses.get_xdata()[0] < dots.get_xdata()[2], "heads in order, and then the next seed"
+        assert ax.get_ylim()[1] > max(kept + pruned), "no mark is cut off"
+    for ax in fig.axes[1::2]:
+        assert [line.get_ydata().tolist() for line in lines(ax, COLORS[ALL_ATTENTION])] == [[25, 75], [100]]
+        (mean,) = ax.containers
+        assert mean[0].get_ydata() == [50] and mean[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([10, 90])
+    assert [tick.get_text() for tick in fig.axes[3].get_xticklabels()] == ["all\npairs", "one\nlayer"]
+    assert legend_labels(fig) == ["kept at λ = 0.04", "pruned"]

@@ -1,0 +1,36 @@
+"""Panels that figures of several notebooks share."""
+
+import math
+
+import pytest
+from samples import draw, lines, points
+
+from allatt.config import KINDS
+from allatt.figures.style import COLORS
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name, y", [("12_characters", "test_bits"), ("13_words", "test_loss")])
+def test_characters_and_words_against_size(name, y, count):
+    """A single seed is the curve; several seeds are thin lines, and the curve is their mean."""
+    to_y = (lambda v: v) if y == "test_bits" else math.exp
+
+    def curve(shift):
+        return [p | {y: v + shift} for p, v in zip(points(), (2.0, 2.5, 3.0), strict=True)]
+
+    data = {"text": "some text", "models": {kind: {
+        "baseline": points()[0] | {y: 2.2 + number}, "mean": curve(number),
+        "seeds": [curve(number + 0.1 * s) for s in range(count)]} for number, kind in enumerate(KINDS)}}
+    ax, = draw(name, data).axes
+    for number, kind in enumerate(KINDS):
+        all_lines = lines(ax, COLORS[kind])
+        thin = [line for line in all_lines if line.get_linewidth() < 1]
+        assert [list(line.get_ydata())[-1] for line in thin] == pytest.approx(
+            [to_y(2 + number + 0.1 * s) for s in range(count)] if count > 1 else [])
+        mean, *marks = all_lines[len(thin):]
+        assert list(mean.get_xdata()) == [50, 75, 100]
+        assert list(mean.get_ydata()) == pytest.approx([to_y(v + number) for v in (3.0, 2.5, 2.0)])
+        hollow = [line.get_ydata()[0] for line in marks if line.get_fillstyle() == "none"]
+        assert hollow == pytest.approx([to_y(2.0 + number), to_y(2.2 + number)]), "control and baseline"
+    assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
+    assert ax.get_title(loc="left").startswith("some text") and ("2 seeds" in ax.get_title(loc="left")) == (count > 1)

@@ -1,4 +1,8 @@
-"""Which heads survive: kept heads by layer, over lambdas and seeds, and compared with chance."""
+"""Which heads survive: kept heads by layer, over lambdas and seeds, compared with chance; and where heads look.
+
+Shape suffixes:
+    L layers   H heads   B rows   T queries   M memory   S = M + T keys   X = S + N keys and persistent vectors   D d_model
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from allatt.attention import HeadVectors, reference
+from allatt.batches import Stream
+from allatt.config import check
+from allatt.data.tokens import load
+from allatt.model import Block
 from allatt.runs import Run
 
 
@@ -70,3 +81,47 @@ def mean_rank_correlation(z_SL: np.ndarray) -> np.ndarray:
     """Mean correlation over all pairs of seeds (S), from standardized ranks of layers (L): (..., S, L) -> (...)."""
     seeds = z_SL.shape[-2]
     return ((z_SL.sum(-2) ** 2).mean(-1) - seeds) / (seeds * (seeds - 1))
+
+
+@torch.no_grad()
+def where_heads_look(run: Run, rows: int = 8, segments: int = 4) -> dict[str, Tensor]:
+    """`attention_summary` of all heads (L, H) of an unpruned All-attention run, on validation text.
+
+    It is taken from the last of `segments`, with a full memory. AllattError unless the segment is as long as the memory.
+    """
+    model = run.load()
+    T, M = model.config.segment, model.config.memory
+    check(T == M, f"run {run.id} has segments of {T} tokens and a memory of {M}; to read its attention, both must be equal")
+    stream, memory = Stream(load(run.config.data).valid, rows, T), model.empty_memory(rows)
+    for step in range(segments):
+        before, (_, memory) = memory, model(stream.batch(step)[0], memory)
+    summaries = []
+    for layer, block in enumerate(model.blocks):  # as T = M, the new memory is what entered each layer
+        weights_BHTX = attention_weights(block, memory.hidden_LBMD[layer], before.hidden_LBMD[layer], before.filled,
+                                         model.head_vectors(layer))
+        summaries.append(attention_summary(weights_BHTX, M))
+    return {name: torch.stack([summary[name] for summary in summaries]) for name in summaries[0]}
+
+
+def attention_weights(block: Block, x_BTD: Tensor, memory_BMD: Tensor, filled: int, vectors: HeadVectors) -> Tensor:
+    """Attention weights (B, H, T, X) of a layer: S context positions, then the persistent vectors."""
+    context_BSD = block.norm(torch.cat([memory_BMD, x_BTD], dim=1))
+    q_BHTK = torch.einsum("btd,hkd->bhtk", context_BSD[:, memory_BMD.shape[1]:], block.query_HKD)
+    k_BHSK, v_BHSK = (torch.einsum("bsd,hkd->bhsk", context_BSD, weight) for weight in (block.key_HKD, block.value_HKD))
+    _, weights_BHTX = reference(q_BHTK, k_BHSK, v_BHSK, *vectors, filled, return_weights=True)
+    return weights_BHTX
+
+
+def attention_summary(weights_BHTX: Tensor, memory: int) -> dict[str, Tensor]:
+    """For each head (H), averaged over rows and queries:
+
+    persistent    share of its attention that goes to persistent vectors
+    distance      mean distance, in tokens, of the rest of its attention
+    """
+    T = weights_BHTX.shape[-2]
+    S = memory + T
+    distance_TS = torch.arange(memory, S)[:, None] - torch.arange(S)
+    context_BHTS = weights_BHTX[..., :S]
+    share_BHT = context_BHTS.sum(-1)
+    distance_BHT = (context_BHTS * distance_TS).sum(-1) / share_BHT
+    return {"persistent": (1 - share_BHT).mean((0, 2)), "distance": distance_BHT.mean((0, 2))}

@@ -1,4 +1,4 @@
-"""Kept heads by layer, and what chance would give."""
+"""Kept heads by layer, and what chance would give; and where heads look."""
 
 import math
 from types import SimpleNamespace
@@ -8,11 +8,14 @@ import pytest
 import torch
 from scipy.stats import rankdata, zscore
 
-from allatt.config import ALL_ATTENTION
+from allatt.batches import Stream
+from allatt.config import ALL_ATTENTION, AllattError
+from allatt.data.tokens import load
 from allatt.paper import survivors
 from allatt.paper.points import Point
 from allatt.paper.stats import agreement
 from allatt.paper.study import Study
+from allatt.runs import get_or_run
 
 
 def test_unevenness_of_chance_is_one():
@@ -100,3 +103,52 @@ def test_mean_rank_correlation_is_that_of_all_pairs():
     z_SL = zscore(rankdata(lists, axis=1), axis=1)
     assert survivors.mean_rank_correlation(z_SL) == pytest.approx(agreement(lists).mean)
     assert survivors.mean_rank_correlation(np.stack([z_SL, z_SL])).shape == (2,)
+
+
+# Where heads look
+
+def test_attention_summary_by_hand():
+    """A memory of one, a segment of two, one persistent vector; one head."""
+    weights_BHTX = torch.tensor([[[[0.25, 0.25, 0.0, 0.5], [0.0, 0.2, 0.2, 0.6]]]])
+    summary = survivors.attention_summary(weights_BHTX, memory=1)
+    assert summary["persistent"].tolist() == pytest.approx([(0.5 + 0.6) / 2])
+    assert summary["distance"].tolist() == pytest.approx([(0.5 * 1 + 0.5 * 0 + 0.5 * 1 + 0.5 * 0) / 2])
+
+
+def test_attention_weights_give_the_outputs_of_the_layer(pruned):
+    model = get_or_run(pruned.config.start).load()
+    block, N = model.blocks[1], model.config.persistent
+    x_BTD, memory_BMD = torch.randn(2, 3, 8, 8).unbind(0)
+    for filled in (8, 3):
+        weights_BHTX = survivors.attention_weights(block, x_BTD, memory_BMD, filled, model.head_vectors(1))
+        values_BHSK = torch.einsum("bsd,hkd->bhsk", block.norm(torch.cat([memory_BMD, x_BTD], dim=1)), block.value_HKD)
+        persistent_BHNK = (N ** 0.5 * block.persistent_value_HNK).expand(3, -1, -1, -1)
+        ours_BHTK = weights_BHTX @ torch.cat([values_BHSK, persistent_BHNK], dim=2)
+        theirs_BTHK, _ = block.attend(x_BTD, block.project_memory(memory_BMD), filled, model.head_vectors(1), "fast")
+        assert torch.allclose(ours_BHTK.transpose(1, 2), theirs_BTHK, atol=1e-5)
+        assert weights_BHTX[..., 8 - filled:].sum(-1).allclose(torch.ones(3, 2, 8))
+
+
+def test_where_heads_look_is_read_from_the_last_segment(pruned):
+    run = get_or_run(pruned.config.start)
+    looks = survivors.where_heads_look(run, rows=2, segments=3)
+    assert looks["persistent"].shape == looks["distance"].shape == (2, 2)
+    assert 0 < looks["persistent"].min() and looks["persistent"].max() < 1 and 0 < looks["distance"].max() <= 8
+    model, stream = run.load(), Stream(load(run.config.data).valid, 2, 8)
+    with torch.no_grad():
+        _, past = model(torch.cat([stream.batch(step)[0] for step in (0, 1)], dim=1), model.empty_memory(2))
+        _, now = model(stream.batch(2)[0], past)
+        vectors = model.head_vectors(0)
+        weights = survivors.attention_weights(model.blocks[0], now.hidden_LBMD[0], past.hidden_LBMD[0], 8, vectors)
+    assert survivors.attention_summary(weights, 8)["distance"].allclose(looks["distance"][0], atol=1e-4)
+
+
+def test_where_heads_look_needs_a_segment_as_long_as_the_memory(pruned):
+    class Other:
+        id = "abc"
+
+        def load(self):
+            return SimpleNamespace(config=SimpleNamespace(segment=8, memory=4))
+
+    with pytest.raises(AllattError, match="run abc has segments of 8 tokens and a memory of 4"):
+        survivors.where_heads_look(Other())

@@ -16,16 +16,6 @@ from __future__ import annotations
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig, check
 
-LABELS = {
-    "projections": "projections q, k, v, r, o",
-    "context": "attention to the context",
-    "persistent": "persistent vectors",
-    "feed_forward": "feed-forward",
-    "biases": "position biases u, w; bias of Wo",
-    "norms": "LayerNorms",
-}
-"""Names of the parts of a body in `table`."""
-
 
 def count(model: ModelConfig, vocab: int | None = None) -> dict:
     """Everything that a model of this shape costs, as plain JSON values; without `vocab`, the body alone.
@@ -33,7 +23,7 @@ def count(model: ModelConfig, vocab: int | None = None) -> dict:
     Returns kind, layers, vocab, heads (kept in each layer), heads_full, kept, pruned (share of all heads), and
 
     - parameters: body, positions; with `vocab`, softmax (embedding and softmax) and total; per_head (cost of one more
-      head), per_layer (without Transformer-XL's shared u and w), parts (of the body, see LABELS);
+      head), per_layer (without Transformer-XL's shared u and w), parts (of the body);
     - multiply_adds per token, as the paper counts them (the whole window of M + T, keys and values once per token, r not
       at all): body, per_head, per_layer, parts. With `vocab`, outside the body: softmax_head, for every token; with
       cutoffs softmax_tail, in addition for a token whose target lies in band 1, 2, ..., and embedding, for an input token
@@ -72,7 +62,7 @@ def executed(model: ModelConfig, rows: int) -> dict:
 
     Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens (in
     training; a `memory.Cache` saves the M); the M + 1 distances are projected once per pass, and only they are scored.
-    Returns per_pass (exact), per_token (per_pass / (rows T)), and parts of per_pass (see LABELS; distances: r's projection).
+    Returns per_pass (exact), per_token (per_pass / (rows T)), and parts of per_pass (distances: r's projection).
     """
     check(rows >= 1, f"rows is {rows}; it must be 1 or more")
     d, window, distances = model.d_model, model.memory + model.segment, model.memory + 1
@@ -107,28 +97,6 @@ def relative(model: ModelConfig) -> dict[str, list[float]]:
         "multiply_adds": [(operations + head_operations * heads) / (operations + head_operations * full)
                           for heads in numbers],
     }
-
-
-def table(counts: dict) -> str:
-    """Result of `count` with a vocabulary, as aligned text for the terminal."""
-    parameters, operations = counts["parameters"], counts["multiply_adds"]
-    rows = [("", "parameters", "multiply-adds per token"), ("body", parameters["body"], operations["body"])]
-    for part, label in LABELS.items():
-        values = parameters["parts"].get(part), operations["parts"].get(part)
-        if any(values):
-            rows.append((f"  {label}", *values))
-    rows += [("a kept head", parameters["per_head"], operations["per_head"]),
-             ("table of distances", parameters["positions"], None),
-             (f"embedding and softmax, {counts['vocab']:,} words", parameters["softmax"], None),
-             ("total", parameters["total"], None)]
-    cells = [(label, *(f"{value:,}" if isinstance(value, int) else value or "" for value in values))
-             for label, *values in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in cells]
-    full = counts["layers"] * counts["heads_full"]
-    title = (f"{counts['kind']}: {counts['layers']} layers, {counts['kept']} of {full} heads "
-             f"({counts['pruned']:.1%} pruned)")
-    return "\n".join([title, f"heads in each layer: {' '.join(map(str, counts['heads']))}", "", *lines])
 
 
 def _parameters(model: ModelConfig, heads: int) -> dict[str, int]:

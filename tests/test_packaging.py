@@ -144,7 +144,7 @@ def test_importing_allatt_imports_nothing():
 
 def test_core_and_experiments_cost_little_beside_torch():
     """What takes long is torch's own; nothing of the notebooks, and no part of torch that it does not load itself."""
-    deep = "data.tokens", "runs.parallel", "cli.verbs", "reproduce.runner", "paper.claims"
+    deep = "data.tokens", "runs.parallel", "cli.main", "reproduce.runner", "paper.claims"
     more = loaded("torch", *(f"allatt.{name}" for name in CORE + deep)) - loaded("torch")
     assert "allatt.runs" in more
     assert {name.split(".")[0] for name in more} - sys.stdlib_module_names \

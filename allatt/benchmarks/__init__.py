@@ -1,1 +1,1 @@
-"""`make bench`: time and memory, measured side by side."""
+"""`make bench`: speed and memory. Measuring (measure), the five measurements (bench), and their tables (report)."""

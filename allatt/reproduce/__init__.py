@@ -1,1 +1,1 @@
-"""`make reproduce`: runs the notebooks."""
+"""`make reproduce`: executes the notebooks, each only if something it depends on has changed."""

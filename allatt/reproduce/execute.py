@@ -1,8 +1,8 @@
-"""One notebook in a process of its own, so that its time and peak memory can be told; executed notebooks fit to commit.
+"""Executes one notebook in a separate process, which measures its time and peak memory, and reports the outcome.
 
     this process --(orders, one JSON line on stdin)--> python -m allatt.reproduce.execute --> papermill --> the kernel
 
-The middle process ends when its stdin does: however this process ends, SIGKILL included, no kernel is left behind.
+The middle process exits when its stdin closes, so no kernel is left behind even if this process is SIGKILLed.
 """
 
 from __future__ import annotations
@@ -18,57 +18,55 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from allatt.config import AllattError, check
+from allatt.config import AllattError
 from allatt.system import processes
-from allatt.system.files import write
 from allatt.system.paths import figures, home
 
-LONGEST_CELL = 15
-"""Lines of code that a cell of a committed notebook may have."""
 HEADLINE = "Headline: "
-"""A notebook prints its main number after this."""
+"""Notebooks print their main number after this prefix."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a notebook."""
+    """Result of executing a notebook."""
 
     seconds: float
     peak_mb: int
-    """Largest resident memory of one process of the notebook, in 10^6 bytes; 0 where it is not known."""
+    """Largest resident memory of any process of the notebook, in 10^6 bytes; 0 if unknown."""
     error: str
-    """One line that says what failed, where; "" if nothing did."""
+    """One line: what failed, and in which cell; "" if nothing failed."""
 
 
 def execute(notebook: Path, executed: Path, parameters: dict,
             tick: Callable[[float], bool] = lambda seconds: False) -> Outcome:
-    """Run `notebook` with `parameters` by papermill in its own folder, with this Python; the result is `executed`.
-    `tick(seconds so far)` is called ten times a second; where it returns True, the notebook is stopped and AllattError
-    raised. What goes wrong in the notebook does not raise: it is in the outcome.
+    """Execute `notebook` with `parameters` by papermill, in its own folder and with this Python; writes `executed`.
+
+    `tick(seconds so far)` is called ten times per second; if it returns True, the notebook is stopped and AllattError
+    raised. Errors inside the notebook are not raised: they are in the outcome.
     """
     executed.unlink(missing_ok=True)
     log_path = executed.with_suffix(".log")
-    began = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="allatt-") as scratch, open(log_path, "wb") as log:
-        peak = Path(scratch) / "peak"
-        orders = {"notebook": str(notebook), "executed": str(executed), "parameters": parameters, "peak": str(peak)}
+        peak_path = Path(scratch) / "peak"
+        orders = {"notebook": str(notebook), "executed": str(executed), "parameters": parameters, "peak": str(peak_path)}
         process = processes.start("allatt.reproduce.execute", orders, log, _environment(notebook, Path(scratch)))
         try:
             while process.poll() is None:
-                if tick(time.monotonic() - began):
+                if tick(time.monotonic() - start):
                     raise AllattError(f"stopped in {notebook.stem}; run the same command again to continue")
                 time.sleep(0.1)
         finally:
             processes.end(process)
-        bytes_used = int(peak.read_text()) if peak.exists() else 0
+        peak_bytes = int(peak_path.read_text()) if peak_path.exists() else 0
     error = _error(executed, log_path, process.returncode) if process.returncode else ""
     if not error:
         log_path.unlink()
-    return Outcome(time.monotonic() - began, round(bytes_used / 1e6), error)
+    return Outcome(time.monotonic() - start, round(peak_bytes / 1e6), error)
 
 
 def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
-    """The environment of the kernel: this Python and this allatt, none of the user's Jupyter or IPython settings."""
+    """The kernel's environment: this Python and this allatt, without the user's Jupyter and IPython settings."""
     spec = scratch / "kernels" / "python3"
     spec.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -76,23 +74,23 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     (spec / "kernel.json").write_text(text)
     env = dict(os.environ)
     env["JUPYTER_PATH"] = os.pathsep.join([str(scratch), *filter(None, [env.get("JUPYTER_PATH")])])
-    # Folders as they are seen from here: the notebook runs in its own. Threads that wait spin a moment (10,000 rounds: as
-    # fast as by default), then sleep: by default they spin on, and training on shared cores was 5 to 20 times slower.
-    data = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
+    # The notebook runs in another folder, so paths are made absolute. Waiting threads spin for a moment (10,000 rounds, as
+    # fast as the default), then sleep; by default they keep spinning, and training on shared cores was 5 to 20 times slower.
+    data_folders = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
     return env | {
         "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures()),
-        "ALLATT_DATA": os.pathsep.join(data), "ALLATT_NOTEBOOK": notebook.stem,
+        "ALLATT_DATA": os.pathsep.join(data_folders), "ALLATT_NOTEBOOK": notebook.stem,
         "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1", "GOMP_SPINCOUNT": env.get("GOMP_SPINCOUNT", "10000"),
     }
 
 
 def _error(executed: Path, log: Path, code: int) -> str:
-    """What went wrong, in one line: the exception of the notebook's cell, else the last line of the log."""
+    """One line: the exception of the notebook's cell, else the last line of the log."""
     count = 0
     try:
         cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError):  # it had not begun, or there was no space to write it
+    except (OSError, ValueError):  # execution had not begun, or the disk is full
         cells = []
     for cell in cells:
         count = cell.get("execution_count") or count
@@ -109,7 +107,7 @@ def _error(executed: Path, log: Path, code: int) -> str:
 
 
 def _exception(output: dict) -> str:
-    """An error output in one line: of AllattError only the message, of a bare assert the line of code."""
+    """An error output as one line: only the message of AllattError, the line of code of a bare assert."""
     value = (output["evalue"].strip() or "\n").splitlines()[0]
     if output["ename"] == "AllattError":
         return value
@@ -121,17 +119,20 @@ def _exception(output: dict) -> str:
 
 
 def headline(executed: Path) -> str:
-    """What follows the last "Headline: " in an executed notebook's outputs; "" where there is none."""
-    found = ""
+    """The text after the last "Headline: " in the outputs of an executed notebook; "" if there is none."""
+    last = ""
     for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        for output in _merged(cell.get("outputs", [])):
+        for output in merge_streams(cell.get("outputs", [])):
             for line in "".join(output.get("text", ())).splitlines():
-                found = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else found
-    return found
+                last = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else last
+    return last
 
 
-def _merged(outputs: list[dict]) -> list[dict]:
-    """Outputs in which what a stream wrote at a stretch is one piece: how it is cut differs from run to run."""
+def merge_streams(outputs: list[dict]) -> list[dict]:
+    """Outputs (as JSON) with consecutive pieces of a stream joined; how a kernel cuts them differs from run to run.
+
+    nbclient's own option (coalesce_streams) also joins pieces that have other outputs between them, so it is not used.
+    """
     merged: list[dict] = []
     for output in outputs:
         before = ""
@@ -143,62 +144,16 @@ def _merged(outputs: list[dict]) -> list[dict]:
     return merged
 
 
-def clean_executed(notebook: Path) -> None:
-    """Execute a committed notebook in place with its own defaults, and keep only what does not change from run to run.
-
-    Counts of execution stay: without them nbval compares nothing. Standard error, timings, papermill's metadata and
-    absolute paths go. AllattError, and the file stays as it was, where a cell fails or has more than 15 lines.
-    """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    for place, cell in enumerate(cells, start=1):
-        lines = len("".join(cell["source"]).strip().splitlines())
-        check(cell["cell_type"] != "code" or lines <= LONGEST_CELL,
-              f"{notebook.name}: cell {place} has {lines} lines; at most {LONGEST_CELL}: move logic into allatt")
-    executed = notebook.with_name(f".{notebook.name}.executed")
-    try:
-        outcome = execute(notebook, executed, {})
-        check(not outcome.error, f"{notebook.name}: {outcome.error}; the file is as it was")
-        cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), notebook.resolve().parents[1])
-        write(notebook, (json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n").encode())
-    finally:
-        executed.unlink(missing_ok=True)
-        executed.with_suffix(".log").unlink(missing_ok=True)
-
-
-def clean(notebook: dict, root: Path) -> dict:
-    """A notebook (as JSON) without what differs between machines and runs; paths below `root` become relative."""
-    kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    cells = []
-    for cell in notebook["cells"]:
-        kept = {"cell_type": cell["cell_type"], "id": cell["id"], "metadata": {}, "source": cell["source"]}
-        if cell["metadata"].get("tags"):
-            kept["metadata"] = {"tags": cell["metadata"]["tags"]}
-        if cell["cell_type"] == "code":
-            outputs = _merged([output for output in cell["outputs"] if output.get("name") != "stderr"])
-            kept |= {"execution_count": cell["execution_count"], "outputs": _without_paths(outputs, root)}
-        cells.append({key: kept[key] for key in sorted(kept)})
-    return {"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},
-            "nbformat": notebook["nbformat"], "nbformat_minor": notebook["nbformat_minor"]}
-
-
-def _without_paths(outputs: list, root: Path) -> list:
-    """Outputs in which the repository's folder is ".", and the user's home "~"."""
-    text = json.dumps(outputs)
-    for folder, short in ((root, "."), (Path.home(), "~")):
-        text = text.replace(json.dumps(str(folder))[1:-1], short)
-    return json.loads(text)
-
-
 def _main() -> None:
-    """The middle process: reads its orders, runs papermill, and ends with its stdin; the kernel then ends within a second."""
-    orders = processes.orders()
-    import papermill  # here: whoever only asks for an outcome does not wait for it
+    """The middle process: runs papermill, and exits when its stdin closes; the kernel then exits within a second."""
+    orders = processes.read_orders()
+    import papermill  # here, so that importing this module stays fast
 
     try:
         papermill.execute_notebook(orders["notebook"], orders["executed"], orders["parameters"], kernel_name="python3",
                                    cwd=str(Path(orders["notebook"]).parent), progress_bar=False)
     finally:
-        # Asked here and not in the first process: a child's peak never reads lower than its parent's size at the fork.
+        # Measured here, not in the first process: a child's peak is never lower than its parent's size at the fork.
         unit = 1 if sys.platform == "darwin" else 1024
         Path(orders["peak"]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit))
 

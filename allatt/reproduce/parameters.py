@@ -1,4 +1,4 @@
-"""The parameters of notebooks: what their cells with the tag `parameters` hold, and what of a command fits them."""
+"""Parameters of notebooks: the literals in their cells tagged `parameters`, and a command's values for them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from allatt.config import AllattError, check
 
 
 def defaults(notebook: Path) -> dict[str, Any]:
-    """The parameters of a notebook and their defaults: the literals of its cell with the tag `parameters`."""
+    """A notebook's parameters and their defaults: the literals in its cells tagged `parameters`."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
+        sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
         tree = ast.parse("\n".join(sources))
         return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
     except (ValueError, KeyError, AttributeError, SyntaxError) as error:
-        raise AllattError(f"{notebook.name} is no notebook with literal parameters ({error}); restore it") from None
+        raise AllattError(f"{notebook.name} has no parameters cell of literals ({error}); restore it") from None
 
 
-def bind(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """For each notebook (by name) the given parameters that it knows, each of its default's type.
+def bind(notebooks: list[Path], values: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """For each notebook (by name), those of `values` that it has as parameters, converted to the types of its defaults.
 
-    AllattError where no notebook knows a parameter, or a value has the wrong type.
+    AllattError if no notebook has a parameter of that name, or a value has the wrong type.
     """
-    known = {path.stem: defaults(path) for path in notebooks}
-    names = sorted(set().union(*known.values()))
-    for name in given:
+    defaults_of = {path.stem: defaults(path) for path in notebooks}
+    names = sorted(set().union(*defaults_of.values()))
+    for name in values:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
+            matches = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {matches[0]}? " if matches else ""
             raise AllattError(f"no notebook here has a parameter {name}; {hint}they have {', '.join(names)}")
-    return {stem: {name: _typed(text, has[name], f"{name} of {stem}") for name, text in given.items() if name in has}
-            for stem, has in known.items()}
+    return {stem: {name: _typed(text, default[name], f"{name} of {stem}") for name, text in values.items() if name in default}
+            for stem, default in defaults_of.items()}
 
 
-def _typed(text: str, default: Any, where: str) -> Any:
-    """`text` as a value of the type of `default`."""
+def _typed(text: str, default: Any, name: str) -> Any:
+    """`text` as a value of the type of `default`; `name` is for the error message."""
     if isinstance(default, str):
         return text
     try:
@@ -51,18 +51,18 @@ def _typed(text: str, default: Any, where: str) -> Any:
         value = float(value)
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         value = type(default)(value)
-    right = default is None or type(value) is type(default)
-    check(right, f"{where} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
+    is_right = default is None or type(value) is type(default)
+    check(is_right, f"{name} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
     return value
 
 
 def parse(params: str) -> dict[str, str]:
-    """"lam=0.1 name='two words'" as a dict of texts."""
+    """Parse PARAMS, e.g. "lam=0.1 name='two words'", into a dict of strings."""
     try:
         pairs = [word.partition("=") for word in shlex.split(params)]
     except ValueError as error:
         raise AllattError(f"PARAMS is {params!r}: {error}") from None
     for name, equals, _ in pairs:
-        check(bool(equals) and name.isidentifier(), f"PARAMS has {name!r}; write name=value, with spaces between them")
+        check(bool(equals) and name.isidentifier(), f"PARAMS has {name!r}; write name=value, separated by spaces")
         check(name not in ("scale", "corpus", "seed", "seeds"), f"PARAMS has {name}; write {name.upper()}=... instead")
     return {name: value for name, _, value in pairs}

@@ -127,7 +127,7 @@ def _steps(config: RunConfig) -> int:
 
 def _main() -> int:
     """Train one run in a child process."""
-    orders = processes.orders()
+    orders = processes.read_orders()
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:

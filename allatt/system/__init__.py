@@ -1,1 +1,1 @@
-"""What the rest stands on: where things are, files that are whole or absent, and child processes."""
+"""What the rest stands on: where things are, files that are written whole, child processes, tables of text."""

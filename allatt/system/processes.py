@@ -1,6 +1,10 @@
-"""Processes that end with the one that started them, however that ends, SIGKILL included: when their standard input does.
+"""Child processes that cannot outlive their parent, even if it is SIGKILLed: each exits when its stdin closes.
 
-    start("allatt.reproduce.execute", orders, ...)   --(orders, one JSON line)-->   python -m allatt.reproduce.execute: orders()
+    parent: start("allatt.runs.parallel", orders, ...)   --one JSON line on stdin-->   child: orders = read_orders()
+
+Libraries do not give this. Workers of loky 3.7, which joblib uses, were still busy 17 seconds after their parent's SIGKILL.
+multiprocessing forks, which is unsafe with the threads of torch and Jupyter, or spawns, which runs the user's script again
+and fails if it has no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -16,18 +20,21 @@ from allatt.system.paths import PACKAGE
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def search_path() -> str:
-    """PYTHONPATH with which a process finds this allatt, and the packages of this process, even where its path has changed."""
+    """PYTHONPATH with which a child finds this allatt and this process's packages, even if sys.path was changed."""
     return os.pathsep.join([str(PACKAGE.parent), *filter(None, sys.path)])
 
 
 def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subprocess.Popen:
-    """`python -m module` with these orders, in a session of its own (Ctrl-C is for us); what it says goes to `output`."""
-    # Large pages for malloc, on Linux: training on a CPU is faster. -P: another allatt in this folder does not take our place.
+    """Start `python -m module` in a new session (Ctrl-C reaches only us), with stdout and stderr written to `output`.
+
+    `orders` is any value that JSON can hold; the child gets it from `read_orders`. Stop the child with `end`.
+    """
+    # Large pages for malloc make training on a CPU faster (Linux). -P: a folder named allatt in the current folder is ignored.
     env = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | env | {"PYTHONPATH": search_path()}
     process = subprocess.Popen([sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output,
                                env=env, start_new_session=True)
@@ -35,7 +42,7 @@ def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subproce
         process.stdin.write(json.dumps(orders).encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # it ended before it read its orders
+        pass  # the child exited before it read its orders
     except BaseException:
         end(process)
         raise
@@ -43,7 +50,7 @@ def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subproce
 
 
 def end(*processes: subprocess.Popen) -> None:
-    """End those that have not ended: tell all first, then wait."""
+    """Stop children that are still running, and wait for all of them."""
     for process in processes:
         try:
             process.stdin.close()
@@ -53,20 +60,20 @@ def end(*processes: subprocess.Popen) -> None:
         process.wait()
 
 
-def orders() -> Any:
-    """In the process that was started: its orders. From now on it ends when whoever started it is gone."""
+def read_orders() -> Any:
+    """Called in the child: return its orders. From then on the child exits when its stdin closes."""
     line = b""
     while not line.endswith(b"\n"):
-        # os.read, not sys.stdin: a thread that waits in there would abort Python's own clean-up.
+        # os.read instead of sys.stdin: a thread waiting in sys.stdin would abort the interpreter's shutdown.
         byte = os.read(0, 1)
         if not byte:
             os._exit(1)
         line += byte
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    threading.Thread(target=_exit_with_stdin, daemon=True).start()
     return json.loads(line)
 
 
-def _end_with_stdin() -> None:
+def _exit_with_stdin() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)

@@ -1,39 +1,27 @@
-"""The command line: what each command hands on, and one clear line for each mistake."""
+"""The command line as a whole: help, and one clear line for each error."""
 
 import errno
-import json
-import os
+import importlib
+import pkgutil
 import re
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
+import tomllib
 
 import pytest
 
 import allatt
-from allatt.__main__ import main
-from allatt.config import AllattError, DataConfig, RunConfig, from_dict, to_dict
+from allatt.cli.main import main
+from allatt.config import AllattError
 from allatt.system.paths import repository
 
 
-def refused(capsys, *arguments: str) -> str:
-    """The one line of complaint of a command that must fail with status 2."""
-    assert main(list(arguments)) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    line, = said.err.splitlines()
-    assert line.startswith("allatt: ")
-    return line.removeprefix("allatt: ")
-
-
-def test_help_imports_no_torch():
-    code = ("import sys; from allatt.__main__ import main\n"
+def test_help_imports_no_other_package():
+    code = ("import sys; from allatt.cli.main import main\n"
             "try: main(['--help'])\nexcept SystemExit as stop: assert stop.code == 0\n"
             "others = {name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'allatt', '__main__'}\n"
             "slow = {'asyncio', 'multiprocessing', 'unittest', 'xml'} & set(sys.modules)\n"
-            # What an editable install adds to every start of Python is not ours.
+            # An editable install adds modules to every start of Python; they are not ours.
             "others = {name for name in others if not name.startswith(('__editable__', '_distutils_hack', 'sitecustomize'))}\n"
             "assert not others | slow, others | slow")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -42,9 +30,10 @@ def test_help_imports_no_torch():
         assert re.search(rf"^    {command}\b", done.stdout, flags=re.MULTILINE)
 
 
-def test_counting_needs_no_torch():
-    code = "import sys; from allatt.__main__ import main; main(['cost']); assert 'torch' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+def test_the_script_allatt_and_the_module_are_one_command():
+    project = tomllib.loads((repository() / "pyproject.toml").read_text())["project"]
+    assert pkgutil.resolve_name(project["scripts"]["allatt"]) is main
+    assert importlib.import_module("allatt.__main__").main is main
 
 
 def test_version(capsys):
@@ -63,530 +52,59 @@ def test_argparse_refuses(arguments, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kept, body, total", [
-    ("", 54_566_912, 74_170_514),
-    ("8,3,7,6,6,6,6,7,6,7,8,8,7,8,7,6", 45_192_448, 64_796_050),
-    ("6,4,6,5,4,5,5,6,5,6,7,5,6,6,6,5", 37_096_320, 56_699_922),
-    ("5,2,5,4,3,4,4,4,4,4,4,4,3,3,3,3", 25_165_184, 44_768_786),
-])
-def test_cost_of_the_papers_models(kept, body, total, capsys):
-    assert main(["cost", "--scale", "paper", "--json", *(["--kept", kept] if kept else [])]) == 0
-    parameters = json.loads(capsys.readouterr().out)["parameters"]
-    assert (parameters["body"], parameters["total"]) == (body, total)
-
-
-def test_cost_of_transformer_xl_as_a_table(capsys):
-    assert main(["cost", "--model", "transformer-xl"]) == 0
-    assert re.search(r"^body +54,608,896 ", capsys.readouterr().out, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--scale", "huge"], "scale is 'huge'; choose one of smoke, laptop, gpu, paper, or a variant such as laptop-characters"),
-    (["--model", "gpt"], "model is 'gpt'; choose one of all-attention, transformer-xl"),
-    (["--kept", "8,3"], "--kept has 2 numbers; the model has 16 layers"),
-    (["--kept", "8,three"], "--kept is '8,three'; write one number a layer"),
-    (["--scale", "smoke", "--kept", "4,5"], "--kept has [5]; a layer keeps between 0 and 4 heads"),
-    (["--scale", "smoke", "--kept", "4,-1"], "--kept has [-1]; a layer keeps between 0 and 4 heads"),
-])
-def test_cost_refuses(arguments, message, capsys):
-    assert message in refused(capsys, "cost", *arguments)
-
-
-def test_data_describes_the_asked_corpus(monkeypatch, capsys):
-    from allatt.data import describe
-
-    asked = []
-    monkeypatch.setattr(describe, "describe", lambda config: asked.append(config) or "so many words")
-    options = ["--corpus", "text8", "--tokens", "characters", "--vocab-size", "100", "--min-count", "2"]
-    assert main(["data", *options]) == 0
-    assert asked == [DataConfig("text8", "characters", 100, 2)]
-    assert capsys.readouterr().out == "so many words\n"
-
-
-def test_data_refuses(tmp_path, capsys):
-    assert "wikitext-104" in refused(capsys, "data", "--corpus", "wikitext-104")
-    assert "choose one of words, subwords, characters" in refused(capsys, "data", "--tokens", "letters")
-    assert str(tmp_path) in refused(capsys, "data", "--corpus", str(tmp_path))
-
-
-SMALL = ("--set", "train.steps=2", "--set", "model.layers=1", "--set", "data.tokens=characters")
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """A folder of text, enough for a few small segments."""
-    folder = tmp_path_factory.mktemp("text")
-    line = " the quick brown fox jumps over the lazy dog and comes back for more of the same text . \n"
-    for split in ("train", "valid", "test"):
-        (folder / f"wiki.{split}.tokens").write_text(line * 40)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def gated(text, home_of_tests, tmp_path_factory):
-    """A finished run with gates, trained by --config: its printed result."""
-    from allatt.paper.study import Study
-
-    values = to_dict(Study("smoke", str(text)).pruning("all-attention", 0.1))
-    for stage in (values, values["start"]):
-        stage["train"] |= {"steps": 2, "rows": 4}
-        stage["data"] |= {"tokens": "characters"}
-    path = tmp_path_factory.mktemp("config") / "config.json"
-    path.write_text(json.dumps(values))
-    command = [sys.executable, "-m", "allatt", "run", "--config", str(path), "--json", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=repository())
-    assert done.returncode == 0, done.stderr
-    return path, json.loads(done.stdout)
-
-
-def test_run_trains_what_the_config_says(gated, capsys):
-    path, result = gated
-    config = from_dict(RunConfig, json.loads(path.read_text()))
-    assert result["id"] == config.id
-    assert result["heads"]["of"] == 8 and result["tokens_seen"] == 2 * 4 * 16
-    assert json.loads((Path(result["folder"]) / "result.json").read_text())["test"] == result["test"]
-    assert main(["run", "--config", str(path)]) == 0
-    table = capsys.readouterr().out
-    assert f"{config.id} ({config.name})" in table
-    assert re.search(rf"^test +perplexity {result['test']['perplexity']:.2f} a token", table, flags=re.MULTILINE)
-
-
-def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
-    """--set reaches the config, the run's start included; the defaults are the scale's."""
-    from allatt import runs
-    from allatt.paper.study import Study
-
-    class Asked(Exception):
-        pass
-
-    def stop(config, machine):
-        raise Asked(config, machine)
-
-    monkeypatch.setattr(runs, "get_or_run", stop)
-    with pytest.raises(Asked) as asked:
-        main(["run", "--scale", "smoke", "--model", "transformer-xl", "--seed", "4", "--micro-rows", "2",
-              "--device", "cpu"])
-    config, machine = asked.value.args
-    assert config == Study("smoke", seed=4).baseline("transformer-xl")
-    assert (machine.micro_rows, machine.device) == (2, "cpu")
-    with pytest.raises(Asked) as asked:
-        main(["run", "--scale", "smoke", "--model", "all-attention", "--lam", "0.5", "--corpus", str(text), *SMALL,
-              "--set", "start.train.lr=0.25", "--set", "gates.output_scaling=false"])
-    config = asked.value.args[0]
-    assert (config.gates.lam, config.gates.output_scaling, config.start.train.lr) == (0.5, False, 0.25)
-    assert (config.train.steps, config.model.layers, config.data.tokens) == (2, 1, "characters")
-    assert config.data.text_sha256, "one's own text is named by its checksum"
-    with pytest.raises(Asked) as asked:
-        main(["run", "--scale", "smoke", "--model", "all-attention", "--target-kept", "0.5"])
-    assert asked.value.args[0] == Study("smoke").to_target("all-attention", 0.5)
-    with pytest.raises(Asked) as asked:
-        main(["run", "--scale", "laptop-words", "--model", "all-attention"])
-    assert asked.value.args[0] == Study("laptop-words").baseline("all-attention")
-    assert capsys.readouterr().err == ""
-
-
-SMOKE = ("--scale", "smoke", "--model", "all-attention")
-
-
-@pytest.mark.parametrize("arguments, message", [
-    ([], "say what to train: --config FILE.json, or --scale SCALE and --model MODEL"),
-    (["--scale", "smoke"], "say what to train"),
-    (["--config", "none.json"], "--config none.json cannot be read as JSON"),
-    (["--config", "none.json", "--seed", "0"], "so --seed cannot be given too"),
-    (["--scale", "smoke", "--model", "gpt"], "model is 'gpt'"),
-    ([*SMOKE, "--lam", "-1"], "lam is -1.0; it must be 0 or more"),
-    ([*SMOKE, "--target-kept", "50"], "target_kept is 50.0; it is a share of all heads, between 0 and 1"),
-    ([*SMOKE, "--target-kept", "0.5", "--lam", "0"], "--lam fixes lambda, and with --target-kept it adapts; give one"),
-    (["--config", "none.json", "--target-kept", "0"], "so --target-kept cannot be given too"),
-    ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
-    ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
-    ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, rows"),
-    ([*SMOKE, "--set", "gates.lam=1"], "there is no section gates"),
-    ([*SMOKE, "--set", "train.steps=many"], "it must be of type int"),
-    ([*SMOKE, "--set", "train.steps=-1"], "steps is -1; it must be 0 or more"),
-])
-def test_run_refuses(arguments, message, capsys):
-    assert message in refused(capsys, "run", *arguments)
-
-
-def test_run_refuses_a_broken_config(tmp_path, capsys):
-    path = tmp_path / "config.json"
-    path.write_text('{"name": ')
-    assert "cannot be read as JSON" in refused(capsys, "run", "--config", str(path))
-    path.write_text('{"name": "a", "trian": {}}')
-    assert "RunConfig has no trian" in refused(capsys, "run", "--config", str(path))
-
-
-TINY = {"steps": 3, "rows": 4}
-
-
-@pytest.fixture
-def tiny(text, monkeypatch):
-    """The smoke scale in a second, on a small text; returns the options of `experiment` for it."""
-    from allatt.paper import scales
-
-    monkeypatch.setitem(scales.SCALES, "smoke", tiny_scale())
-    monkeypatch.setitem(scales.SCALES, "smoke-words", replace(tiny_scale(), data=DataConfig(tokens="words", vocab_size=0)))
-    return ["--scale", "smoke", "--corpus", str(text), "--device", "cpu"]
-
-
-def tiny_scale():
-    """A scale of four heads and one lambda."""
-    from allatt.paper import scales
-
-    smoke = scales.get("smoke")
-    model = replace(smoke.models["all-attention"], layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32,
-                    memory=32, positions=33)
-    return replace(
-        smoke, data=DataConfig(tokens="characters"), models=scales._pair(model), prune=replace(smoke.prune, **TINY),
-        baselines={kind: replace(train, **TINY) for kind, train in smoke.baselines.items()},
-        lambdas=dict.fromkeys(scales.KINDS, (0.3,)))
-
-
-def test_experiments_are_listed(capsys):
-    from allatt.paper.experiments import EXPERIMENTS
-
-    assert main(["experiment"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [*EXPERIMENTS, "all"]
-    assert all(len(line.split()) > 3 for line in lines)
-
-
-def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
-    from allatt import runs
-    from allatt.paper.study import Study
-    from allatt.system.paths import home
-
-    assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
-    header, *rows, last = capsys.readouterr().out.splitlines()
-    configs = [config for seed in (3, 4) for kind in ("all-attention", "transformer-xl")
-               for config in Study("smoke", tiny[3]).sweep(kind, seed)]
-    assert [row.split()[0] for row in rows] == [config.id for config in configs], "in order, each once"
-    for row, config in zip(rows, configs, strict=True):
-        result = runs.find(config.id).result
-        heads = f"{result['heads']['total']}/4"
-        expected = [config.id, *config.name.split(), config.train.seed, f"{config.gates.lam:g}", heads,
-                    f"{result['parameters']['body']:,}", f"{result['valid']['perplexity']:.2f}",
-                    f"{result['test']['perplexity']:.2f}", *result["heads"]["per_layer"]]
-        assert row.split() == list(map(str, expected))
-    assert header.split()[:8] == ["run", "name", "seed", "lambda", "heads", "body", "valid", "test"]
-    assert last == f"{len(configs)} runs, each in its folder RUN in {home() / 'runs'}"
-
-
-def test_experiment_goes_on_where_it_stopped(tiny, monkeypatch, tmp_path, capsys):
-    """Ctrl-C in the second run: the same command reads the first, and trains the second."""
-    from allatt.runs import run as run_module
-
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    trained, execute = [], run_module._execute
-
-    def stop(config, *rest):
-        if len(trained) == 1:
-            raise KeyboardInterrupt
-        trained.append(config.name)
-        execute(config, *rest)
-
-    monkeypatch.setattr("allatt.runs.run._execute", stop)
-    assert main(["experiment", "baselines", *tiny]) == 130
-    assert "the same command continues where this stopped" in capsys.readouterr().err
-    monkeypatch.setattr("allatt.runs.run._execute", lambda config, *rest: trained.append(config.name) or execute(config, *rest))
-    assert main(["experiment", "baselines", *tiny]) == 0
-    assert trained == ["all-attention baseline", "transformer-xl baseline"]
-
-
-def test_all_experiments_as_json(tiny, monkeypatch, capsys):
-    """The points of the figures, named by experiment; one that has to train first gets the machine to do it on."""
-    from allatt import runs
-    from allatt.paper import experiments
-    from allatt.paper.points import Point
-
-    def staged(study, seed, machine):
-        assert machine.micro_rows == 2
-        first = runs.get_or_run(study.baseline("all-attention", seed), machine)
-        return [replace(first.config, name="the same, by another name")]
-
-    monkeypatch.setitem(experiments.EXPERIMENTS, "staged", experiments.Experiment("in two stages", staged))
-    assert main(["experiment", "all", *tiny, "--micro-rows", "2", "--json"]) == 0
-    points = json.loads(capsys.readouterr().out)
-    groups = {name: [p for p in points if p["experiment"] == name] for name in experiments.EXPERIMENTS}
-    assert sum(groups.values(), []) == points, "in order"
-    assert [p["kind"] for p in groups["baselines"]] == ["all-attention", "transformer-xl"]
-    assert [p["name"] for p in groups["methods"]] == [
-        f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
-    assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
-        (kind, lam) for kind in ("all-attention", "transformer-xl") for lam in (0.0, 0.3)]
-    assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1
-    assert [p["run"] for p in groups["characters"]] == [p["run"] for p in groups["sweep"]], "the small scale has characters"
-    assert len(groups["words"]) == 4 and not {p["run"] for p in groups["words"]} & {p["run"] for p in groups["sweep"]}
-    assert [(p["name"], p["run"]) for p in groups["staged"]] == \
-        [("the same, by another name", groups["baselines"][0]["run"])]
-    for point in points:
-        assert point == Point.of_run(runs.find(point["run"])).as_dict() | {key: point[key] for key in ("name", "experiment")}
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, sweep, methods, controls,"),
-    (["sweep", "--scale", "huge"], "scale is 'huge'; choose one of"),
-    (["sweep", "--seeds", "0"], "seeds is 0; it is how many seeds there are, 1 or more"),
-    (["sweep", "--seed", "-1"], "seed is -1; it must be 0 or more"),
-    (["sweep", "--micro-rows", "-1"], "--micro-rows is -1"),
-    (["sweep", "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["sweep", "--scale", "smoke", "--corpus", "wikitext-104"], "wikitext-104"),
-])
-def test_experiment_refuses(arguments, message, capsys):
-    assert message in refused(capsys, "experiment", *arguments)
-
-
-def test_experiment_under_torchrun_without_what_notebooks_need(tiny, text, tmp_path, monkeypatch):
-    """Two processes train together, the first one prints; where their runs are copied to, they are read and not trained."""
-
-    script = tmp_path / "experiment.py"
-    script.write_text(f"""
-import sys
-sys.modules.update(dict.fromkeys(("scipy", "matplotlib", "papermill", "nbformat", "IPython", "ipykernel")))
-sys.path.append({str(repository() / "tests" / "cli")!r})
-from test_main import tiny_scale
-from allatt.paper import scales
-from allatt.__main__ import main
-scales.SCALES["smoke"] = tiny_scale()
-sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
-""")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "ALLATT_HOME": str(tmp_path / "home"),
-                        "PYTHONPATH": str(repository())}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
-    points = json.loads(done.stdout)
-    assert len(points) == 6 and len({point["run"] for point in points}) == 6
-
-    shutil.copytree(tmp_path / "home" / "runs", tmp_path / "another" / "runs")
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
-    monkeypatch.setattr("allatt.runs.run._execute", lambda *rest: pytest.fail("trained again"))
-    assert main(["experiment", "methods", *tiny]) == 0
-
-
-def test_prune_writes_the_smaller_model(gated, tmp_path, capsys):
-    import torch
-
-    from allatt import runs
-    from allatt.model import LanguageModel
-
-    run_id = gated[1]["id"]
-    out = tmp_path / "new" / "small"
-    assert main(["prune", run_id[:8], "--out", str(out)]) == 0
-    small, run = LanguageModel.load(out / "model.safetensors"), runs.find(run_id)
-    about = json.loads((out / "about.json").read_text())
-    assert about["run"] == run_id and about["heads_per_layer"] == gated[1]["heads"]["per_layer"]
-    assert small.parameter_counts() == about["parameters"] == gated[1]["parameters"]
-    expected = run.pruned().state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in small.state_dict().items())
-    assert f"{about['parameters']['body']:,} parameters instead of" in capsys.readouterr().out
-    before = (out / "model.safetensors").read_bytes()
-    assert "exists already; choose another folder" in refused(capsys, "prune", run_id, "--out", str(out))
-    assert (out / "model.safetensors").read_bytes() == before
-
-
-def test_prune_refuses(gated, tmp_path, capsys):
-    from allatt import runs
-
-    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "prune", "ffffffff", "--out", str(tmp_path))
-    dense = runs.find(gated[1]["id"]).config.start.id
-    assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
-    (tmp_path / "file").touch()
-    assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))
-
-
-def test_generate_writes_with_a_run_and_with_what_prune_wrote(gated, tmp_path, capsys):
-    """By its id, by its folder, and from the smaller model's folder: the same text, of the pruned model."""
-    from allatt import runs
-    from allatt.cli.prompts import encode
-    from allatt.data.tokens import load
-    from allatt.generate import generate
-
-    assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
-    capsys.readouterr()
-    options = ["--prompt", "the quick ", "--length", "20", "--seed", "4", "--top-k", "5", "--top-p", "0.9",
-               "--temperature", "2"]
-    said = []
-    for name in (gated[1]["id"][:8], gated[1]["folder"], str(tmp_path)):
-        assert main(["generate", name, *options, "--device", "cpu"]) == 0
-        said.append(capsys.readouterr().out)
-    run = runs.find(gated[1]["id"])
-    assert runs.load_pruned(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
-    tokens = load(run.config.data)
-    ids = encode(tokens, "the quick ")
-    new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()
-    assert said == [tokens.decode(ids + new) + "\n"] * 3 and said[0].startswith("the quick ")
-    assert main(["generate", str(tmp_path), "--length", "3"]) == 0
-    assert len(capsys.readouterr().out.strip("\n")) <= 3, "without a prompt, only what is new"
-
-
-def test_generate_prints_several_texts_as_blocks(gated, capsys):
-    assert main(["generate", gated[1]["id"], "--prompt", "the", "--prompt", "a dog", "--samples", "2", "--length", "5"]) == 0
-    out = capsys.readouterr().out
-    assert re.findall(r"^--- (\d) of 4 ---\n(the|a d)", out, flags=re.MULTILINE) == \
-        [("1", "the"), ("2", "the"), ("3", "a d"), ("4", "a d")]
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--length", "0"], "length is 0; it must be 1 or more"),
-    (["--temperature", "-1"], "temperature is -1.0; it must be 0 (the likeliest token) or more"),
-    (["--top-k", "-1"], "top-k is -1; it must be 0 (all tokens) or more"),
-    (["--top-p", "0"], "top-p is 0.0; it must be above 0, and at most 1 (all tokens)"),
-    (["--seed", "-1"], "seed is -1; it must be 0 or more"),
-    (["--samples", "0"], "samples is 0; it must be 1 or more"),
-    (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["--prompt", "the 7 dogs"], "the model's vocabulary does not have '7' of the prompt; leave that out"),
-])
-def test_generate_refuses(gated, arguments, message, capsys):
-    assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
-
-
-def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
-    def stream_text(*given):
-        yield "the"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
-    assert main(["generate", gated[1]["id"]]) == 130
-    assert capsys.readouterr() == ("the\n", "")
-
-
-def test_generate_refuses_what_is_no_model(gated, tmp_path, capsys):
-    from allatt.data import tokens
-
-    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "generate", "ffffffff")
-    assert "neither the folder of a finished run nor one that" in refused(capsys, "generate", str(tmp_path))
-    (tmp_path / "about.json").write_text("{}")
-    assert "model.safetensors is not a model" in refused(capsys, "generate", str(tmp_path))
-    shutil.copy(Path(gated[1]["folder"]) / "model.safetensors", tmp_path)
-    assert "DataConfig must be an object" in refused(capsys, "generate", str(tmp_path))
-    (tmp_path / "about.json").write_text('{"data": {"corpus": "wikitext-104"}}')
-    assert "wikitext-104" in refused(capsys, "generate", str(tmp_path))
-    data = replace(from_dict(RunConfig, json.loads(gated[0].read_text())).data, tokens="words")
-    tokens.load(data)
-    capsys.readouterr()
-    (tmp_path / "about.json").write_text(json.dumps({"data": to_dict(data)}))
-    assert "tokens, but its text now has" in refused(capsys, "generate", str(tmp_path))
-
-
-@pytest.mark.parametrize("good, status", [(True, 0), (False, 1)])
-def test_reproduce_hands_on_and_fails_where_a_notebook_does(good, status, monkeypatch):
-    from allatt.reproduce import runner
-
-    asked = []
-    monkeypatch.setattr(runner, "reproduce", lambda *given, stop_when: asked.append((given, stop_when())) or good)
-    assert main(["reproduce", "--scale", "smoke", "--corpus", "text8", "--seed", "3", "--seeds", "2", "--notebooks", "05 07",
-                 "--params", "lam=0.1", "--force", "--stop-with-parent"]) == status
-    assert asked == [(("smoke", "text8", 3, 2, "05 07", "lam=0.1", True), False)]
-
-
-def test_reproduce_notices_that_make_has_gone(monkeypatch):
-    from allatt.reproduce import runner
-
-    gone = []
-    monkeypatch.setattr(runner, "reproduce", lambda *given, stop_when: gone.append(stop_when) or True)
-    main(["reproduce", "--stop-with-parent"])
-    main(["reproduce"])
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert [stop_when() for stop_when in gone] == [True, False]
-
-
-def test_status_before_anything(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    assert main(["status"]) == 0
-    assert capsys.readouterr().out == "nothing has been reproduced yet; run `make reproduce`\n"
-    assert "scale is 'huge'" in refused(capsys, "status", "--scale", "huge")
-
-
-def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
-    from allatt.figures.style import DRAW, new_figure
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ALLATT_FIGURES", "figures")
-    monkeypatch.setitem(DRAW, "a", lambda data: new_figure()[0])
-    assert "there are no results in" in refused(capsys, "figures")
-    for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3", "other"):
-        (tmp_path / "figures" / scale).mkdir(parents=True)
-        sidecar = {"name": "a", "scale": scale, "data": {}}
-        (tmp_path / "figures" / scale / "a.json").write_text(json.dumps(sidecar))
-    assert main(["figures"]) == 0
-    drawn = [f"figures/{scale}/a.{kind}" for scale in ("smoke", "laptop", "laptop-3seeds", "laptop-seed3")
-             for kind in ("png", "svg")]
-    assert capsys.readouterr().out.splitlines() == drawn
-    assert main(["figures", "--scale", "laptop"]) == 0
-    assert capsys.readouterr().out.splitlines() == drawn[2:]
-    assert (tmp_path / drawn[0]).exists() and not (tmp_path / "figures" / "other" / "a.png").exists()
-    assert "figures/gpu; run `make reproduce` first" in refused(capsys, "figures", "--scale", "gpu")
-
-
-def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
-    from allatt.reproduce import execute
-    from allatt.system import paths
-
-    (tmp_path / "notebooks").mkdir()
-    for name in ("00_a.ipynb", "05_b.ipynb"):
-        (tmp_path / "notebooks" / name).touch()
-    done = []
-    monkeypatch.setattr(paths, "repository", lambda: tmp_path)
-    monkeypatch.setattr(execute, "clean_executed", lambda path: done.append(path.name))
-    assert main(["notebooks", "--notebooks", "5"]) == main(["notebooks"]) == 0
-    assert done == ["05_b.ipynb", "00_a.ipynb", "05_b.ipynb"]
-    assert capsys.readouterr().out.splitlines()[0] == "05_b.ipynb: executed and cleaned"
-    assert "there is no notebook 07" in refused(capsys, "notebooks", "--notebooks", "07")
-
-
-def torch_error(message: str) -> RuntimeError:
-    return type("OutOfMemoryError", (RuntimeError,), {})(message)
+def error_named(name: str, message: str) -> Exception:
+    """An exception that is recognized by the name of its class, as torch's and safetensors' are."""
+    return type(name, (Exception,), {})(message)
 
 
 @pytest.mark.parametrize("error, status, message", [
     (AllattError("the text is empty"), 2, "the text is empty"),
-    (KeyboardInterrupt(), 130, "interrupted; the same command continues where this stopped"),
-    (OSError(errno.ENOSPC, "No space left on device", "ids"), 2, "no space is left on the disk (ids); free some"),
-    (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "your disk quota is used up; free some"),
-    (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x may not be written or read; set ALLATT_HOME"),
+    (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue"),
+    (OSError(errno.ENOSPC, "No space left on device", "ids"), 2, "no space left (ids); free some"),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "quota exceeded; free some"),
+    (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "permission denied (/x); free some space, or set"),
+    (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "read-only (/x); free some space, or set ALLATT_HOME to"),
     (ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"), 2, "pip install -e '.[notebooks]'"),
-    (torch_error("CUDA out of memory"), 2, "the GPU's memory is too small; try --micro-rows 8"),
+    (error_named("SafetensorError", "I/O error: No space left (os error 28)"), 2, "no space left; free some space"),
+    (error_named("OutOfMemoryError", "CUDA out of memory"), 2, "the GPU's memory is too small; try --micro-rows 8"),
 ])
-def test_troubles_are_one_line(error, status, message, monkeypatch, capsys):
+def test_errors_that_the_user_can_fix_are_one_line(error, status, message, monkeypatch, capsys):
     from allatt.paper import scales
 
-    def trouble(name, variants=False):
+    def fail(name, variants=False):
         raise error
 
-    monkeypatch.setattr(scales, "resolve", trouble)
+    monkeypatch.setattr(scales, "resolve", fail)
     assert main(["cost"]) == status
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith("allatt: ") and message in line
 
 
 @pytest.mark.parametrize("error", [
-    ValueError("a defect"), OSError(errno.EIO, "Input/output error"), RuntimeError("another"),
+    ValueError("a bug"), OSError(errno.EIO, "Input/output error"), RuntimeError("another"),
     ModuleNotFoundError("No module named 'allatt.x'", name="allatt.x")])
-def test_defects_are_not_hidden(error, monkeypatch):
+def test_bugs_show_their_traceback(error, monkeypatch):
     from allatt.paper import scales
 
-    def trouble(name, variants=False):
+    def fail(name, variants=False):
         raise error
 
-    monkeypatch.setattr(scales, "resolve", trouble)
+    monkeypatch.setattr(scales, "resolve", fail)
     with pytest.raises(type(error)):
         main(["cost"])
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m allatt cost --json | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=repository())
     assert done.stdout == "{\n0\n" and done.stderr == ""
 
 
 def test_ctrl_c_in_a_process_is_one_line():
-    code = ("import signal; from allatt import cost, __main__\n"
+    code = ("import signal; from allatt import cost; from allatt.cli import main\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it\n"
             "cost.count = lambda *given: signal.raise_signal(signal.SIGINT)\n"
-            "raise SystemExit(__main__.main(['cost']))")
+            "raise SystemExit(main.main(['cost']))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == "allatt: interrupted; the same command continues where this stopped\n"
+    assert done.stderr == "allatt: interrupted; run the same command again to continue\n"

@@ -1,51 +1,37 @@
-"""The notebook runner, on small notebooks made here. A kernel costs two seconds, so most tests read one shared run."""
+"""The notebook runner, on small notebooks. A kernel takes two seconds to start, so most tests read one shared run."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 import pytest
-from filelock import FileLock
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from small_notebooks import PARAMETERS, write_notebook
 
 from allatt.config import AllattError
-from allatt.paper import scales
-from allatt.reproduce import execute, parameters, runner
+from allatt.reproduce import execute, runner
+from allatt.reproduce.status import is_locked, lock, read_status, state_folder, status_table
 from allatt.system import paths
 from allatt.system.paths import home, repository
 
 
 @pytest.fixture(scope="module", autouse=True)
 def same_sources():
-    """Whoever edits allatt while these tests run does not upset them."""
+    """Editing allatt while these tests run does not disturb them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "sources", dict)
         yield
 
 
 real_sources = runner.sources
-PARAMETERS = 'scale = "smoke"\ncorpus = ""\nseed = 0\n'
 
 
-def write(folder: Path, name: str, *sources: str, parameters: str = PARAMETERS) -> Path:
-    """A notebook with a parameters cell and one cell for each source."""
-    cells = [new_markdown_cell(f"# {name}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    book = new_notebook(cells=cells + [new_code_cell(source) for source in sources])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = folder / "notebooks" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path)
-    return path
-
-
-class Said:
-    """Collects what the runner prints, as lines."""
+class Log:
+    """Collects what the runner prints."""
 
     def __init__(self):
         self.text = ""
@@ -59,7 +45,7 @@ class Said:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Four notebooks: one that is fine, one that fails, one that needs it, and one that does not."""
+    """Four notebooks: one succeeds, one fails, one needs the failing one, and one needs nothing."""
     folder = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALLATT_FIGURES", str(folder / "figures"))
@@ -67,35 +53,37 @@ def project(tmp_path_factory):
 
 
 def _four_notebooks(folder: Path) -> Path:
-    write(folder, "00_fine.ipynb",
-          "import os, pathlib, sys\nblock = bytearray(300_000_000)\nprint(os.getcwd()); print(sys.executable)\n"
-          "print(os.environ['GOMP_SPINCOUNT'])",
-          "figures = pathlib.Path(os.environ['ALLATT_FIGURES'], 'smoke-seed3')\n"
-          "figures.mkdir(parents=True, exist_ok=True)\n"
-          "(figures / 'plot.png').write_bytes(b'one plot')",
-          "print('Headline: first', os.environ['ALLATT_NOTEBOOK'])\nprint(f'Headline: seed {seed}, lam {lam}')",
-          parameters=PARAMETERS + "lam = 0.5  # a comment\nquick = True\nname = 'x'\nlams = [1, 2]\n")
-    write(folder, "01_fails.ipynb", "x = 1",
-          "from allatt.config import AllattError\nraise AllattError('the text is empty')")
-    write(folder, "02_needs_it.ipynb", "print('never')")
-    write(folder, "03_alone.ipynb", "print('Headline: alone')")
+    write_notebook(
+        folder, "00_fine.ipynb",
+        "import os, pathlib, sys\nblock = bytearray(300_000_000)\nprint(os.getcwd()); print(sys.executable)\n"
+        "print(os.environ['GOMP_SPINCOUNT'])",
+        "figures = pathlib.Path(os.environ['ALLATT_FIGURES'], 'smoke-seed3')\n"
+        "figures.mkdir(parents=True, exist_ok=True)\n"
+        "(figures / 'plot.png').write_bytes(b'one plot')",
+        "print('Headline: first', os.environ['ALLATT_NOTEBOOK'])\nprint(f'Headline: seed {seed}, lam {lam}')",
+        parameters=PARAMETERS + "lam = 0.5  # a comment\nquick = True\nname = 'x'\nlams = [1, 2]\n")
+    write_notebook(folder, "01_fails.ipynb", "x = 1",
+                   "from allatt.config import AllattError\nraise AllattError('the text is empty')")
+    write_notebook(folder, "02_needs_it.ipynb", "print('never')")
+    write_notebook(folder, "03_alone.ipynb", "print('Headline: alone')")
     return folder
 
 
 @pytest.fixture(scope="module")
 def first(project, home_of_tests):
-    said = Said()
-    good = run(project, said, params="lam=2")
-    return good, said, runner.read_status(runner.target("smoke", "", 3))
+    """The first run of the four notebooks: whether all succeeded, its log, and its status."""
+    log = Log()
+    succeeded = run(project, log, params="lam=2")
+    return succeeded, log, read_status(state_folder("smoke", "", 3))
 
 
-def run(folder: Path, said: Said, scale: str = "smoke", seed: int = 3, **options) -> bool:
+def run(folder: Path, log: Log, scale: str = "smoke", seed: int = 3, **options) -> bool:
     options = {"needs": {"02": ("01",)}, **options}
-    return runner.reproduce(scale, seed=seed, folder=folder, say=said, **options)
+    return runner.reproduce(scale, seed=seed, folder=folder, log=log, **options)
 
 
 def executed(stem: str) -> dict:
-    return json.loads((runner.target("smoke", "", 3) / f"{stem}.ipynb").read_text())
+    return json.loads((state_folder("smoke", "", 3) / f"{stem}.ipynb").read_text())
 
 
 def output(stem: str) -> str:
@@ -103,21 +91,21 @@ def output(stem: str) -> str:
     return "".join(text for o in outputs for text in o.get("text", ()))
 
 
-def test_failure_is_one_line_and_the_rest_goes_on(first):
-    good, said, status = first
-    assert not good
+def test_failure_is_one_line_and_the_others_run(first):
+    succeeded, log, status = first
+    assert not succeeded
     assert {stem: entry["state"] for stem, entry in status.items()} == {
         "00_fine": "done", "01_fails": "failed", "02_needs_it": "skipped", "03_alone": "done"}
     assert re.search(r"^\[ 2/4\] 01_fails .* failed after \d+\.\d s: cell In \[4\]: the text is empty "
-                     r"\(see .*01_fails.ipynb\)$", said.line("01_fails"))
-    assert "AllattError" not in said.text and "Traceback" not in said.text
-    assert "skipped: needs 01_fails, which failed" in said.line("02_needs_it")
-    assert said.text.splitlines()[-1].startswith("2 done, 1 failed, 1 skipped in ")
+                     r"\(see .*01_fails.ipynb\)$", log.line("01_fails"))
+    assert "AllattError" not in log.text and "Traceback" not in log.text
+    assert "skipped: needs 01_fails, which failed" in log.line("02_needs_it")
+    assert log.text.splitlines()[-1].startswith("2 done, 1 failed, 1 skipped in ")
 
 
 def test_progress_line_has_time_memory_and_the_last_headline(first):
-    _, said, status = first
-    assert re.search(r"^\[ 1/4\] 00_fine .* done \d+\.\d s, \d+ MB \| seed 3, lam 2\.0$", said.line("00_fine"))
+    _, log, status = first
+    assert re.search(r"^\[ 1/4\] 00_fine .* done \d+\.\d s, \d+ MB \| seed 3, lam 2\.0$", log.line("00_fine"))
     assert status["03_alone"]["headline"] == "alone"
 
 
@@ -132,16 +120,16 @@ def test_kernel_is_this_python_in_the_notebooks_folder(first, project):
     folder, python = output("00_fine").splitlines()[:2]
     assert Path(folder) == (project / "notebooks").resolve()
     assert python == sys.executable
-    assert output("00_fine").splitlines()[2] == "10000", "idle threads that spin on make a shared machine crawl"
+    assert output("00_fine").splitlines()[2] == "10000", "idle threads that keep spinning slow a shared machine down"
     assert "Headline: first 00_fine" in output("00_fine"), "figures name their notebook by this"
 
 
 def test_parameters_reach_the_notebook(first):
-    injected, = [c for c in executed("00_fine")["cells"] if "injected-parameters" in c["metadata"].get("tags", ())]
+    injected, = [cell for cell in executed("00_fine")["cells"] if "injected-parameters" in cell["metadata"].get("tags", ())]
     values = {}
     exec("".join(injected["source"]), values)
     assert (values["scale"], values["seed"], values["lam"]) == ("smoke", 3, 2.0)
-    assert "corpus" not in values, "without CORPUS the notebook's own default holds"
+    assert "corpus" not in values, "without CORPUS the notebook's default applies"
 
 
 def test_status_records_the_figures(first, project):
@@ -151,72 +139,62 @@ def test_status_records_the_figures(first, project):
 
 
 def test_status_table(first):
-    table = runner.status("smoke")
+    table = status_table("smoke")
     assert re.search(r"^  00_fine +done +\d+\.\d s +\d+ MB  seed 3, lam 2\.0$", table, flags=re.MULTILINE)
     assert re.search(r"^  01_fails +failed .* cell In \[4\]: the text is empty$", table, flags=re.MULTILINE)
     assert re.search(r"^  02_needs_it +skipped", table, flags=re.MULTILINE)
-    assert runner.status() == table
-    assert "nothing has been reproduced" in runner.status("paper")
-
-
-def test_a_broken_status_is_as_none(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    state = runner.target("smoke", "", 0)
-    state.mkdir(parents=True)
-    (state / "status.json").write_text('{"00_fine": {"sta')
-    assert runner.read_status(state) == {}
-    assert runner.status().splitlines()[0] == "smoke-default-seed0"
+    assert status_table() == table
+    assert "nothing has been reproduced" in status_table("paper")
 
 
 def test_second_run_executes_only_what_changed(first, project, monkeypatch):
-    """Unchanged: not executed. A figure gone, or an edited cell: executed. What needs an executed one: executed too."""
-    before = first[2]
-    (project / "figures" / "smoke-seed3" / "plot.png").unlink()
-    said = Said()
-    assert run(project, said, params="lam=2", numbers="0 3")
-    assert "unchanged | alone" in said.line("03_alone")
-    assert "done" in said.line("00_fine") and (project / "figures" / "smoke-seed3" / "plot.png").exists()
-    again, after = Said(), runner.read_status(runner.target("smoke", "", 3))
+    """An unchanged notebook is not executed; one whose figure is gone is, and so is one that needs an executed one."""
+    before, figures = first[2], project / "figures" / "smoke-seed3"
+    (figures / "plot.png").unlink()
+    log = Log()
+    assert run(project, log, params="lam=2", notebooks="0 3")
+    assert "unchanged | alone" in log.line("03_alone")
+    assert "done" in log.line("00_fine") and (figures / "plot.png").exists()
+    state = state_folder("smoke", "", 3)
+    again, after = Log(), read_status(state)
     assert after["03_alone"] == before["03_alone"]
-    monkeypatch.delattr(runner, "execute")  # nothing may start where nothing changed
-    assert run(project, again, params="lam=2", numbers="0")
+    monkeypatch.delattr(runner, "execute")  # nothing may start if nothing has changed
+    assert run(project, again, params="lam=2", notebooks="0")
     assert "unchanged | seed 3, lam 2.0" in again.line("00_fine")
-    state = runner.target("smoke", "", 3)
-    places = dict.fromkeys(("00_fine", "03_alone"), runner.Place(state, project / "figures" / "smoke-seed3"))
-    waiting = runner.Runner(places, {"03": ("00",)}, said, bool)
-    mark = after["03_alone"]["fingerprint"]
-    assert not waiting._up_to_date(project / "notebooks" / "03_alone.ipynb", mark), "00_fine, which it needs, is newer"
+    jobs = [runner.Job(project / "notebooks" / f"{name}.ipynb", {}, after[name]["fingerprint"], state, figures)
+            for name in ("00_fine", "03_alone")]
+    assert runner.Runner(jobs, {}, log, bool)._is_up_to_date(jobs[1])
+    assert not runner.Runner(jobs, {"03": ("00",)}, log, bool)._is_up_to_date(jobs[1]), "00_fine, which it needs, is newer"
 
 
 def test_fingerprint_follows_cells_parameters_and_text(tmp_path):
-    path = write(tmp_path, "00_a.ipynb", "x = 1")
-    marks = [runner.fingerprint(path, {"seed": 1}, {"train": "ab"})]
-    assert runner.fingerprint(path, {"seed": 1}, {"train": "ab"}) == marks[0]
-    marks.append(runner.fingerprint(path, {"seed": 2}, {"train": "ab"}))
-    marks.append(runner.fingerprint(path, {"seed": 1}, {"train": "cd"}))
-    marks.append(runner.fingerprint(write(tmp_path, "00_a.ipynb", "x = 2"), {"seed": 1}, {"train": "ab"}))
-    assert len(set(marks)) == 4
+    path = write_notebook(tmp_path, "00_a.ipynb", "x = 1")
+    fingerprints = [runner.fingerprint(path, {"seed": 1}, {"train": "ab"})]
+    assert runner.fingerprint(path, {"seed": 1}, {"train": "ab"}) == fingerprints[0]
+    fingerprints.append(runner.fingerprint(path, {"seed": 2}, {"train": "ab"}))
+    fingerprints.append(runner.fingerprint(path, {"seed": 1}, {"train": "cd"}))
+    fingerprints.append(runner.fingerprint(write_notebook(tmp_path, "00_a.ipynb", "x = 2"), {"seed": 1}, {"train": "ab"}))
+    assert len(set(fingerprints)) == 4
 
 
-def test_own_text_is_named_in_full_and_by_checksum(project, tmp_path, monkeypatch):
+def test_a_users_text_is_identified_by_full_path_and_checksum(project, tmp_path, monkeypatch):
     """A relative path does not depend on where the notebooks run; another text in the folder is another fingerprint."""
-    asked = []
-    monkeypatch.setattr(runner.Runner, "run", lambda self, *given: asked.append((self.places, *given)) or True)
+    runs = []
+    monkeypatch.setattr(runner.Runner, "run", lambda self, force: runs.append(self.jobs) or True)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("The fox jumps over the dog .\n" * 60)
-    assert run(project, Said(), corpus="mine")
-    places, _, given, marks, _ = asked[0]
-    assert given["00_fine"]["corpus"] == str((tmp_path / "mine").resolve())
-    assert all(re.fullmatch(r"smoke-mine-[0-9a-f]{8}-seed3", place.state.name) for place in places.values())
+    assert run(project, Log(), corpus="mine")
+    assert runs[0][0].parameters["corpus"] == str((tmp_path / "mine").resolve())
+    assert all(re.fullmatch(r"smoke-mine-[0-9a-f]{8}-seed3", job.state.name) for job in runs[0])
     (tmp_path / "mine" / "a.txt").write_text("The dog jumps over the fox .\n" * 60)
-    assert run(project, Said(), corpus="./mine/")
-    assert asked[1][0] == places and asked[1][2] == given
-    assert all(asked[1][3][stem] != mark for stem, mark in marks.items())
+    assert run(project, Log(), corpus="./mine/")
+    assert [replace(job, fingerprint="") for job in runs[1]] == [replace(job, fingerprint="") for job in runs[0]]
+    assert all(new.fingerprint != old.fingerprint for new, old in zip(runs[1], runs[0], strict=True))
 
 
 def test_fingerprint_follows_every_module(tmp_path, monkeypatch):
-    path = write(tmp_path, "00_a.ipynb", "x = 1")
+    path = write_notebook(tmp_path, "00_a.ipynb", "x = 1")
     before = runner.fingerprint(path, {}, {})
     assert set(real_sources()) == {str(module.relative_to(paths.PACKAGE)) for module in paths.PACKAGE.rglob("*.py")}
     assert {"model.py", "system/paths.py"} < set(real_sources())
@@ -224,8 +202,8 @@ def test_fingerprint_follows_every_module(tmp_path, monkeypatch):
     assert runner.fingerprint(path, {}, {}) != before
 
 
-def test_a_changed_file_in_a_sub_folder_makes_a_notebook_stale(tmp_path, monkeypatch):
-    path, deep = write(tmp_path, "00_a.ipynb", "x = 1"), tmp_path / "package" / "one" / "two"
+def test_fingerprint_follows_files_in_sub_folders(tmp_path, monkeypatch):
+    path, deep = write_notebook(tmp_path, "00_a.ipynb", "x = 1"), tmp_path / "package" / "one" / "two"
     deep.mkdir(parents=True)
     (deep / "module.py").write_text("x = 1\n")
     monkeypatch.setattr(runner, "sources", real_sources)
@@ -236,7 +214,7 @@ def test_a_changed_file_in_a_sub_folder_makes_a_notebook_stale(tmp_path, monkeyp
 
 
 def test_outputs_do_not_change_the_fingerprint(tmp_path):
-    path = write(tmp_path, "00_a.ipynb", "x = 1")
+    path = write_notebook(tmp_path, "00_a.ipynb", "x = 1")
     before, book = runner.fingerprint(path, {}, {}), json.loads(path.read_text())
     book["cells"][-1]["execution_count"] = 7
     path.write_text(json.dumps(book))
@@ -253,88 +231,46 @@ def test_outputs_do_not_change_the_fingerprint(tmp_path):
     ({"params": "seed=4"}, r"PARAMS has seed; write SEED=... instead"),
     ({"params": "seeds=3"}, r"PARAMS has seeds; write SEEDS=... instead"),
     ({"seeds": 0}, r"seeds is 0; it is how many seeds there are, 1 or more"),
-    ({"seeds": 3, "numbers": "3"}, r"SEEDS is 3, and notebook 03 shows one seed \(no parameter seeds\); leave SEEDS out, or"),
-    ({"numbers": "0 77"}, r"there is no notebook 77; choose from 00 01 02 03"),
+    ({"seeds": 3, "notebooks": "3"}, r"SEEDS is 3, but notebook 03 uses one seed \(it has no parameter seeds\); leave"),
+    ({"notebooks": "0 77"}, r"there is no notebook 77; choose from 00 01 02 03"),
     ({"corpus": "wikitext-104"}, r"there is no corpus 'wikitext-104'; did you mean wikitext-103\?"),
     ({"scale": "huge"}, r"scale is 'huge'; choose one of smoke, laptop, gpu, paper"),
     ({"seed": -1}, r"seed is -1; it must be 0 or more"),
 ])
-def test_mistakes_stop_everything_before_it_begins(project, tmp_path, monkeypatch, options, message):
+def test_wrong_options_stop_everything_before_it_begins(project, tmp_path, monkeypatch, options, message):
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    said = Said()
+    log = Log()
     with pytest.raises(AllattError, match=message) as caught:
-        run(project, said, **options)
+        run(project, log, **options)
     assert "\n" not in str(caught.value)
-    assert said.text == "" and list(tmp_path.iterdir()) == []
-
-
-def test_values_get_the_type_of_the_default(project):
-    known = [project / "notebooks" / "00_fine.ipynb", project / "notebooks" / "03_alone.ipynb"]
-    given = {"lam": "2", "name": "007", "quick": "False", "lams": "[3]", "seed": "5"}
-    bound = parameters.bind(known, given)
-    assert bound["00_fine"] == {"lam": 2.0, "name": "007", "quick": False, "lams": [3], "seed": 5}
-    assert isinstance(bound["00_fine"]["lam"], float)
-    assert bound["03_alone"] == {"seed": 5}, "a notebook gets only what it knows"
-
-
-def test_parameters_cell_must_hold_literals(tmp_path):
-    path = write(tmp_path, "00_a.ipynb", parameters="seed = 1 + x")
-    with pytest.raises(AllattError, match="00_a.ipynb is no notebook with literal parameters"):
-        parameters.defaults(path)
-
-
-def test_parse_keeps_quoted_words_together():
-    assert parameters.parse("lam=0.1 name='two words' a==b") == {"lam": "0.1", "name": "two words", "a": "=b"}
+    assert log.text == "" and list(tmp_path.iterdir()) == []
 
 
 def test_lock_keeps_a_second_process_out(project):
-    """From another process, as it would be."""
-    lock = home() / "reproduce" / "smoke-default-seed3.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    code = (f"from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire(); print(1, flush=True); "
+    """Taken in another process, as it would be in use."""
+    path = home() / "reproduce" / "smoke-default-seed3.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = (f"from filelock import FileLock; lock = FileLock({str(path)!r}); lock.acquire(); print(1, flush=True); "
             "input()")
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(AllattError, match="another process is reproducing smoke-default-seed3; wait until it ends"):
-            run(project, Said())
+            run(project, Log())
         other.stdin.close()
 
 
-def test_lock_of_a_killed_process_is_free(project):
-    lock = home() / "reproduce" / "smoke-default-seed3.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    code = (f"import os, signal; from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire(); "
-            "os.kill(os.getpid(), signal.SIGKILL)")
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    with FileLock(lock, timeout=0):
-        pass
-
-
-def test_auto_says_what_it_takes(project, monkeypatch):
+def test_auto_prints_the_scale_that_it_chose(project, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(runner.Runner, "run", lambda *arguments: True)
-    said = Said()
-    assert run(project, said, scale="auto")
-    assert said.text.startswith("SCALE=auto: laptop, since torch sees no GPU\n4 notebooks at scale laptop")
+    monkeypatch.setattr(runner.Runner, "run", lambda self, force: True)
+    log = Log()
+    assert run(project, log, scale="auto")
+    assert log.text.startswith("SCALE=auto: laptop, because torch sees no GPU\n4 notebooks: scale laptop")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    said = Said()
-    assert run(project, said, scale="auto")
-    assert said.text.startswith("SCALE=auto: gpu, since torch sees a GPU\n4 notebooks at scale gpu")
-
-
-def test_killed_kernel_is_one_line(tmp_path):
-    """As the out-of-memory killer does it."""
-    path = write(tmp_path, "00_a.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    outcome = execute.execute(path, tmp_path / "out.ipynb", {})
-    assert re.fullmatch(r"the kernel died at cell In \[[12]\]; was there enough memory\?", outcome.error)
-
-
-def test_bare_assert_shows_its_code(tmp_path):
-    path = write(tmp_path, "00_a.ipynb", "x = 3\nassert x == 4  # why")
-    outcome = execute.execute(path, tmp_path / "out.ipynb", {})
-    assert outcome.error == "cell In [2]: AssertionError: assert x == 4  # why"
+    log = Log()
+    assert run(project, log, scale="auto")
+    assert log.text.startswith("SCALE=auto: gpu, because torch sees a GPU\n4 notebooks: scale gpu")
 
 
 def alive(pid: int) -> bool:
@@ -355,80 +291,39 @@ def wait_for(condition, seconds: float = 120) -> bool:
 def test_sigkill_leaves_no_kernel_and_the_next_run_continues(tmp_path, monkeypatch):
     """Killed in the second notebook: it is shown as interrupted, and the first is not executed again."""
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
-    write(tmp_path, "00_a.ipynb", "print('Headline: a')")
-    write(tmp_path, "01_b.ipynb", "import os, pathlib, time\ngo = pathlib.Path('go')",
+    write_notebook(tmp_path, "00_a.ipynb", "print('Headline: a')")
+    write_notebook(tmp_path, "01_b.ipynb", "import os, pathlib, time\ngo = pathlib.Path('go')",
           "if not go.exists():\n    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)")
     code = (f"from pathlib import Path; from allatt.reproduce import runner; "
             f"runner.sources = dict; runner.reproduce('smoke', folder=Path({str(tmp_path)!r}), needs={{}})")
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    mark = tmp_path / "notebooks" / "pid"
-    assert wait_for(lambda: mark.exists() and mark.read_text())
+    pid_file = tmp_path / "notebooks" / "pid"
+    assert wait_for(lambda: pid_file.exists() and pid_file.read_text())
     process.kill()
     process.wait()
-    assert wait_for(lambda: not alive(int(mark.read_text())), 10), "the kernel outlived its runner"
-    assert re.search(r"^  01_b +interrupted", runner.status("smoke"), flags=re.MULTILINE)
+    assert wait_for(lambda: not alive(int(pid_file.read_text())), 10), "the kernel outlived its runner"
+    assert re.search(r"^  01_b +interrupted", status_table("smoke"), flags=re.MULTILINE)
     (tmp_path / "notebooks" / "go").touch()
-    said = Said()
-    assert run(tmp_path, said, seed=0, needs={})
-    assert "unchanged | a" in said.line("00_a") and "done" in said.line("01_b")
+    log = Log()
+    assert run(tmp_path, log, seed=0, needs={})
+    assert "unchanged | a" in log.line("00_a") and "done" in log.line("01_b")
 
 
-def test_runner_stops_when_asked(tmp_path):
-    path = write(tmp_path, "00_a.ipynb", "import time\ntime.sleep(600)")
-    began = time.monotonic()
-    with pytest.raises(AllattError, match="stopped in 00_a; run the same command again"):
-        execute.execute(path, tmp_path / "out.ipynb", {}, tick=lambda seconds: seconds > 0.5)
-    assert time.monotonic() - began < 20
-
-
-def test_clean_executed(tmp_path):
-    """Counts, standard output and tags stay; standard error, other metadata and absolute paths go."""
-    path = write(tmp_path, "00_a.ipynb",
-                 "import os, sys\nprint('loss', 3)\nprint('slow', file=sys.stderr)\nprint(os.getcwd())")
-    book = json.loads(path.read_text())
-    book["cells"][-1]["metadata"] = {"tags": ["nbval-check-output"], "execution": {"begun": "now"}, "collapsed": True}
-    path.write_text(json.dumps(book))
-    execute.clean_executed(path)
-    first = path.read_bytes()
-    book = json.loads(first)
-    nbformat.validate(book)
-    assert [cell.get("execution_count") for cell in book["cells"]] == [None, 1, 2]
-    assert book["cells"][-1]["outputs"] == [
-        {"name": "stdout", "output_type": "stream", "text": ["loss 3\n", "./notebooks\n"]}]
-    assert book["cells"][-1]["metadata"] == {"tags": ["nbval-check-output"]}
-    assert set(book["metadata"]) == {"kernelspec", "language_info"}
-    assert sorted(p.name for p in path.parent.iterdir()) == ["00_a.ipynb"]
-    execute.clean_executed(path)
-    assert path.read_bytes() == first, "a second time changes nothing"
-
-
-@pytest.mark.parametrize("source, message", [
-    ("\n".join(f"x{i} = {i}" for i in range(16)), "cell 3 has 16 lines; at most 15"),
-    ("1 / 0", r"cell In \[2\]: ZeroDivisionError: division by zero; the file is as it was"),
-])
-def test_clean_executed_refuses(tmp_path, source, message):
-    path = write(tmp_path, "00_a.ipynb", source)
-    before = path.read_bytes()
-    with pytest.raises(AllattError, match=message):
-        execute.clean_executed(path)
-    assert path.read_bytes() == before
-    assert sorted(p.name for p in path.parent.iterdir()) == ["00_a.ipynb"]
-
-
-def numbers(folder: Path, *given) -> str:
-    return " ".join(path.name[:2] for path in runner.find(folder, *given))
+def order(folder: Path, *given) -> str:
+    """The numbers of the notebooks in the order of their execution."""
+    return " ".join(path.name[:2] for path in runner.select(folder, *given))
 
 
 def test_each_notebook_comes_after_what_it_needs(tmp_path):
-    """In the order of numbers otherwise, whichever are chosen."""
+    """Otherwise the order is that of their numbers, whichever are chosen."""
     for number in range(14):
         (tmp_path / f"{number:02}_a.ipynb").touch()
-    assert numbers(tmp_path) == "00 01 02 03 04 05 06 07 08 09 11 12 13 10"
-    assert numbers(tmp_path, "12 10 7") == "07 12 10"
-    assert numbers(tmp_path, "9 10") == "09 10"
-    assert numbers(tmp_path, "", {"00": ("05",), "05": ("02", "13"), "07": ("00",)}) == \
+    assert order(tmp_path) == "00 01 02 03 04 05 06 07 08 09 11 12 13 10"
+    assert order(tmp_path, "12 10 7") == "07 12 10"
+    assert order(tmp_path, "9 10") == "09 10"
+    assert order(tmp_path, "", {"00": ("05",), "05": ("02", "13"), "07": ("00",)}) == \
         "01 02 03 04 06 08 09 10 11 12 13 05 00 07"
-    assert numbers(tmp_path, "0 1 5", {"00": ("05",), "05": ("02", "13")}) == "01 05 00"
+    assert order(tmp_path, "0 1 5", {"00": ("05",), "05": ("02", "13")}) == "01 05 00"
 
 
 def test_claims_need_every_other_notebook():
@@ -437,24 +332,16 @@ def test_claims_need_every_other_notebook():
     assert "10" not in {number for needed in runner.NEEDS.values() for number in needed}
 
 
-def test_committed_notebooks_know_the_three_parameters():
-    """And their defaults are the smoke scale and one seed, since nbval cannot inject any."""
-    for path in runner.find(repository() / "notebooks"):
-        values = {"seeds": 1} | parameters.defaults(path)
-        assert (values["scale"], values["corpus"], values["seed"]) == (scales.NAMES[0], "", 0), path.name
-        assert values["seeds"] == 1, path.name
-
-
 @pytest.fixture
 def seeded(tmp_path, monkeypatch):
-    """Four notebooks, the second and third with `seeds`; each executed one (by a stand-in) saves a figure where it should.
+    """Four notebooks, the second and third with `seeds`, and a stand-in for execution that saves a figure.
 
-    What is returned runs them, and gives the names of those that were executed, with their seeds.
+    Returns a function that runs them and gives the names of the executed ones, with their seeds.
     """
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
     for name, more in (("00_one", ""), ("01_many", "seeds = 1\n"), ("02_claims", "seeds = 1\n"), ("03_also", "")):
-        write(tmp_path, f"{name}.ipynb", parameters=PARAMETERS + more)
+        write_notebook(tmp_path, f"{name}.ipynb", parameters=PARAMETERS + more)
     done, serial = [], iter(range(100))
 
     def fake(path, executed, given, tick):
@@ -468,35 +355,35 @@ def seeded(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "execute", fake)
 
-    def go(said=None, **options):
+    def go(log=None, **options):
         done.clear()
-        assert run(tmp_path, said or Said(), seed=0, needs={"02": ("00", "01"), "03": ("01",)}, **options)
+        assert run(tmp_path, log or Log(), seed=0, needs={"02": ("00", "01"), "03": ("01",)}, **options)
         return list(done)
 
     return go
 
 
 def test_seeds_go_to_the_notebooks_that_compare_them(seeded, tmp_path):
-    said = Said()
-    assert seeded(said, seeds=3) == [("00_one", None), ("01_many", 3), ("02_claims", 3), ("03_also", None)]
-    lines = said.text.splitlines()
+    log = Log()
+    assert seeded(log, seeds=3) == [("00_one", None), ("01_many", 3), ("02_claims", 3), ("03_also", None)]
+    lines = log.text.splitlines()
     states, figures = tmp_path / "home" / "reproduce", tmp_path / "figures"
-    assert lines[0] == (f"4 notebooks at scale smoke, seeds 0 to 2, corpus of the scale; executed ones go to "
+    assert lines[0] == (f"4 notebooks: scale smoke, seeds 0 to 2, default corpus; executed copies: "
                         f"{states}/smoke-default-seed0, {states}/smoke-default-seed0-3seeds")
     assert lines[-1].endswith(f"; figures: {figures}/smoke, {figures}/smoke-3seeds")
-    status = {seeds: runner.read_status(runner.target("smoke", "", 0, seeds)) for seeds in (1, 3)}
-    assert {seeds: {stem: list(entry["figures"]) for stem, entry in some.items()} for seeds, some in status.items()} == {
+    status = {seeds: read_status(state_folder("smoke", "", 0, seeds)) for seeds in (1, 3)}
+    assert {seeds: {name: list(entry["figures"]) for name, entry in entries.items()} for seeds, entries in status.items()} == {
         1: {"00_one": ["00_one.json"], "03_also": ["03_also.json"]},
         3: {"01_many": ["01_many.json"], "02_claims": ["02_claims.json"]}}
-    table = runner.status("smoke").splitlines()
+    table = status_table("smoke").splitlines()
     assert [line for line in table if not line.startswith(" ")] == ["smoke-default-seed0", "smoke-default-seed0-3seeds"]
-    said = Said()
-    assert seeded(said, seeds=1, numbers="1") == [("01_many", None)]
-    assert "at scale smoke, seed 0," in said.text and said.text.endswith(f"; figures: {figures}/smoke\n")
+    log = Log()
+    assert seeded(log, seeds=1, notebooks="1") == [("01_many", None)]
+    assert "scale smoke, seed 0," in log.text and log.text.endswith(f"; figures: {figures}/smoke\n")
 
 
-def test_one_seed_and_several_do_not_undo_each_other(seeded, tmp_path):
-    """What has no seeds is the same notebook in both; what needs an executed one is executed, in its own place."""
+def test_one_seed_and_several_do_not_invalidate_each_other(seeded, tmp_path):
+    """A notebook without `seeds` is the same in both; one that needs an executed one is executed, in its own folder."""
     assert len(seeded()) == 4
     assert seeded(seeds=3) == [("01_many", 3), ("02_claims", 3)]
     assert seeded() == seeded(seeds=3) == []
@@ -505,46 +392,22 @@ def test_one_seed_and_several_do_not_undo_each_other(seeded, tmp_path):
     (tmp_path / "figures" / "smoke" / "00_one.json").unlink()
     assert seeded(seeds=3) == [("00_one", None), ("02_claims", 3)]
     assert seeded() == [("02_claims", None)] and seeded(seeds=3) == []
-    assert seeded(seeds=2) == [("01_many", 2), ("02_claims", 2)], "another number of seeds is another place"
+    assert seeded(seeds=2) == [("01_many", 2), ("02_claims", 2)], "another number of seeds is another folder"
 
 
-def test_several_seeds_wait_for_whoever_is_at_one(seeded, tmp_path):
-    lock = runner._lock(runner.target("smoke", "", 0))
-    lock.acquire()
-    with pytest.raises(AllattError, match="another process is reproducing smoke-default-seed0; wait"):
-        seeded(seeds=3)
-    assert seeded(seeds=3, numbers="1") == [("01_many", 3)], "it writes nowhere else"
-    lock.release()
-    assert not runner._locked(runner.target("smoke", "", 0, 3)), "and lets go of what it had"
-
-
-@pytest.mark.parametrize("seconds, text", [
-    (0.04, "0.0 s"), (7, "7 s"), (59.94, "59.9 s"), (59.99, "1 min 0 s"), (245.2, "4 min 5 s"), (7380, "2 h 3 min")])
-def test_duration(seconds, text):
-    assert runner.duration(seconds) == text
-
-
-def test_how_a_stream_is_cut_into_pieces_does_not_matter(tmp_path):
-    """A kernel sends what one cell prints in pieces of its own choice."""
-    def book(*pieces):
-        outputs = [{"name": "stdout", "output_type": "stream", "text": [piece]} for piece in pieces]
-        picture = {"output_type": "display_data", "data": {}, "metadata": {}}
-        cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": "", "execution_count": 1,
-                "outputs": [*outputs, picture, *outputs]}
-        return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-
-    whole, cut = book("one\nHeadline: 3.5 nats\n"), book("one\nHead", "line: 3.5", " nats\n")
-    assert execute.clean(whole, tmp_path) == execute.clean(cut, tmp_path)
-    assert len(execute.clean(cut, tmp_path)["cells"][0]["outputs"]) == 3
-    (tmp_path / "cut.ipynb").write_text(json.dumps(cut))
-    assert execute.headline(tmp_path / "cut.ipynb") == "3.5 nats"
+def test_several_seeds_wait_for_the_lock_of_one_seed(seeded, tmp_path):
+    with lock(state_folder("smoke", "", 0)):
+        with pytest.raises(AllattError, match="another process is reproducing smoke-default-seed0; wait"):
+            seeded(seeds=3)
+        assert seeded(seeds=3, notebooks="1") == [("01_many", 3)], "it writes nowhere else"
+    assert not is_locked(state_folder("smoke", "", 0, 3)), "its own locks are released"
 
 
 def test_long_notebooks_are_left_out_of_one_seed_of_the_laptop_scale_only(seeded, monkeypatch):
     monkeypatch.setattr(runner, "LONG", ("01",))
-    said = Said()
-    assert [name for name, _ in seeded(said, scale="laptop")] == ["00_one", "02_claims", "03_also"]
-    assert "Left out, since they take long: 01_many; SEEDS=3 runs them, or NOTEBOOKS=\"01\"" in said.text
-    assert [name for name, _ in seeded(scale="laptop", numbers="1")] == ["01_many"], "asked for"
+    log = Log()
+    assert [name for name, _ in seeded(log, scale="laptop")] == ["00_one", "02_claims", "03_also"]
+    assert "Left out because they take long: 01_many; run them with SEEDS=3 or NOTEBOOKS=\"01\"" in log.text
+    assert [name for name, _ in seeded(scale="laptop", notebooks="1")] == ["01_many"], "chosen by number"
     assert ("01_many", 2) in seeded(scale="laptop", seeds=2)
     assert "01_many" in [name for name, _ in seeded()], "the smoke scale has time"

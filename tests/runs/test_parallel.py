@@ -116,20 +116,6 @@ parallel.get_or_run_all({configs!r}, Machine(device="cpu", log_every=5, progress
         time.sleep(1)
 
 
-def test_processes_get_large_pages_unless_the_user_says_otherwise(monkeypatch, tmp_path):
-    code = "import os; from allatt.system import processes; processes.orders(); print(os.environ['GLIBC_TUNABLES'])"
-    (tmp_path / "says.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    clean = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
-    for own in ({}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}):
-        with open(tmp_path / "said", "wb") as output:
-            process = parallel.processes.start("says", {}, output, clean | own)
-            process.wait()
-            parallel.processes.end(process)
-        expected = own.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-        assert (tmp_path / "said").read_text() == f"{expected}\n"
-
-
 def test_the_work_of_a_run_is_its_bodys_multiply_adds(data):
     one = config(data, 11)
     per_token = 2 * 2 * (4 * 8 * 4 + 3 * 4 * 16 + 2 * 4 * 4)

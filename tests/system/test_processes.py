@@ -1,20 +1,147 @@
-"""Child processes: the cores they may use, and where they find their packages."""
+"""Child processes: they get their orders, and none of them outlives its parent."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import pytest
+
+from allatt.system import processes
 from allatt.system.paths import PACKAGE
-from allatt.system.processes import cores, search_path
+
+CHILD = """
+import json, os, sys, time
+from allatt.system import processes
+orders = processes.read_orders()
+print(json.dumps(orders["echo"]), flush=True)
+time.sleep(orders["seconds"])
+sys.exit(orders.get("status", 0))
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Starts CHILD with the given orders; `run.text()` is what it has printed. Ends it after the test."""
+    (tmp_path / "a_child.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(tmp_path)
+    children = []
+
+    def start(orders, env=None, module="a_child"):
+        with open(tmp_path / "output", "wb") as output:
+            children.append(processes.start(module, orders, output, dict(os.environ) if env is None else env))
+        return children[-1]
+
+    start.text = (tmp_path / "output").read_text
+    yield start
+    processes.end(*children)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(") ")[1][:1] if os.path.exists("/proc") else True
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def wait_for(condition, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.mark.parametrize("echo", [{"a": [1, None, "ü\n"]}, "x" * 100_000], ids=["nested", "longer than a pipe holds"])
+def test_orders_reach_the_child_and_its_output_the_file(run, echo):
+    child = run({"echo": echo, "seconds": 0, "status": 3})
+    assert child.wait() == 3
+    assert json.loads(run.text()) == echo
+
+
+def test_ctrl_c_does_not_reach_a_child(run):
+    """The child is in another session, to which the terminal sends no signal."""
+    child = run({"echo": "", "seconds": 40})
+    assert os.getsid(child.pid) == child.pid != os.getsid(0)
+
+
+def test_end_stops_all_children(run):
+    children = [run({"echo": "started", "seconds": 40}) for _ in range(2)]
+    assert wait_for(run.text), "a child that reads its orders"
+    start = time.monotonic()
+    processes.end(*children)
+    assert [child.returncode for child in children] == [1, 1] and time.monotonic() - start < 30
+    processes.end(*children)  # again is no error
+
+
+def test_a_child_that_exits_before_it_reads_its_orders_is_no_error(run):
+    child = run({"echo": "x" * 1_000_000}, module="no_such_module")
+    assert child.wait() == 1 and "No module named no_such_module" in run.text()
+    processes.end(child)
+
+
+def test_a_child_without_orders_exits():
+    code = "from allatt.system import processes; processes.read_orders(); print('never')"
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_orders_that_json_cannot_hold_leave_no_child(run, monkeypatch):
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda *given, **options: started.append(popen(*given, **options))
+                        or started[-1])
+    with pytest.raises(TypeError):
+        run({"echo": object()})
+    assert len(started) == 1 and started[0].returncode is not None
+
+
+def test_no_child_outlives_a_parent_that_is_sigkilled(tmp_path):
+    (tmp_path / "a_child.py").write_text(CHILD)
+    (tmp_path / "parent.py").write_text(f"""
+import os, time
+from allatt.system import processes
+with open({str(tmp_path / "output")!r}, "wb") as output:
+    child = processes.start("a_child", {{"echo": "started", "seconds": 40}}, output, dict(os.environ))
+print(child.pid, flush=True)
+time.sleep(40)
+""")
+    env = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True, env=env)
+    pid = int(parent.stdout.readline())
+    assert wait_for((tmp_path / "output").read_text), "the child is busy"
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert wait_for(lambda: not is_alive(pid), 10)
+
+
+def test_a_folder_named_allatt_is_not_mistaken_for_the_package(run, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere" / "allatt").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "allatt" / "__init__.py").write_text("raise SystemExit('another allatt')")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run({"echo": "ours", "seconds": 0}).wait() == 0 and run.text() == '"ours"\n'
+
+
+def test_search_path_starts_with_this_allatt(monkeypatch):
+    monkeypatch.setattr(processes.sys, "path", ["", "/a", "/b"])
+    assert processes.search_path().split(os.pathsep) == [str(PACKAGE.parent), "/a", "/b"]
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5}, raising=False)
-    assert cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cores() == 1
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert processes.cores() == 3
+    monkeypatch.delattr(processes.os, "sched_getaffinity")
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: None)
+    assert processes.cores() == 1
 
 
-def test_a_child_finds_this_allatt_first_and_all_packages_of_its_parent(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path / "packages")
-    first, *others = search_path().split(os.pathsep)
-    assert first == str(PACKAGE.parent) and str(tmp_path / "packages") in others
+def test_children_get_large_pages_unless_the_user_chooses_otherwise(run, tmp_path):
+    (tmp_path / "a_child.py").write_text(CHILD.replace('orders["echo"]', 'os.environ["GLIBC_TUNABLES"]'))
+    default = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    for env, expected in ((default, "glibc.malloc.hugetlb=1"),
+                          (default | {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, "glibc.malloc.arena_max=2")):
+        assert run({"seconds": 0}, env).wait() == 0
+        assert run.text() == f'"{expected}"\n'

@@ -1,4 +1,4 @@
-"""Describe a text and its tokens for people: source, sizes, share of unknown tokens, first lines (`python -m allatt data`)."""
+"""Summarize a text and its tokens for people: source, sizes, share of unknown tokens, first lines (`python -m allatt data`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from allatt.config import DataConfig
 from allatt.data.corpora import locate
 from allatt.data.reading import lines
 from allatt.data.tokens import load
+from allatt.system.tables import table
 
 WIDTH = 110
 
 
-def describe(data: DataConfig) -> str:
+def summarize(data: DataConfig) -> str:
     """Several lines about the text of `data` and its tokens, which are made first if necessary."""
     tokens, text = load(data), locate(data.corpus)
     splits, size = tokens.meta["splits"], tokens.train.itemsize
@@ -30,19 +31,17 @@ def describe(data: DataConfig) -> str:
     pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
     return "\n".join([
         text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
-        "", *(f"  {row}" for row in _table(splits)),
+        "", _table(splits),
         "", "  Words include one end of line per line; unknown is a share of the tokens.", *remark,
         "", "It starts", *(f"  {textwrap.shorten(line, WIDTH, placeholder=' ...')}" for line in first),
         "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, WIDTH, break_on_hyphens=False)[:3])])
 
 
-def _table(splits: dict[str, dict[str, int]]) -> list[str]:
-    """Aligned lines: the counts of each split of `Tokens.meta`."""
+def _table(splits: dict[str, dict[str, int]]) -> str:
+    """The counts of each split of `Tokens.meta`, aligned."""
     columns = ("documents", "lines", "words", "bytes", "tokens")
-    table = [("", *columns, "tokens/word", "unknown")]
+    rows = [("", *columns, "tokens/word", "unknown")]
     for split, counts in splits.items():
-        table.append((split, *(f"{counts[name]:,}" for name in columns), f"{counts['tokens'] / counts['words']:.3f}",
+        rows.append((split, *(f"{counts[name]:,}" for name in columns), f"{counts['tokens'] / counts['words']:.3f}",
                       f"{counts['unknown'] / counts['tokens']:.3%}"))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
-            for row in table]
+    return table(rows, indent="  ")

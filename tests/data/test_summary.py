@@ -1,15 +1,15 @@
-"""The description of a text and its tokens."""
+"""The summary of a text and its tokens."""
 
 import pytest
 from sample_text import make_text, write_splits
 
 from allatt.config import DataConfig
-from allatt.data.describe import describe
+from allatt.data.summary import summarize
 from allatt.data.tokens import load
 
 
 def test_it_has_source_counts_and_first_lines(home_of_tests):
-    text = describe(DataConfig())
+    text = summarize(DataConfig())
     counts = load(DataConfig()).meta["splits"]
     for split, found in counts.items():
         row = next(line.split() for line in text.splitlines() if line.strip().startswith(split + " "))
@@ -23,6 +23,6 @@ def test_it_has_source_counts_and_first_lines(home_of_tests):
 
 def test_it_warns_of_an_unknown_word_that_is_never_learned(home, tmp_path):
     mine = write_splits(tmp_path / "mine", make_text(400))
-    assert "--min-count 2" in describe(DataConfig(mine, "words", 0))
+    assert "--min-count 2" in summarize(DataConfig(mine, "words", 0))
     for other in (DataConfig(mine, "words", 0, min_count=10), DataConfig(mine, "subwords", 120)):
-        assert "--min-count 2" not in describe(other)
+        assert "--min-count 2" not in summarize(other)

@@ -1,0 +1,131 @@
+"""Tables of the benchmark's results: as text for the terminal, as JSON files, and as markdown.
+
+`python -m allatt.benchmarks.report` puts the tables of figures/bench/cpu.json into the README.md beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from allatt.benchmarks.measure import SHARES
+from allatt.config import KIND_NAMES, AllattError
+from allatt.figures import figures_folder
+from allatt.system.files import put_between, read_json, write_json
+from allatt.system.tables import table as aligned
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+"""Lines of README.md between which the tables are."""
+VARIANTS = ("reference", "reference, compiled", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled",
+            "x-transformers", "x-transformers, compiled")
+"""Rows of the first table."""
+
+
+# --- the terminal -----------------------------------------------------------------------------------------------
+
+
+def table(section: str, results: dict) -> str:
+    """The results of a section of `bench.Bench` as aligned text."""
+    if section in ("paths", "dropout"):
+        blocks = [_variants(section, name, part) for name, part in results.items()]
+    elif section == "generation":
+        blocks = [_generation(results)]
+    else:
+        rows_of = _lists if section == "lists" else _removal
+        blocks = [_block(f"{section}, {name}, {KIND_NAMES[kind]}", rows_of(part))
+                  for name, parts in results.items() for kind, part in parts.items()]
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, rows: list[tuple[str, ...]]) -> str:
+    return f"{title}\n{aligned(rows, indent='  ')}"
+
+
+def _variants(section: str, name: str, part: dict) -> str:
+    """Sections paths and dropout: time, speed, share of the peak rate and activations of each variant."""
+    rows = [("", "ms", "best", "x", "x by best", "of peak", "MB")]
+    for variant, values in part["variants"].items():
+        rows.append((variant, f"{1e3 * values['median']:.1f}", f"{1e3 * values['best']:.1f}", f"{values['times_as_fast']:.2f}",
+                     f"{values['best_times_as_fast']:.2f}", f"{values['share']:.0%}", _megabytes(values, digits=0)))
+    return _block(f"{section}, {name} ({part['rounds']} rounds, matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s)", rows)
+
+
+def _generation(results: dict) -> str:
+    rows = [("", "tokens/s", "x", "x by best")]
+    rows += [(variant, f"{values['tokens_per_second']:,.0f}", f"{values['times_as_fast']:.2f}",
+              f"{values['best_times_as_fast']:.2f}") for variant, values in results["variants"].items()]
+    return _block("generation, laptop shape", rows)
+
+
+def _removal(part: dict) -> list[tuple[str, ...]]:
+    """Time with a share of the heads removed, or only gated off, and the body's memory."""
+    rows = [("", "time", "ideal", "off by", "MB")]
+    return rows + [(f"{row['share']:.0%} {'gated' if row['gates'] else 'removed'}", *_times(row), _megabytes(row, digits=1))
+                   for row in part["table"]]
+
+
+def _lists(part: list[dict]) -> list[tuple[str, ...]]:
+    """Time with the paper's lists of kept heads, and the share of multiply-adds left."""
+    rows = [("", "time", "ideal", "off by", "counted")]
+    return rows + [(f"{row['name']}, {row['heads']} heads", *_times(row), f"{row['counted']:.3f}") for row in part]
+
+
+def _times(row: dict) -> tuple[str, str, str]:
+    """Measured time, ideal time, and their relative difference."""
+    return f"{row['time']:.3f}", f"{row['ideal']:.3f}", f"{row['time'] / row['ideal'] - 1:+.1%}"
+
+
+def _megabytes(values: dict, digits: int) -> str:
+    return f"{values['bytes'] / 1e6:.{digits}f}" if "bytes" in values else ""
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def save(results: dict, out: Path | None = None) -> Path:
+    """Write the results of `bench.run` to `out`; by default to <device>.json, or <device>-quick.json, in figures/bench."""
+    path = out or figures_folder("bench") / f"{results['device']}{'-quick' if results['quick'] else ''}.json"
+    return write_json(path, results)
+
+
+def markdown(results: dict) -> str:
+    """The three tables of README.md, from the results of `bench.run`."""
+    parts = {"inference": results["paths"]["inference"], "training": results["paths"]["training"],
+             "training, dropout 0.2": results["dropout"]["training"]}
+    lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
+    for name in VARIANTS:
+        variants = [part["variants"].get(name) for part in parts.values()]
+        if any(variants):
+            cells = [f"{values['times_as_fast']:.2f} ({values['best_times_as_fast']:.2f}), {1e3 * values['median']:.0f} ms"
+                     if values else "" for values in variants]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+
+    shares = " | ".join(f"{share:.0%}" for share in SHARES if share)
+    lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(SHARES)]
+    for name, kinds in results["removal"].items():
+        for kind, part in kinds.items():
+            removed = [row for row in part["table"] if not row["gates"] and row["share"]]
+            half_gated = next(row for row in part["table"] if row["gates"])
+            cells = [f"{row['time']:.2f} ({row['ideal']:.2f})" for row in removed] + [f"{half_gated['time']:.2f}"]
+            lines.append(f"| {KIND_NAMES[kind]}, {name} | {' | '.join(cells)} |")
+
+    lines += ["", "| tokens per second, laptop shape | |", "|---|---|"]
+    lines += [f"| {variant} | {values['tokens_per_second']:,.0f} |"
+              for variant, values in results["generation"]["variants"].items()]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Update the tables of figures/bench/README.md from cpu.json; exit status 2 if that is not possible."""
+    path, readme = figures_folder("bench") / "cpu.json", figures_folder("bench") / "README.md"
+    try:
+        is_changed = put_between(readme, BEGIN, END, markdown(read_json(path, "run `make bench` first")))
+    except AllattError as error:
+        print(f"allatt: {error}", file=sys.stderr)
+        return 2
+    print(f"{readme.name}: the benchmark's tables {'were updated' if is_changed else 'are up to date'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

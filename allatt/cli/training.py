@@ -1,0 +1,241 @@
+"""Commands that make and use runs: `run`, `experiment`, `prune` and `generate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allatt.cli.options import SCALES, add_command, add_device_option, add_training_options, machine
+from allatt.config import KINDS, AllattError, check
+from allatt.system.tables import line, table
+
+if TYPE_CHECKING:
+    from allatt.config import RunConfig
+
+
+def add_commands(commands) -> None:
+    """Add `run`, `experiment`, `prune` and `generate`."""
+    _add_run(commands)
+    _add_experiment(commands)
+
+    parser = add_command(commands, "prune", prune, "remove a run's closed heads and write the smaller model")
+    parser.add_argument("run", metavar="RUN", help="id of a finished run with gates, or the start of the id")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for model.safetensors")
+
+    _add_generate(commands)
+
+
+# --- run --------------------------------------------------------------------------------------------------------
+
+
+def _add_run(commands) -> None:
+    parser = add_command(commands, "run", run, "train one model, or show its result if it is already trained")
+    parser.add_argument("--config", type=Path, metavar="FILE.json", help="a run's config, such as config.json in its folder")
+    parser.add_argument("--scale", default="", help=SCALES)
+    parser.add_argument("--model", default="", help=" or ".join(KINDS))
+    parser.add_argument("--lam", type=float, metavar="LAMBDA", help="train gates from the baseline with this penalty")
+    parser.add_argument("--target-kept", type=float, metavar="SHARE",
+                        help="train gates from the baseline until this share of the heads is left; lambda adapts")
+    parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
+    parser.add_argument("--seed", type=int, help="random seed (default: 0)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
+                        help="change one value, e.g. train.steps=100; may be repeated")
+    add_training_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train a run, or read it, and print its result."""
+    from allatt import runs
+    from allatt.train import join_torchrun, leave_torchrun
+
+    config, this_machine = _config(options), machine(options)
+    is_first_process = join_torchrun(this_machine.resolve())
+    finished_run = runs.get_or_run(config, this_machine)
+    if is_first_process:
+        values = {"id": finished_run.id, "name": finished_run.config.name, "folder": str(finished_run.folder),
+                  **finished_run.result}
+        print(json.dumps(values, indent=1) if options.json else _result_table(values))
+    leave_torchrun()
+    return 0
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    """The RunConfig that the options of `run` describe."""
+    from allatt.config import RunConfig, alter, from_dict, to_dict
+    from allatt.data.tokens import pin
+
+    values = _read_config(options) if options.config else to_dict(_config_of_scale(options))
+    for change in options.set:
+        alter(values, change)
+    config = from_dict(RunConfig, values)
+    data = pin(config.data)  # after --set, since data.corpus may name another text
+    return config if data == config.data else from_dict(RunConfig, values | {"data": to_dict(data)})
+
+
+def _read_config(options: argparse.Namespace) -> dict:
+    """The values of --config, which excludes the options that choose a run by scale."""
+    choices = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed")
+               if getattr(options, name) not in ("", None)]
+    check(not choices, f"--config is a complete run, so --{'/--'.join(choices)} cannot be given too; use --set")
+    try:
+        return json.loads(options.config.read_text())
+    except (OSError, ValueError) as error:
+        raise AllattError(f"--config {options.config} cannot be read as JSON: {error}") from None
+
+
+def _config_of_scale(options: argparse.Namespace) -> RunConfig:
+    """The baseline of a scale and model, or its pruning with --lam or --target-kept."""
+    from allatt.paper.study import Study
+
+    check(options.scale and options.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
+    study = Study(options.scale, options.corpus, options.seed or 0)
+    check(options.lam is None or options.target_kept is None,
+          "--lam fixes lambda, --target-kept adapts it; give only one (or --target-kept with --set gates.lam=FIRST_VALUE)")
+    if options.target_kept is not None:
+        return study.to_target(options.model, options.target_kept)
+    if options.lam is not None:
+        return study.pruning(options.model, options.lam)
+    return study.baseline(options.model)
+
+
+def _result_table(values: dict) -> str:
+    """A run's result as aligned lines."""
+    heads, parameters = values["heads"], values["parameters"]
+    rows = [("run", f"{values['id']} ({values['name']})"), ("folder", values["folder"]),
+            ("heads kept", f"{heads['total']} of {heads['of']}: {' '.join(map(str, heads['per_layer']))}"),
+            ("parameters", f"{parameters['total']:,} (body {parameters['body']:,})")]
+    for split in ("valid", "test"):
+        result = values[split]
+        rows.append((split, f"perplexity {result['perplexity']:.2f} per token, {result['word_perplexity']:.2f} per word; "
+                            f"{result['bits_per_byte']:.3f} bits per byte"))
+    protocol = values["test"]["protocol"]
+    rows.append(("measured with", ", ".join(f"{key} {value}" for key, value in protocol.items())))
+    rows.append(("training time", f"{values['seconds']:.1f} s"))
+    return table(rows, "<<")
+
+
+# --- experiment -------------------------------------------------------------------------------------------------
+
+
+def _add_experiment(commands) -> None:
+    parser = add_command(commands, "experiment", experiment, "train all runs of an experiment of the paper, without Jupyter")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="an experiment, or all (default: list them)")
+    parser.add_argument("--scale", default="auto", help=f"auto, {SCALES} (default: %(default)s)")
+    parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
+    parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
+    add_training_options(parser)
+
+
+def experiment(options: argparse.Namespace) -> int:
+    """List the experiments, or train all runs of one (or all) and print a line per run."""
+    from allatt.paper import experiments, scales
+    from allatt.paper.points import Point
+    from allatt.paper.study import Study
+    from allatt.runs.parallel import get_or_run_all
+    from allatt.system.paths import home
+    from allatt.train import join_torchrun, leave_torchrun
+
+    about = {name: entry.about for name, entry in experiments.EXPERIMENTS.items()} | {"all": "all of these, in this order"}
+    if not options.name:
+        print(table(list(about.items()), "<<"))
+        return 0
+    check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
+    study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds)
+    this_machine = machine(options)
+    is_first_process, points = join_torchrun(this_machine.resolve()), []
+    for name in experiments.EXPERIMENTS if options.name == "all" else [options.name]:
+        for seed in study.seeds:
+            configs = experiments.EXPERIMENTS[name].configs(study, seed, this_machine)
+            for config, finished_run in zip(configs, get_or_run_all(configs, this_machine), strict=True):
+                # A run that two experiments share keeps the name it was trained under; show this experiment's name.
+                points.append(Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name})
+                if is_first_process and not options.json:
+                    rows = [_HEADER] * (len(points) == 1) + [_cells(points[-1])]
+                    print(*(line(row, _ALIGN, _WIDTHS) for row in rows), sep="\n", flush=True)
+    if is_first_process:
+        ids = {point["run"] for point in points}
+        print(json.dumps(points, indent=1) if options.json else
+              f"{len(ids)} runs, each in its folder RUN in {home() / 'runs'}")
+    leave_torchrun()
+    return 0
+
+
+# Fixed widths, because each line is printed as soon as its run is finished.
+_HEADER = ("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
+           "heads per layer (valid, test: perplexity per token)")
+_WIDTHS = (12, 36, 4, 6, 7, 10, 7, 7, 0)
+_ALIGN = "<<>>>>>><"
+
+
+def _cells(point: dict) -> tuple[str, ...]:
+    """A run's cells below _HEADER."""
+    lam = "" if point["lambda"] is None else f"{point['lambda']:g}"
+    return (point["run"], point["name"], str(point["seed"]), lam, f"{point['heads']}/{point['of']}",
+            f"{point['body_parameters']:,}", f"{point['valid_perplexity']:.2f}", f"{point['test_perplexity']:.2f}",
+            " ".join(map(str, point["per_layer"])))
+
+
+# --- prune and generate -----------------------------------------------------------------------------------------
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Write a run's model without its closed heads, and about.json, which `generate` reads too."""
+    from allatt import runs
+    from allatt.config import to_dict
+    from allatt.system.files import write_json
+
+    trained, out = runs.find(options.run), options.out
+    check(trained.config.gates is not None, f"run {trained.id} ({trained.config.name}) has no gates, so no closed heads; "
+                                            "give a run that was trained with --lam or --target-kept")
+    path = out / "model.safetensors"
+    check(not out.exists() or out.is_dir(), f"--out {out} is a file; name a folder")
+    check(not path.exists(), f"{path} already exists; choose another folder")
+    full, small = trained.load(), trained.pruned()
+    out.mkdir(parents=True, exist_ok=True)
+    before, after = full.parameter_counts(), small.parameter_counts()
+    heads = list(small.config.heads_per_layer)
+    small.save(path)
+    write_json(out / "about.json", {"run": trained.id, "name": trained.config.name, "data": to_dict(trained.config.data),
+                                    "heads_per_layer": heads, "parameters": after, "parameters_before": before})
+    print(f"{path}: {sum(heads)} of {small.config.layers * small.config.heads} heads ({' '.join(map(str, heads))})\n"
+          f"body: {after['body']:,} parameters instead of {before['body']:,}; in total {after['total']:,} instead of "
+          f"{before['total']:,}\nload it with LanguageModel.load(path) of allatt.model")
+    return 0
+
+
+def _add_generate(commands) -> None:
+    parser = add_command(commands, "generate", generate, "write text with a trained model, its closed heads removed")
+    parser.add_argument("run", metavar="RUN",
+                        help="id of a finished run, or the start of the id; or a folder that `prune` wrote")
+    parser.add_argument("--prompt", action="append", metavar="TEXT",
+                        help="start of the text (default: a new line); may be repeated")
+    for name, default, text in (
+            ("length", 100, "tokens to write"),
+            ("temperature", 1.0, "0 always takes the likeliest token"),
+            ("top-k", 0, "sample from this many likeliest tokens; 0: all"),
+            ("top-p", 1.0, "sample from the likeliest tokens with this total probability; 1: all"),
+            ("seed", 0, "random seed"),
+            ("samples", 1, "texts per prompt")):
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
+    add_device_option(parser)
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Print generated text as it is written."""
+    from allatt import runs
+    from allatt.cli.prompts import stream_text
+    from allatt.train import choose_device
+
+    model, tokens = runs.load_pruned(options.run)
+    model.to(choose_device(options.device))
+    try:
+        for piece in stream_text(model, tokens, options.prompt or [""], options.length, options.temperature, options.top_k,
+                                 options.top_p, options.seed, options.samples):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:  # the user has read enough; main's advice to continue would be wrong
+        print()
+        return 130
+    return 0

@@ -1,0 +1,377 @@
+"""`run`, `experiment`, `prune` and `generate`, on runs of a few steps."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from refusals import refused
+
+from allatt.cli.main import main
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, RunConfig, from_dict, to_dict
+from allatt.system.paths import repository
+
+SMALL = ("--set", "train.steps=2", "--set", "model.layers=1", "--set", "data.tokens=characters")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A folder with enough text for a few small segments."""
+    folder = tmp_path_factory.mktemp("text")
+    line = " the quick brown fox jumps over the lazy dog and comes back for more of the same text . \n"
+    for split in ("train", "valid", "test"):
+        (folder / f"wiki.{split}.tokens").write_text(line * 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gated(text, home_of_tests, tmp_path_factory):
+    """A run with gates, trained by `run --config`: the config's path and the printed result."""
+    from allatt.paper.study import Study
+
+    values = to_dict(Study("smoke", str(text)).pruning(ALL_ATTENTION, 0.1))
+    for stage in (values, values["start"]):
+        stage["train"] |= {"steps": 2, "rows": 4}
+        stage["data"] |= {"tokens": "characters"}
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_text(json.dumps(values))
+    command = [sys.executable, "-m", "allatt", "run", "--config", str(path), "--json", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository())
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_run_trains_what_the_config_says(gated, capsys):
+    path, result = gated
+    config = from_dict(RunConfig, json.loads(path.read_text()))
+    assert result["id"] == config.id
+    assert result["heads"]["of"] == 8 and result["tokens_seen"] == 2 * 4 * 16
+    assert json.loads((Path(result["folder"]) / "result.json").read_text())["test"] == result["test"]
+    assert main(["run", "--config", str(path)]) == 0
+    table = capsys.readouterr().out
+    assert f"{config.id} ({config.name})" in table
+    assert re.search(rf"^test +perplexity {result['test']['perplexity']:.2f} per token", table, flags=re.MULTILINE)
+
+
+def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
+    """--set changes the config, including the run it starts from; other values are the scale's."""
+    from allatt import runs
+    from allatt.paper.study import Study
+
+    class Requested(Exception):
+        pass
+
+    def stop(config, machine):
+        raise Requested(config, machine)
+
+    monkeypatch.setattr(runs, "get_or_run", stop)
+    with pytest.raises(Requested) as requested:
+        main(["run", "--scale", "smoke", "--model", TRANSFORMER_XL, "--seed", "4", "--micro-rows", "2",
+              "--device", "cpu"])
+    config, machine = requested.value.args
+    assert config == Study("smoke", seed=4).baseline(TRANSFORMER_XL)
+    assert (machine.micro_rows, machine.device) == (2, "cpu")
+    with pytest.raises(Requested) as requested:
+        main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--lam", "0.5", "--corpus", str(text), *SMALL,
+              "--set", "start.train.lr=0.25", "--set", "gates.output_scaling=false"])
+    config = requested.value.args[0]
+    assert (config.gates.lam, config.gates.output_scaling, config.start.train.lr) == (0.5, False, 0.25)
+    assert (config.train.steps, config.model.layers, config.data.tokens) == (2, 1, "characters")
+    assert config.data.text_sha256, "a text of the user's is identified by its checksum"
+    with pytest.raises(Requested) as requested:
+        main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--target-kept", "0.5"])
+    assert requested.value.args[0] == Study("smoke").to_target(ALL_ATTENTION, 0.5)
+    with pytest.raises(Requested) as requested:
+        main(["run", "--scale", "laptop-words", "--model", ALL_ATTENTION])
+    assert requested.value.args[0] == Study("laptop-words").baseline(ALL_ATTENTION)
+    assert capsys.readouterr().err == ""
+
+SMOKE = ("--scale", "smoke", "--model", ALL_ATTENTION)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "say what to train: --config FILE.json, or --scale SCALE and --model MODEL"),
+    (["--scale", "smoke"], "say what to train"),
+    (["--config", "none.json"], "--config none.json cannot be read as JSON"),
+    (["--config", "none.json", "--seed", "0"], "so --seed cannot be given too"),
+    (["--scale", "smoke", "--model", "gpt"], "model is 'gpt'"),
+    ([*SMOKE, "--lam", "-1"], "lam is -1.0; it must be 0 or more"),
+    ([*SMOKE, "--target-kept", "50"], "target_kept is 50.0; it is a share of all heads, between 0 and 1"),
+    ([*SMOKE, "--target-kept", "0.5", "--lam", "0"], "--lam fixes lambda, --target-kept adapts it; give only one"),
+    (["--config", "none.json", "--target-kept", "0"], "so --target-kept cannot be given too"),
+    ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
+    ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
+    ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
+    ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, rows"),
+    ([*SMOKE, "--set", "gates.lam=1"], "there is no section gates"),
+    ([*SMOKE, "--set", "train.steps=many"], "it must be of type int"),
+    ([*SMOKE, "--set", "train.steps=-1"], "steps is -1; it must be 0 or more"),
+])
+def test_run_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "run", *arguments)
+
+
+def test_run_refuses_a_broken_config(tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text('{"name": ')
+    assert "cannot be read as JSON" in refused(capsys, "run", "--config", str(path))
+    path.write_text('{"name": "a", "trian": {}}')
+    assert "RunConfig has no trian" in refused(capsys, "run", "--config", str(path))
+
+TINY = {"steps": 3, "rows": 4}
+
+
+@pytest.fixture
+def tiny(text, monkeypatch):
+    """Replace the smoke scale by one that takes a second, on a small text; returns the options of `experiment` for it."""
+    from allatt.paper import scales
+
+    monkeypatch.setitem(scales.SCALES, "smoke", tiny_scale())
+    monkeypatch.setitem(scales.SCALES, "smoke-words", replace(tiny_scale(), data=DataConfig(tokens="words", vocab_size=0)))
+    return ["--scale", "smoke", "--corpus", str(text), "--device", "cpu"]
+
+
+def tiny_scale():
+    """A scale with four heads and one lambda."""
+    from allatt.paper import scales
+
+    smoke = scales.get("smoke")
+    model = replace(smoke.models[ALL_ATTENTION], layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32,
+                    memory=32, positions=33)
+    return replace(
+        smoke, data=DataConfig(tokens="characters"), models=scales._pair(model), prune=replace(smoke.prune, **TINY),
+        baselines={kind: replace(train, **TINY) for kind, train in smoke.baselines.items()},
+        lambdas=dict.fromkeys(KINDS, (0.3,)))
+
+
+def test_experiments_are_listed(capsys):
+    from allatt.paper.experiments import EXPERIMENTS
+
+    assert main(["experiment"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*EXPERIMENTS, "all"]
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
+    from allatt import runs
+    from allatt.paper.study import Study
+    from allatt.system.paths import home
+
+    assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    configs = [config for seed in (3, 4) for kind in KINDS
+               for config in Study("smoke", tiny[3]).sweep(kind, seed)]
+    assert [row.split()[0] for row in rows] == [config.id for config in configs], "in order, each once"
+    for row, config in zip(rows, configs, strict=True):
+        result = runs.find(config.id).result
+        heads = f"{result['heads']['total']}/4"
+        expected = [config.id, *config.name.split(), config.train.seed, f"{config.gates.lam:g}", heads,
+                    f"{result['parameters']['body']:,}", f"{result['valid']['perplexity']:.2f}",
+                    f"{result['test']['perplexity']:.2f}", *result["heads"]["per_layer"]]
+        assert row.split() == list(map(str, expected))
+    assert header.split()[:8] == ["run", "name", "seed", "lambda", "heads", "body", "valid", "test"]
+    assert last == f"{len(configs)} runs, each in its folder RUN in {home() / 'runs'}"
+
+
+def test_experiment_continues_where_it_was_interrupted(tiny, monkeypatch, tmp_path, capsys):
+    """Ctrl-C in the second run: the same command then reads the first and trains the second."""
+    from allatt.runs import run as run_module
+
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    trained, execute = [], run_module._execute
+
+    def stop(config, *rest):
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(config.name)
+        execute(config, *rest)
+
+    monkeypatch.setattr(run_module, "_execute", stop)
+    assert main(["experiment", "baselines", *tiny]) == 130
+    assert "run the same command again to continue" in capsys.readouterr().err
+    monkeypatch.setattr(run_module, "_execute", lambda config, *rest: trained.append(config.name) or execute(config, *rest))
+    assert main(["experiment", "baselines", *tiny]) == 0
+    assert trained == ["all-attention baseline", "transformer-xl baseline"]
+
+
+def test_all_experiments_as_json(tiny, monkeypatch, capsys):
+    """The points of the figures, named by experiment; an experiment that trains to list its runs gets the machine."""
+    from allatt import runs
+    from allatt.paper import experiments
+    from allatt.paper.points import Point
+
+    def staged(study, seed, machine):
+        assert machine.micro_rows == 2
+        first = runs.get_or_run(study.baseline(ALL_ATTENTION, seed), machine)
+        return [replace(first.config, name="the same, by another name")]
+
+    monkeypatch.setitem(experiments.EXPERIMENTS, "staged", experiments.Experiment("in two stages", staged))
+    assert main(["experiment", "all", *tiny, "--micro-rows", "2", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    groups = {name: [p for p in points if p["experiment"] == name] for name in experiments.EXPERIMENTS}
+    assert sum(groups.values(), []) == points, "in order"
+    assert [p["kind"] for p in groups["baselines"]] == list(KINDS)
+    assert [p["name"] for p in groups["methods"]] == [
+        f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
+    assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
+        (kind, lam) for kind in KINDS for lam in (0.0, 0.3)]
+    assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1
+    assert [p["run"] for p in groups["characters"]] == [p["run"] for p in groups["sweep"]], "the small scale has characters"
+    assert len(groups["words"]) == 4 and not {p["run"] for p in groups["words"]} & {p["run"] for p in groups["sweep"]}
+    assert [(p["name"], p["run"]) for p in groups["staged"]] == \
+        [("the same, by another name", groups["baselines"][0]["run"])]
+    for point in points:
+        assert point == Point.of_run(runs.find(point["run"])).as_dict() | {key: point[key] for key in ("name", "experiment")}
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["sweeps"], "there is no experiment 'sweeps'; choose from baselines, sweep, methods, controls,"),
+    (["sweep", "--scale", "huge"], "scale is 'huge'; choose one of"),
+    (["sweep", "--seeds", "0"], "seeds is 0; it is how many seeds there are, 1 or more"),
+    (["sweep", "--seed", "-1"], "seed is -1; it must be 0 or more"),
+    (["sweep", "--micro-rows", "-1"], "--micro-rows is -1"),
+    (["sweep", "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
+    (["sweep", "--scale", "smoke", "--corpus", "wikitext-104"], "wikitext-104"),
+])
+def test_experiment_refuses(arguments, message, capsys):
+    assert message in refused(capsys, "experiment", *arguments)
+
+
+def test_experiment_under_torchrun_without_notebook_packages(tiny, text, tmp_path, monkeypatch):
+    """Two processes train together and only the first prints; a copy of their runs is read, not trained again."""
+    from allatt.runs import run as run_module
+
+    script = tmp_path / "experiment.py"
+    script.write_text(f"""
+import sys
+sys.modules.update(dict.fromkeys(("scipy", "matplotlib", "papermill", "nbformat", "IPython", "ipykernel")))
+sys.path.append({str(repository() / "tests" / "cli")!r})
+from test_training import tiny_scale
+from allatt.paper import scales
+from allatt.cli.main import main
+scales.SCALES["smoke"] = tiny_scale()
+sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "ALLATT_HOME": str(tmp_path / "home"),
+                        "PYTHONPATH": str(repository())}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    points = json.loads(done.stdout)
+    assert len(points) == 6 and len({point["run"] for point in points}) == 6
+
+    shutil.copytree(tmp_path / "home" / "runs", tmp_path / "another" / "runs")
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
+    monkeypatch.setattr(run_module, "_execute", lambda *rest: pytest.fail("trained again"))
+    assert main(["experiment", "methods", *tiny]) == 0
+
+
+def test_prune_writes_the_smaller_model(gated, tmp_path, capsys):
+    import torch
+
+    from allatt import runs
+    from allatt.model import LanguageModel
+
+    run_id = gated[1]["id"]
+    out = tmp_path / "new" / "small"
+    assert main(["prune", run_id[:8], "--out", str(out)]) == 0
+    small, run = LanguageModel.load(out / "model.safetensors"), runs.find(run_id)
+    about = json.loads((out / "about.json").read_text())
+    assert about["run"] == run_id and about["heads_per_layer"] == gated[1]["heads"]["per_layer"]
+    assert small.parameter_counts() == about["parameters"] == gated[1]["parameters"]
+    expected = run.pruned().state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in small.state_dict().items())
+    assert f"{about['parameters']['body']:,} parameters instead of" in capsys.readouterr().out
+    before = (out / "model.safetensors").read_bytes()
+    assert "already exists; choose another folder" in refused(capsys, "prune", run_id, "--out", str(out))
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_prune_refuses(gated, tmp_path, capsys):
+    from allatt import runs
+
+    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "prune", "ffffffff", "--out", str(tmp_path))
+    dense = runs.find(gated[1]["id"]).config.start.id
+    assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
+    (tmp_path / "file").touch()
+    assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))
+
+
+def test_generate_with_a_run_and_with_a_pruned_model(gated, tmp_path, capsys):
+    """By id, by folder, and from the folder of the pruned model: the same text."""
+    from allatt import runs
+    from allatt.cli.prompts import encode
+    from allatt.data.tokens import load
+    from allatt.generate import generate
+
+    assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    options = ["--prompt", "the quick ", "--length", "20", "--seed", "4", "--top-k", "5", "--top-p", "0.9",
+               "--temperature", "2"]
+    texts = []
+    for name in (gated[1]["id"][:8], gated[1]["folder"], str(tmp_path)):
+        assert main(["generate", name, *options, "--device", "cpu"]) == 0
+        texts.append(capsys.readouterr().out)
+    run = runs.find(gated[1]["id"])
+    assert runs.load_pruned(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
+    tokens = load(run.config.data)
+    ids = encode(tokens, "the quick ")
+    new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()
+    assert texts == [tokens.decode(ids + new) + "\n"] * 3 and texts[0].startswith("the quick ")
+    assert main(["generate", str(tmp_path), "--length", "3"]) == 0
+    assert len(capsys.readouterr().out.strip("\n")) <= 3, "without a prompt, only new text"
+
+
+def test_generate_prints_several_texts_as_blocks(gated, capsys):
+    assert main(["generate", gated[1]["id"], "--prompt", "the", "--prompt", "a dog", "--samples", "2", "--length", "5"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^--- (\d) of 4 ---\n(the|a d)", out, flags=re.MULTILINE) == \
+        [("1", "the"), ("2", "the"), ("3", "a d"), ("4", "a d")]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--length", "0"], "length is 0; it must be 1 or more"),
+    (["--temperature", "-1"], "temperature is -1.0; it must be 0 (the likeliest token) or more"),
+    (["--top-k", "-1"], "top-k is -1; it must be 0 (all tokens) or more"),
+    (["--top-p", "0"], "top-p is 0.0; it must be above 0, and at most 1 (all tokens)"),
+    (["--seed", "-1"], "seed is -1; it must be 0 or more"),
+    (["--samples", "0"], "samples is 0; it must be 1 or more"),
+    (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
+    (["--prompt", "the 7 dogs"], "the model's vocabulary does not have '7' of the prompt; leave that out"),
+])
+def test_generate_refuses(gated, arguments, message, capsys):
+    assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
+
+
+def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
+    def stream_text(*given):
+        yield "the"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
+    assert main(["generate", gated[1]["id"]]) == 130
+    assert capsys.readouterr() == ("the\n", "")
+
+
+def test_generate_refuses_a_folder_without_a_model(gated, tmp_path, capsys):
+    from allatt.data import tokens
+
+    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "generate", "ffffffff")
+    assert "neither the folder of a finished run nor one that" in refused(capsys, "generate", str(tmp_path))
+    (tmp_path / "about.json").write_text("{}")
+    assert "model.safetensors is not a model" in refused(capsys, "generate", str(tmp_path))
+    shutil.copy(Path(gated[1]["folder"]) / "model.safetensors", tmp_path)
+    assert "DataConfig must be an object" in refused(capsys, "generate", str(tmp_path))
+    (tmp_path / "about.json").write_text('{"data": {"corpus": "wikitext-104"}}')
+    assert "wikitext-104" in refused(capsys, "generate", str(tmp_path))
+    data = replace(from_dict(RunConfig, json.loads(gated[0].read_text())).data, tokens="words")
+    tokens.load(data)
+    capsys.readouterr()
+    (tmp_path / "about.json").write_text(json.dumps({"data": to_dict(data)}))
+    assert "tokens, but its text now has" in refused(capsys, "generate", str(tmp_path))

@@ -87,17 +87,17 @@ def _read_config(options: argparse.Namespace) -> dict:
 
 def _config_of_scale(options: argparse.Namespace) -> RunConfig:
     """The baseline of a scale and model, or its pruning with --lam or --target-kept."""
-    from allatt.paper import experiments, scales
+    from allatt.paper.study import Study
 
     check(options.scale and options.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
-    scale, corpus, seed = scales.resolve(options.scale, variants=True), options.corpus, options.seed or 0
+    study = Study(options.scale, options.corpus, options.seed or 0)
     check(options.lam is None or options.target_kept is None,
           "--lam fixes lambda, --target-kept adapts it; give only one (or --target-kept with --set gates.lam=FIRST_VALUE)")
     if options.target_kept is not None:
-        return experiments.to_target(scale, options.model, options.target_kept, corpus, seed)
+        return study.to_target(options.model, options.target_kept)
     if options.lam is not None:
-        return experiments.pruning(scale, options.model, options.lam, corpus, seed)
-    return experiments.baseline(scale, options.model, corpus, seed)
+        return study.pruning(options.model, options.lam)
+    return study.baseline(options.model)
 
 
 def _result_table(values: dict) -> str:
@@ -131,7 +131,9 @@ def _add_experiment(commands) -> None:
 
 def experiment(options: argparse.Namespace) -> int:
     """List the experiments, or train all runs of one (or all) and print a line per run."""
-    from allatt.paper import curves, experiments, scales
+    from allatt.paper import experiments, scales
+    from allatt.paper.points import Point
+    from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
     from allatt.system.paths import home
     from allatt.train import join_torchrun, leave_torchrun
@@ -141,15 +143,15 @@ def experiment(options: argparse.Namespace) -> int:
         print(table(list(about.items()), "<<"))
         return 0
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
-    scale, seeds = scales.resolve(options.scale), experiments.numbers(options.seed, options.seeds)
+    study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds)
     this_machine = machine(options)
     is_first_process, points = join_torchrun(this_machine.resolve()), []
     for name in experiments.EXPERIMENTS if options.name == "all" else [options.name]:
-        for seed in seeds:
-            configs = experiments.EXPERIMENTS[name].configs(scale, options.corpus, seed, this_machine)
+        for seed in study.seeds:
+            configs = experiments.EXPERIMENTS[name].configs(study, seed, this_machine)
             for config, finished_run in zip(configs, get_or_run_all(configs, this_machine), strict=True):
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.
-                points.append(curves.point(finished_run) | {"experiment": name, "name": config.name})
+                points.append(Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name})
                 if is_first_process and not options.json:
                     rows = [_HEADER] * (len(points) == 1) + [_cells(points[-1])]
                     print(*(line(row, _ALIGN, _WIDTHS) for row in rows), sep="\n", flush=True)

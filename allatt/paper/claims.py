@@ -1,24 +1,18 @@
-"""The claims as a table: measured by runs, judged by `allatt.paper.verdicts`, saved with provenance, put into the README.
+"""The table of claims: judged, saved with provenance, and put into the README.
 
-`measure` reads the runs of the notebooks (and trains those that are missing). `python -m allatt.paper.claims` puts the table of
-figures/laptop-5seeds/claims.json into the README.
+`python -m allatt.paper.claims` puts the table of figures/laptop-5seeds/claims.json into the README.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-from allatt import cost
-from allatt.config import AllattError, RunConfig
+from allatt.config import AllattError
 from allatt.figures import figures_folder
-from allatt.paper import experiments, scales
-from allatt.paper.curves import flips, point
-from allatt.paper.verdicts import CLAIMS, judge
-from allatt.runs import get_or_run
-from allatt.runs.parallel import get_or_run_all
+from allatt.paper.measurements import Measurements
+from allatt.paper.verdicts import ABOUT, CLAIMS, LEVEL, judge
 from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
@@ -26,91 +20,36 @@ from allatt.system.paths import repository
 README = "laptop-5seeds"
 """The folder of figures whose claims the README shows."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
-PARTS = ("parameters", "multiply_adds")
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
 SHARED = ("02", "04", "05")
-"""Notebooks whose figures show one seed, whatever the number of seeds."""
-OTHER_TOKENS = ("characters", "words")
+"""Notebooks whose figures always show one seed."""
 
 
-def measure(scale: str, corpus: str = "", seed: int = 0, seeds: int = 1) -> dict:
-    """All that the claims are judged by, as plain values: exact counts, and for each seed its runs as points."""
-    chosen = experiments.numbers(seed, seeds)
-    others = OTHER_TOKENS if experiments.whole(scale, seeds) else ()
-    configs = [config for s in chosen for config in experiments.everything(scale, corpus, s, seeds)]
-    configs += [config for tokens in others for s in chosen for config in experiments.on(tokens, scale, corpus, s)]
-    get_or_run_all(configs)
-    rivals = {s: experiments.rivals(scale, corpus, s) if experiments.whole(scale, seeds) else {} for s in chosen}
-    get_or_run_all(config for some in rivals.values() for config in some.values())
-    measured = []
-    for s in chosen:
-        one = {"seed": s}
-        one["baselines"] = {kind: _point(experiments.baseline(scale, kind, corpus, s)) for kind in scales.KINDS}
-        one["sweeps"] = _by_kind(experiments.sweeps(scale, corpus, s))
-        one["variants"] = {name: _point(config, gates=True)
-                           for name, config in experiments.variants(scale, corpus, s, seeds).items()}
-        one["rivals"] = {name: _point(config) for name, config in rivals[s].items()}
-        one |= {tokens: _by_kind(experiments.on(tokens, scale, corpus, s)) for tokens in others}
-        measured.append(one)
-    return {
-        "scale": scale, "seeds": measured,
-        "folder": experiments.label(scale, corpus, seed, seeds), "single": experiments.label(scale, corpus, seed),
-        "heads": scales.model(scale, "all-attention").heads,
-        "counts": {kind: counts("paper", kind) for kind in scales.KINDS},
-        "corpora": {tokens: experiments.on(tokens, scale, corpus, seed)[0].data.corpus for tokens in others},
-    }
-
-
-def _by_kind(configs: list[RunConfig]) -> dict[str, list[dict]]:
-    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in scales.KINDS}
-
-
-def _point(config: RunConfig, gates: bool = False) -> dict:
-    run = get_or_run(config)
-    return point(run) | ({"flips": flips(run), "lost": run.result["heads"]["per_layer"].count(0)} if gates else {})
-
-
-def counts(scale: str, kind: str) -> dict:
-    """Exact: the body's parameters, what share of it is feed-forward, and what is left with half and with no heads."""
-    model = scales.model(scale, kind)
-    parts = {}
-    for name, heads in (("all", model.heads), ("half", model.heads // 2), ("none", 0)):
-        small = replace(model, kept=(tuple(range(heads)),) * model.layers)
-        parts[name] = cost.count(small, scales.vocab(scale))
-    full = parts["all"]
-    feed_forward = {name: [c[what]["parts"]["feed_forward"] for what in PARTS] for name, c in parts.items()}
-    return {
-        "body": full["parameters"]["body"],
-        "left": {name: [c[what]["body"] / full[what]["body"] for what in PARTS] for name, c in parts.items()},
-        "feed_forward": [units / full[what]["body"] for units, what in zip(feed_forward["all"], PARTS, strict=True)],
-        "untouched": feed_forward["all"] == feed_forward["half"] == feed_forward["none"],
-    }
-
-
-def rows(measured: dict) -> list[dict]:
-    """One row a claim, in order: id, the fields of Claim, ours, verdict, p, scale, folder, seeds, notebook, runs."""
+def judge_claims(measured: Measurements, level: float = LEVEL, about: float = ABOUT) -> list[dict]:
+    """One row of the table per claim, as plain values: id, the fields of Claim, ours, verdict, p, scale, notebook, folder,
+    seeds, runs."""
     table = []
-    for number, (finding, verdict, p) in judge(measured).items():
+    for number, (finding, verdict, p) in judge(measured, level, about).items():
         claim, notebook = CLAIMS[number], CLAIMS[number].figure[:2]
         table.append({"id": number, **claim._asdict(), "ours": finding.ours, "verdict": verdict, "p": p,
-                      "scale": measured["scale"], "notebook": NOTEBOOKS[notebook],
-                      "folder": measured["single" if notebook in SHARED else "folder"],
-                      "seeds": 0 if claim.exact else len(measured["seeds"]),
-                      "runs": list(dict.fromkeys(p["run"] for p in finding.points))})
+                      "scale": measured.scale, "notebook": NOTEBOOKS[notebook],
+                      "folder": measured.single if notebook in SHARED else measured.folder,
+                      "seeds": 0 if claim.exact else len(measured.seeds),
+                      "runs": list(dict.fromkeys(point.run for point in finding.points))})
     return table
 
 
-def save(judged: list[dict], measured: dict) -> Path:
-    """Write claims.json among the figures, with what the claims were judged by, and provenance."""
-    path = figures_folder(measured["folder"]) / "claims.json"
-    return write_json(path, {"claims": judged, "measured": measured, "provenance": provenance()})
+def save(rows: list[dict], measured: Measurements) -> Path:
+    """Write claims.json next to the figures: the rows, what they were judged by, and provenance."""
+    path = figures_folder(measured.folder) / "claims.json"
+    return write_json(path, {"claims": rows, "measured": measured.as_dict(), "provenance": provenance()})
 
 
-def markdown(judged: list[dict], root: str = "") -> str:
-    """The claims as a table; its links start with `root`, the way to the repository from where the table stands."""
+def markdown(rows: list[dict], root: str = "") -> str:
+    """The claims as a table in Markdown; its links start with `root`, the path from the table's folder to the repository."""
     lines = ["| | claim | the paper | here | seeds | p | verdict | see |", "|---|---|---|---|---|---|---|---|"]
-    for row in judged:
+    for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"])
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         links = (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
@@ -120,9 +59,9 @@ def markdown(judged: list[dict], root: str = "") -> str:
     return "\n".join(lines)
 
 
-def update_readme(readme: Path, judged: list[dict]) -> bool:
+def update_readme(readme: Path, rows: list[dict]) -> bool:
     """Put the table between the markers of a README; True if that changed it."""
-    return put_between(readme, BEGIN, END, markdown(judged))
+    return put_between(readme, BEGIN, END, markdown(rows))
 
 
 def load(path: Path) -> list[dict]:
@@ -134,7 +73,7 @@ def load(path: Path) -> list[dict]:
 
 
 def main() -> int:
-    """Bring the README's table up to date with the claims.json that it shows."""
+    """Update the README's table from the claims.json that it shows."""
     readme = repository() / "README.md"
     try:
         changed = update_readme(readme, load(figures_folder(README) / "claims.json"))

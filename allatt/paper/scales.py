@@ -1,51 +1,48 @@
-"""Four sizes of the same experiments: smoke, laptop, gpu, paper. Each value says where it comes from.
+"""Four sizes of the same experiments: smoke, laptop, gpu, paper. The source of each value is given.
 
     smoke     stepping through the notebooks, and CI; too small for any claim
     laptop    `make reproduce` without a GPU: every figure, real text, 20 minutes on 2 cores
     gpu       `make reproduce` with a GPU: the same experiments, larger                       (not run yet)
     paper     the released configuration on WikiText-103                                      (not run yet)
 
-Beside each stands the same on characters and on words (`variant`): laptop-characters, laptop-words. The paper's own setting
-is words, so paper-words is paper itself.
+Each scale has variants on characters and on words (`variant`): laptop-characters, laptop-words. The paper's own setting is
+words, so there is no paper-words: it is paper itself.
 
-lambda weighs a SUM over layers x heads against a mean over tokens, so it does not carry over between scales: each has its
-own grid, chosen so that the sweep covers light to heavy pruning.
+lambda weighs a SUM over layers x heads against a mean over tokens, so it does not carry over between scales: each scale has
+its own grid, chosen so that the sweep covers light to heavy pruning.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from allatt.config import DataConfig, GateConfig, ModelConfig, TrainConfig, check
-
-KINDS = ("all-attention", "transformer-xl")
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, GateConfig, ModelConfig, TrainConfig, check
 
 
 @dataclass(frozen=True)
 class Scale:
-    """All that the experiments need to know of a scale."""
+    """Everything that the experiments need to know about a scale."""
 
     name: str
     data: DataConfig
     vocab: int
-    """Tokens that the scale's own corpus has (for counting without the text)."""
+    """Size of the vocabulary of the scale's own corpus (to count parameters without the text)."""
     models: dict[str, ModelConfig]
     baselines: dict[str, TrainConfig]
     """Dense training, from random weights."""
     prune: TrainConfig
     """Gated training, from the baseline."""
     gates: GateConfig
-    """Gates without lambda: the three methods on."""
+    """Gates with the three training methods; lambda is set by the run."""
     lambdas: dict[str, tuple[float, ...]]
-    """The sweep, ascending; 0, the control, is always run too."""
+    """The sweep, ascending. The control, lambda 0, is always run too."""
     example: float
-    """The lambda of the notebooks that prune one model (05, 06)."""
+    """lambda of the notebooks that use only one (05, 06)."""
 
 
 def _pair(model: ModelConfig) -> dict[str, ModelConfig]:
-    """All-attention and the Transformer-XL of equal size: as many hidden units as persistent vectors (the paper)."""
-    return {"all-attention": model,
-            "transformer-xl": replace(model, kind="transformer-xl", feed_forward=model.persistent)}
+    """All-attention and the Transformer-XL of equal size: one hidden unit per persistent vector (the paper)."""
+    return {ALL_ATTENTION: model, TRANSFORMER_XL: replace(model, kind=TRANSFORMER_XL, feed_forward=model.persistent)}
 
 
 def _both(train: TrainConfig) -> dict[str, TrainConfig]:
@@ -61,11 +58,11 @@ def _smoke() -> Scale:
         name="smoke", data=DataConfig(vocab_size=500), vocab=500, models=_pair(model),
         baselines=_both(TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5)),
         prune=TrainConfig(steps=30, rows=16, lr=1e-3, schedule="constant"), gates=gates,
-        lambdas={"all-attention": (0.03, 0.3), "transformer-xl": (0.03, 0.3)}, example=0.03)
+        lambdas={ALL_ATTENTION: (0.03, 0.3), TRANSFORMER_XL: (0.03, 0.3)}, example=0.03)
 
 
 def _laptop() -> Scale:
-    """Our choice, measured: of the settings tried, the one whose two baselines come nearest (notebook 03, README)."""
+    """Our choice: of the settings we tried, the one whose two baselines are closest (notebook 03, README)."""
     model = ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65,
                         init="unit", persistent_gain=20.0)
     gates = GateConfig(penalty_warmup=100, lr=2e-2)
@@ -73,13 +70,13 @@ def _laptop() -> Scale:
         name="laptop", data=DataConfig(vocab_size=2000), vocab=2000, models=_pair(model),
         baselines=_both(TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50)),
         prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=gates,
-        # Heads of All-attention carry the persistent vectors too, so it takes more to close them.
-        lambdas={"all-attention": (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), "transformer-xl": (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
+        # Heads of All-attention hold the persistent vectors too, so it takes a larger lambda to close them.
+        lambdas={ALL_ATTENTION: (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), TRANSFORMER_XL: (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
         example=0.07)
 
 
 def _gpu() -> Scale:
-    """Our choice: about 19M parameters of body, in bf16. Not run yet: its lambdas are a first guess."""
+    """Our choice: a body of about 19M parameters, in bf16. Not run yet: its lambdas are a first guess."""
     model = ModelConfig(layers=8, heads=8, d_model=512, d_head=64, persistent=1024, segment=192, memory=192,
                         positions=193, init="unit", persistent_gain=20.0, drop_attention=0.1, drop_projection=0.1)
     gates = GateConfig(penalty_warmup=200, lr=5e-3)
@@ -91,7 +88,7 @@ def _gpu() -> Scale:
 
 
 def _paper() -> Scale:
-    """The released configuration; what differs is marked. Not run yet."""
+    """The released configuration; differences are marked. Not run yet."""
     model = ModelConfig(  # paper: 16 layers, 8 heads, d 512, d_h 64, N 2048, T = M = 192; released code: the rest
         cutoffs=(20_000, 40_000, 200_000), drop_attention=0.2, drop_projection=0.1, drop_input=0.1, drop_output=0.1,
         drop_word=0.1)
@@ -100,9 +97,9 @@ def _paper() -> Scale:
     return Scale(
         name="paper", data=DataConfig(corpus="wikitext-103", tokens="words", vocab_size=0), vocab=267_735,
         models=_pair(model),
-        # Released code: LAMB, 0.01 to 0.001 by cosine, 20 epochs with 1 of warm-up, clip 0.5. fp16 there, bf16 here.
+        # Released code: LAMB, 0.01 to 0.001 by cosine, 20 epochs, the first one warm-up, clip 0.5. fp16 there, bf16 here.
         baselines=_both(TrainConfig(steps=20 * epoch, rows=192, optimizer="lamb", lr=0.01, warmup=epoch, precision="bf16")),
-        # Released code: constant 1e-4, 10 to 20 epochs, no weight decay. AdamW is our choice: theirs is not known.
+        # Released code: constant 1e-4, 10 to 20 epochs, no weight decay. AdamW is our choice: their optimizer is not known.
         prune=TrainConfig(steps=10 * epoch, rows=192, lr=1e-4, schedule="constant", precision="bf16"), gates=gates,
         lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
 
@@ -110,35 +107,35 @@ def _paper() -> Scale:
 def _smoke_characters() -> Scale:
     """Our choice throughout."""
     of = _smoke()
-    model = replace(of.models["all-attention"], segment=32, memory=32, positions=33)
+    model = replace(of.models[ALL_ATTENTION], segment=32, memory=32, positions=33)
     return replace(of, name="smoke-characters", data=_letters("text8-like"), vocab=27, models=_pair(model),
                    lambdas=dict.fromkeys(KINDS, (0.03, 0.3)))
 
 
 def _laptop_characters() -> Scale:
-    """Our choice. Half the rows of laptop: 1,200 steps of 512 characters came about as far as 800 of 1,024 (tried once)."""
+    """Our choice. Half the rows of laptop: 1,200 steps of 512 characters got about as far as 800 of 1,024 (tried once)."""
     of = _laptop()
     return replace(
         of, name="laptop-characters", data=_letters("text8-like"), vocab=27,
-        baselines=_both(replace(of.baselines["all-attention"], steps=1000, rows=8)), prune=replace(of.prune, steps=200, rows=8),
+        baselines=_both(replace(of.baselines[ALL_ATTENTION], steps=1000, rows=8)), prune=replace(of.prune, steps=200, rows=8),
         gates=replace(of.gates, penalty_warmup=50), example=0.12,
-        lambdas={"all-attention": (0.06, 0.12, 0.22, 0.4), "transformer-xl": (0.03, 0.07, 0.12, 0.25)})
+        lambdas={ALL_ATTENTION: (0.06, 0.12, 0.22, 0.4), TRANSFORMER_XL: (0.03, 0.07, 0.12, 0.25)})
 
 
 def _gpu_characters() -> Scale:
     """Our choice: text8 itself, the gpu scale's models with a longer segment. Not run yet."""
     of = _gpu()
-    model = replace(of.models["all-attention"], segment=512, memory=512, positions=513)
-    fewer = {"rows": 24}  # as many characters a step as the gpu scale has tokens
+    model = replace(of.models[ALL_ATTENTION], segment=512, memory=512, positions=513)
+    fewer = {"rows": 24}  # the same number of characters per step as the gpu scale has tokens
     return replace(of, name="gpu-characters", data=_letters("text8"), vocab=27, models=_pair(model),
                    baselines={kind: replace(train, **fewer) for kind, train in of.baselines.items()},
                    prune=replace(of.prune, **fewer))
 
 
 def _paper_characters() -> Scale:
-    """Released code: text8, 12 layers, T = 512. The rest is not known and stays as on words: our choice. Not run yet."""
+    """Released code: text8, 12 layers, T = 512. The rest is not known; we keep the values for words. Not run yet."""
     of = _paper()
-    model = replace(of.models["all-attention"], layers=12, segment=512, memory=512, positions=513, cutoffs=())
+    model = replace(of.models[ALL_ATTENTION], layers=12, segment=512, memory=512, positions=513, cutoffs=())
     epoch = 915  # steps of 192 x 512 characters in one pass over the 90 million
     return replace(
         of, name="paper-characters", data=_letters("text8"), vocab=27, models=_pair(model),
@@ -147,9 +144,9 @@ def _paper_characters() -> Scale:
 
 
 def _smoke_words() -> Scale:
-    """Our choice throughout: the built-in text, and so few words that every band of the softmax has work."""
+    """Our choice throughout: the built-in text, with cutoffs so low that every band of the softmax is used."""
     of = _smoke()
-    model = replace(of.models["all-attention"], cutoffs=(200, 1000))
+    model = replace(of.models[ALL_ATTENTION], cutoffs=(200, 1000))
     return replace(of, name="smoke-words", data=_words("wikipedia-excerpt", 4000), vocab=4000, models=_pair(model),
                    lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
@@ -157,22 +154,22 @@ def _smoke_words() -> Scale:
 def _laptop_words() -> Scale:
     """WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout.
 
-    Chosen on seed 0: the learning rate of pruning, of 1e-4, 2e-4 and 5e-4 the one that leaves All-attention's control where its
-    baseline was; and lambdas that, with it, keep 27 to about 7 heads.
+    Chosen on seed 0: the learning rate of pruning (of 1e-4, 2e-4 and 5e-4, the one at which All-attention's control stays as
+    good as its baseline), and lambdas that, at this rate, keep 27 to about 7 heads.
     """
     of = _laptop()
-    model = replace(of.models["all-attention"], cutoffs=(2000, 10_000))
+    model = replace(of.models[ALL_ATTENTION], cutoffs=(2000, 10_000))
     return replace(
         of, name="laptop-words", data=_words("wikitext-2"), vocab=33_278, models=_pair(model),
-        baselines=_both(replace(of.baselines["all-attention"], steps=800, rows=8)),
+        baselines=_both(replace(of.baselines[ALL_ATTENTION], steps=800, rows=8)),
         prune=replace(of.prune, steps=200, rows=8, lr=1e-4), gates=replace(of.gates, penalty_warmup=50),
         lambdas=dict.fromkeys(KINDS, (0.01, 0.02, 0.03, 0.05)), example=0.02)
 
 
 def _gpu_words() -> Scale:
-    """The gpu scale's models on the paper's words: its text, its cutoffs. Not run yet."""
+    """The gpu scale's models on the paper's words, with its text and cutoffs. Not run yet."""
     of = _gpu()
-    model = replace(of.models["all-attention"], cutoffs=_paper().models["all-attention"].cutoffs)
+    model = replace(of.models[ALL_ATTENTION], cutoffs=_paper().models[ALL_ATTENTION].cutoffs)
     return replace(of, name="gpu-words", data=_paper().data, vocab=_paper().vocab, models=_pair(model))
 
 
@@ -181,7 +178,7 @@ def _letters(corpus: str) -> DataConfig:
 
 
 def _words(corpus: str, vocab_size: int = 0) -> DataConfig:
-    """Words seen once or twice are <unk>, as when WikiText was made: of WikiText-2 itself this leaves out none."""
+    """Words seen once or twice are <unk>, as when WikiText was made: WikiText-2 itself loses none by this."""
     return DataConfig(corpus, tokens="words", vocab_size=vocab_size, min_count=3)
 
 
@@ -189,12 +186,12 @@ _MAIN = (_smoke(), _laptop(), _gpu(), _paper())
 _VARIANTS = (_smoke_characters(), _laptop_characters(), _gpu_characters(), _paper_characters(),
              _smoke_words(), _laptop_words(), _gpu_words())
 NAMES = tuple(scale.name for scale in _MAIN)
-"""The four sizes. What is run and drawn at a variant belongs to its size."""
+"""The four scales. Runs and figures of a variant belong to its scale."""
 SCALES = {scale.name: scale for scale in _MAIN + _VARIANTS}
 
 
 def get(name: str) -> Scale:
-    """The scale, or the variant, of this name."""
+    """The scale or variant of this name."""
     check(name in SCALES, f"scale is {name!r}; choose one of {', '.join(NAMES)}, or a variant such as laptop-characters or "
                           "laptop-words")
     return SCALES[name]
@@ -208,12 +205,13 @@ def variant(name: str, tokens: str) -> str:
 
 
 def resolve(name: str, variants: bool = False) -> str:
-    """`name`, with auto decided: gpu where torch sees a GPU, else laptop. `variants`: whether it may be one of those."""
+    """`name`, with "auto" replaced: gpu if torch sees a GPU, else laptop. `variants`: whether variants are allowed."""
     if name != "auto":
         check(variants or name not in SCALES or name in NAMES,
               f"scale is {name!r}, a variant for single runs; choose one of {', '.join(NAMES)}")
-        return get(name).name
-    import torch  # only auto needs to ask for a GPU
+        get(name)  # checks it
+        return name
+    import torch  # only "auto" needs it
 
     return "gpu" if torch.cuda.is_available() else "laptop"
 
@@ -225,5 +223,5 @@ def model(name: str, kind: str) -> ModelConfig:
 
 
 def vocab(name: str) -> int:
-    """Tokens of the scale's own corpus."""
+    """Size of the vocabulary of the scale's own corpus."""
     return get(name).vocab

@@ -1,8 +1,8 @@
-"""What several seeds can tell: intervals, paired tests, and the correction for asking several questions.
+"""Statistics over seeds: intervals, paired tests, and the correction for several questions.
 
-A seed is the unit: it has its own initial weights, noise of gates, baseline and pruned models. What is compared is paired by
-seed, so that a baseline that two models share cancels. Points of one seed (several lambdas, two splits) are never counted as
-independent. scipy does the arithmetic; it is imported where it is used, since training does without.
+A seed is the unit: it has its own initial weights, gate noise, baseline and pruned models. Comparisons are paired by seed, so
+that the differences between seeds cancel. Points of one seed (several lambdas, two splits) never count as independent.
+scipy is imported inside functions, since training does without it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from typing import NamedTuple
 
 from allatt.config import check
 
-LEVEL = 0.95
-"""Confidence of an interval (our choice, like everywhere)."""
-
-
-FEW = 5
-"""Seeds from which spreads are compared."""
+CONFIDENCE = 0.95
+"""Of all intervals (our choice)."""
+SPREAD_SEEDS = 5
+"""Fewest seeds with which spreads are compared."""
 
 
 class Interval(NamedTuple):
-    """A mean over seeds, and where the true mean lies with confidence LEVEL; with one seed, low and high are None."""
+    """A mean over seeds, and its confidence interval; with one seed, low and high are None."""
 
     mean: float
     low: float | None
@@ -34,71 +32,84 @@ class Interval(NamedTuple):
         return f"{self.mean:+.3f}" + (f" [{self.low:+.3f}, {self.high:+.3f}]" if self.low is not None else "")
 
 
-def seeds(count: int) -> str:
+def number_of_seeds(count: int) -> str:
     """"1 seed", "3 seeds"."""
     return f"{count} seed{'s' * (count != 1)}"
 
 
-def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Student's t interval of the mean, one value a seed. AllattError without values."""
+def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Student's t interval of the mean of one value per seed. AllattError without values."""
     check(len(values) > 0, "an interval needs at least one value")
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Interval(mean, None, None, 1)
     from scipy.stats import t
 
-    half = t.ppf((1 + level) / 2, n - 1) * math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
+    half = t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
     return Interval(mean, float(mean - half), float(mean + half), n)
 
 
-def row(values: Sequence[float]) -> dict:
-    """Values of seeds as a figure's data (`allatt.figures.panels.strip`): them, and with several their interval."""
+def describe(values: Sequence[float]) -> str:
+    """The mean over seeds with its interval, or one seed's value, as text."""
+    return str(interval(values)) + ("" if len(values) > 1 else " (one seed)")
+
+
+def values_and_interval(values: Sequence[float]) -> dict:
+    """One value per seed as data of a figure that shows each, and their interval if there are several."""
     return {"values": list(values), "interval": list(interval(values)) if len(values) > 1 else None}
 
 
-def differs(differences: Sequence[float], from_: float = 0.0) -> float | None:
-    """p-value of a paired t-test: how likely so large a mean difference is where the true one is `from_`; None for one seed."""
-    return _t_test(differences, from_, "two-sided")
+def mean_differs(values: Sequence[float], expected: float = 0.0) -> float | None:
+    """Two-sided p-value of a t-test of "the mean is `expected`"; None with one seed, or if all values are equal.
+
+    Paired if the values are differences by seed.
+    """
+    return _t_test(values, expected, "two-sided")
 
 
-def below(values: Sequence[float], bound: float) -> float | None:
-    """p-value of a one-sided t-test that the mean is below `bound`; None for one seed."""
+def mean_below(values: Sequence[float], bound: float) -> float | None:
+    """p-value of a one-sided t-test that supports a mean below `bound`; None as for `mean_differs`."""
     return _t_test(values, bound, "less")
 
 
-def within(differences: Sequence[float], margin: float) -> float | None:
-    """p-value of two one-sided t-tests (TOST) that the mean lies between -margin and margin; None for one seed."""
-    if len(differences) < 2:
+def mean_above(values: Sequence[float], bound: float) -> float | None:
+    """p-value of a one-sided t-test that supports a mean above `bound`; None as for `mean_differs`."""
+    return mean_below([-value for value in values], -bound)
+
+
+def mean_within(values: Sequence[float], margin: float) -> float | None:
+    """p-value of two one-sided t-tests (TOST) that support a mean between -margin and margin; None as for `mean_differs`."""
+    if len(values) < 2:
         return None
-    sides = _t_test(differences, margin, "less"), _t_test(differences, -margin, "greater")
+    sides = _t_test(values, margin, "less"), _t_test(values, -margin, "greater")
     return None if None in sides else max(sides)
 
 
 def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """p-value of Brown and Forsythe's test (Levene's, around medians) that a and b spread unequally.
+    """p-value of Brown and Forsythe's test (Levene's, around medians) of "a and b spread equally".
 
-    None for fewer than FEW seeds: of three values one is the median itself, and two spread alike by definition.
+    None with fewer than SPREAD_SEEDS values: of three, one is the median itself, and two spread alike by definition.
     """
-    if min(len(a), len(b)) < FEW:
+    if min(len(a), len(b)) < SPREAD_SEEDS:
         return None
-    if len(set(a)) == len(set(b)) == 1:  # neither spreads at all
+    if len(set(a)) == len(set(b)) == 1:  # neither has any spread
         return 1.0
     from scipy.stats import levene
 
-    return _number(levene(a, b, center="median").pvalue)
+    return _nan_as_one(levene(a, b, center="median").pvalue)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's correction: with these p-values, the chance of one or more false findings in the family stays below the level."""
+    """Holm's correction: p-values with which the chance of one or more false findings in the family stays below the level."""
     corrected, largest = {}, 0.0
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p))
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation, e.g. of kept heads a layer in two models (nan where one of them is constant)."""
+    """Spearman's rank correlation, e.g. of kept heads per layer in two models; nan if one of them is constant."""
     from scipy.stats import spearmanr
 
     if len(set(a)) < 2 or len(set(b)) < 2:
@@ -106,37 +117,37 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def agreement(lists: Sequence[Sequence[float]], level: float = LEVEL) -> Interval | None:
-    """How far the seeds order the layers alike: the mean rank correlation over all pairs of lists (one a seed).
+def agreement(lists: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> Interval | None:
+    """How much the seeds order the layers alike: the mean rank correlation over all pairs of lists (one per seed).
 
     Pairs share seeds, so the interval is the jackknife's: each seed is left out once, and the pseudo-values get a t interval,
-    cut to [-1, 1]. It needs three seeds; with two there is the one correlation. None where fewer than two lists vary.
+    cut to [-1, 1]. It needs three seeds; with two there is only their correlation. None if fewer than two lists vary.
     """
-    lists = [one for one in lists if len(set(one)) > 1]
+    lists = [values for values in lists if len(set(values)) > 1]
     if len(lists) < 2:
         return None
 
-    def mean(some: Sequence[Sequence[float]]) -> float:
-        pairs = [rank_correlation(a, b) for a, b in combinations(some, 2)]
-        return math.fsum(pairs) / len(pairs)
+    def mean(lists: Sequence[Sequence[float]]) -> float:
+        correlations = [rank_correlation(a, b) for a, b in combinations(lists, 2)]
+        return math.fsum(correlations) / len(correlations)
 
-    n, whole = len(lists), mean(lists)
+    n, estimate = len(lists), mean(lists)
     if n == 2:
-        return Interval(whole, None, None, 2)
-    without = [mean([*lists[:place], *lists[place + 1:]]) for place in range(n)]
-    _, low, high, _ = interval([n * whole - (n - 1) * one for one in without], level)
-    return Interval(whole, max(-1.0, low), min(1.0, high), n)
+        return Interval(estimate, None, None, 2)
+    leave_one_out = [mean([*lists[:left_out], *lists[left_out + 1:]]) for left_out in range(n)]
+    _, low, high, _ = interval([n * estimate - (n - 1) * without for without in leave_one_out], confidence)
+    return Interval(estimate, max(-1.0, low), min(1.0, high), n)
 
 
 def _t_test(values: Sequence[float], mean: float, alternative: str) -> float | None:
     if len(values) < 2:
         return None
-    if len(set(values)) == 1:  # without any spread there is nothing to compare with
+    if len(set(values)) == 1:  # no spread to compare with
         return None
     from scipy.stats import ttest_1samp
 
-    return _number(ttest_1samp(values, mean, alternative=alternative).pvalue)
+    return _nan_as_one(ttest_1samp(values, mean, alternative=alternative).pvalue)
 
 
-def _number(p: float) -> float:
+def _nan_as_one(p: float) -> float:
     return 1.0 if math.isnan(p) else float(p)

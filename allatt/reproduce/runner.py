@@ -42,7 +42,7 @@ NEEDS = {
 """For each notebook, those whose runs or figures it reads: it is executed after them, and skipped if one of them fails."""
 
 LONG = ("11", "12", "13")
-"""Notebooks that are left out if `experiments.whole` says so, unless they are chosen by number."""
+"""Notebooks that are left out if the study is not complete (`Study.is_complete`), unless they are chosen by number."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     for package in ("papermill", "ipykernel"):
         check(importlib.util.find_spec(package) is not None,
               f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
-    from allatt.paper import experiments  # imports torch, which `status` does not need
+    from allatt.paper.study import Study  # imports torch, which `status` does not need
 
     folder = folder or paths.repository()
     is_auto, scale = scale == "auto", scales.resolve(scale)
-    seed_range = experiments.numbers(seed, seeds)
+    study = Study(scale, seed=seed, count=seeds)
     selected = select(folder / "notebooks", notebooks, needs)
-    is_complete = notebooks or experiments.whole(scale, seeds)
+    is_complete = notebooks or study.is_complete
     left_out = [] if is_complete else [path for path in selected if path.name[:2] in LONG]
     jobs = _jobs([path for path in selected if path not in left_out], scale, corpus, seed, seeds, params)
     with ExitStack() as locks:
@@ -138,7 +138,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
         if is_auto:
             log(f"SCALE=auto: {scale}, because torch sees {'a' if scale == 'gpu' else 'no'} GPU")
         log(f"{len(jobs)} notebook{'s' * (len(jobs) > 1)}: scale {scale}, "
-            f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {seed_range[-1]}'}, "
+            f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {study.seeds[-1]}'}, "
             f"{f'corpus {corpus}' if corpus else 'default corpus'}; executed copies: {_joined(job.state for job in jobs)}")
         if left_out:
             log(f"Left out because they take long: {', '.join(path.stem for path in left_out)}; run them with SEEDS=3 or "
@@ -148,7 +148,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
 
 def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int, params: str) -> list[Job]:
     """The notebooks with their parameters checked and their folders named; see `reproduce`."""
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
 
     # Notebooks run in their own folder, so a user's text needs its full path.
     full_corpus = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
@@ -163,7 +163,7 @@ def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int,
     text = locate(corpus).sha256 if corpus else {}
     return [Job(path, parameters[path.stem], fingerprint(path, parameters[path.stem], text),
                 state_folder(scale, full_corpus, seed, number),
-                figures_folder(experiments.label(scale, full_corpus, seed, number)))
+                figures_folder(Study(scale, full_corpus, seed, number).folder))
             for path, number in seeds_of.items()]
 
 

@@ -32,9 +32,9 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def gated(text, home_of_tests, tmp_path_factory):
     """A run with gates, trained by `run --config`: the config's path and the printed result."""
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
 
-    values = to_dict(experiments.pruning("smoke", ALL_ATTENTION, 0.1, str(text)))
+    values = to_dict(Study("smoke", str(text)).pruning(ALL_ATTENTION, 0.1))
     for stage in (values, values["start"]):
         stage["train"] |= {"steps": 2, "rows": 4}
         stage["data"] |= {"tokens": "characters"}
@@ -61,7 +61,7 @@ def test_run_trains_what_the_config_says(gated, capsys):
 def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     """--set changes the config, including the run it starts from; other values are the scale's."""
     from allatt import runs
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
 
     class Requested(Exception):
         pass
@@ -74,7 +74,7 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
         main(["run", "--scale", "smoke", "--model", TRANSFORMER_XL, "--seed", "4", "--micro-rows", "2",
               "--device", "cpu"])
     config, machine = requested.value.args
-    assert config == experiments.baseline("smoke", TRANSFORMER_XL, seed=4)
+    assert config == Study("smoke", seed=4).baseline(TRANSFORMER_XL)
     assert (machine.micro_rows, machine.device) == (2, "cpu")
     with pytest.raises(Requested) as requested:
         main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--lam", "0.5", "--corpus", str(text), *SMALL,
@@ -85,10 +85,10 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
     assert config.data.text_sha256, "a text of the user's is identified by its checksum"
     with pytest.raises(Requested) as requested:
         main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--target-kept", "0.5"])
-    assert requested.value.args[0] == experiments.to_target("smoke", ALL_ATTENTION, 0.5)
+    assert requested.value.args[0] == Study("smoke").to_target(ALL_ATTENTION, 0.5)
     with pytest.raises(Requested) as requested:
         main(["run", "--scale", "laptop-words", "--model", ALL_ATTENTION])
-    assert requested.value.args[0] == experiments.baseline("laptop-words", ALL_ATTENTION)
+    assert requested.value.args[0] == Study("laptop-words").baseline(ALL_ATTENTION)
     assert capsys.readouterr().err == ""
 
 SMOKE = ("--scale", "smoke", "--model", ALL_ATTENTION)
@@ -160,13 +160,13 @@ def test_experiments_are_listed(capsys):
 
 def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
     from allatt import runs
-    from allatt.paper import experiments
+    from allatt.paper.study import Study
     from allatt.system.paths import home
 
     assert main(["experiment", "sweep", *tiny, "--seed", "3", "--seeds", "2"]) == 0
     header, *rows, last = capsys.readouterr().out.splitlines()
     configs = [config for seed in (3, 4) for kind in KINDS
-               for config in experiments.sweep("smoke", kind, tiny[3], seed)]
+               for config in Study("smoke", tiny[3]).sweep(kind, seed)]
     assert [row.split()[0] for row in rows] == [config.id for config in configs], "in order, each once"
     for row, config in zip(rows, configs, strict=True):
         result = runs.find(config.id).result
@@ -203,11 +203,12 @@ def test_experiment_continues_where_it_was_interrupted(tiny, monkeypatch, tmp_pa
 def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     """The points of the figures, named by experiment; an experiment that trains to list its runs gets the machine."""
     from allatt import runs
-    from allatt.paper import curves, experiments
+    from allatt.paper import experiments
+    from allatt.paper.points import Point
 
-    def staged(scale, corpus, seed, machine):
+    def staged(study, seed, machine):
         assert machine.micro_rows == 2
-        first = runs.get_or_run(experiments.baseline(scale, ALL_ATTENTION, corpus, seed), machine)
+        first = runs.get_or_run(study.baseline(ALL_ATTENTION, seed), machine)
         return [replace(first.config, name="the same, by another name")]
 
     monkeypatch.setitem(experiments.EXPERIMENTS, "staged", experiments.Experiment("in two stages", staged))
@@ -217,7 +218,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     assert sum(groups.values(), []) == points, "in order"
     assert [p["kind"] for p in groups["baselines"]] == list(KINDS)
     assert [p["name"] for p in groups["methods"]] == [
-        f"all-attention, {name}" for name in (*experiments.TECHNIQUES, experiments.UNTRAINED)]
+        f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
     assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
         (kind, lam) for kind in KINDS for lam in (0.0, 0.3)]
     assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1
@@ -226,7 +227,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     assert [(p["name"], p["run"]) for p in groups["staged"]] == \
         [("the same, by another name", groups["baselines"][0]["run"])]
     for point in points:
-        assert point == curves.point(runs.find(point["run"])) | {key: point[key] for key in ("name", "experiment")}
+        assert point == Point.of_run(runs.find(point["run"])).as_dict() | {key: point[key] for key in ("name", "experiment")}
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -1,25 +1,24 @@
-"""The table of claims: what it is measured by, where it leads to, and that the README shows it."""
+"""The table of claims: where its rows come from, where it is saved, and that the README shows it."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from test_verdicts import measured
+from made_up import measurements
 
 import allatt
-from allatt.config import AllattError, ModelConfig
+from allatt.config import AllattError
 from allatt.figures import redraw
 from allatt.figures.style import drawing_functions
-from allatt.paper import claims, experiments
-from allatt.paper.verdicts import CLAIMS, LEVEL, UNTOLD
-from allatt.prune import Kept
+from allatt.paper import claims
+from allatt.paper.verdicts import CLAIMS
 from allatt.system.paths import repository
 
 ROOT = repository()
-OURS, THEIRS = "all-attention", "transformer-xl"
 
 
 def test_rows_say_where_they_come_from():
-    for row in claims.rows(measured()):
+    for row in claims.judge_claims(measurements()):
         notebook = ROOT / "notebooks" / f"{row['notebook']}.ipynb"
         assert row["figure"] in drawing_functions(), "a figure that no notebook makes"
         assert row["figure"][:2] == row["notebook"][:2] and notebook.exists()
@@ -27,7 +26,7 @@ def test_rows_say_where_they_come_from():
         assert row["folder"] == ("laptop" if row["exact"] else "laptop-5seeds")
         assert (row["seeds"], bool(row["runs"])) == ((0, False) if row["exact"] else (5, True))
         assert len(set(row["runs"])) == len(row["runs"]) and row["words"] and row["ours"] and row["rule"]
-    assert [row["id"] for row in claims.rows(measured())] == sorted(CLAIMS)
+    assert [row["id"] for row in claims.judge_claims(measurements())] == sorted(CLAIMS)
 
 
 def test_notebooks_whose_figures_show_one_seed_have_no_parameter_for_more():
@@ -42,45 +41,10 @@ def test_no_number_of_the_paper_that_is_not_known():
     assert {number for number, paper in known.items() if "control" in paper} == {"7a", "7b", "7c", "7d"}
 
 
-def test_measure_reads_all_runs_of_a_scale(monkeypatch):
-    """Every run of the notebooks is asked for, and no other."""
-    asked, together = [], []
-
-    class Run:
-        def __init__(self, config):
-            asked.append(config.id)
-            self.config, self.result = config, {"heads": {"per_layer": [0, 3]}}
-
-    def rivals(scale, corpus, seed):
-        start = experiments.baseline(scale, OURS, corpus, seed)
-        kept: Kept = ((0,), (1,))
-        return {name: experiments.replace(start, model=ModelConfig(layers=2, kept=kept, heads=place + 2))
-                for place, name in enumerate([experiments.GATES, "random heads"])}
-
-    monkeypatch.setattr(claims, "get_or_run", Run)
-    monkeypatch.setattr(claims, "get_or_run_all", lambda configs: together.extend(config.id for config in configs))
-    monkeypatch.setattr(claims, "point", lambda run: {"run": run.config.id})
-    monkeypatch.setattr(claims, "flips", lambda run: 7)
-    monkeypatch.setattr(experiments, "rivals", rivals)
-    found = claims.measure("smoke", seed=3, seeds=2)
-    expected = {config.id for seed in (3, 4) for config in experiments.everything("smoke", seed=seed)}
-    expected |= {config.id for seed in (3, 4) for config in rivals("smoke", "", seed).values()}
-    expected |= {config.id for seed in (3, 4) for tokens in claims.OTHER_TOKENS
-                 for config in experiments.on(tokens, "smoke", "", seed)}
-    half = {experiments.to_half("smoke", "", seed).id for seed in (3, 4)}  # the stand-in for rivals leaves it out
-    assert set(asked) == expected - half and set(together) == expected
-    assert (found["folder"], found["single"], found["heads"]) == ("smoke-seed3-2seeds", "smoke-seed3", 4)
-    first = found["seeds"][0]
-    assert [p["run"] for p in first["sweeps"][OURS]] == [c.id for c in experiments.sweep("smoke", OURS, seed=3)]
-    assert set(first["variants"]) == {*experiments.TECHNIQUES, experiments.UNTRAINED}
-    assert (first["variants"]["all three"]["flips"], first["variants"]["all three"]["lost"]) == (7, 1)
-    assert set(found["corpora"]) == set(claims.OTHER_TOKENS)
-
-
 # The table, and where it is kept
 
 def test_markdown_is_a_table_with_links():
-    rows = claims.rows(measured())
+    rows = claims.judge_claims(measurements())
     lines = claims.markdown(rows, "../").splitlines()
     assert len(lines) == 2 + len(CLAIMS) and len({line.count("|") for line in lines}) == 1
     assert lines[2].endswith("| counted |  | **holds** | [02](../notebooks/02_cost_of_a_head.ipynb), "
@@ -92,8 +56,8 @@ def test_markdown_is_a_table_with_links():
 
 def test_saved_claims_come_back_and_are_no_figure(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
-    rows = claims.rows(measured())
-    path = claims.save(rows, measured() | {"folder": "laptop-seed3"})
+    rows = claims.judge_claims(measurements())
+    path = claims.save(rows, replace(measurements(), folder="laptop-seed3"))
     assert path == tmp_path / "laptop-seed3" / "claims.json" and list(path.parent.iterdir()) == [path]
     assert claims.load(path) == rows
     assert json.loads(path.read_text())["provenance"]["versions"]["allatt"] == allatt.__version__
@@ -112,7 +76,7 @@ def test_claims_that_cannot_be_read_are_a_clear_error(tmp_path, content):
 def test_readme_is_brought_up_to_date_and_stays(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{claims.BEGIN}\nold\n{claims.END}\n\nafter\n")
-    rows = claims.rows(measured())
+    rows = claims.judge_claims(measurements())
     assert claims.update_readme(readme, rows) is True
     text = readme.read_text()
     assert text == f"before\n\n{claims.BEGIN}\n{claims.markdown(rows)}\n{claims.END}\n\nafter\n"
@@ -125,7 +89,7 @@ def test_a_readme_without_its_markers_is_a_clear_error(tmp_path, text):
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(AllattError, match="claims:begin"):
-        claims.update_readme(readme, claims.rows(measured()))
+        claims.update_readme(readme, claims.judge_claims(measurements()))
     assert readme.read_text() == text
     with pytest.raises(AllattError, match="cannot read"):
         claims.update_readme(tmp_path / "none.md", [])
@@ -152,14 +116,3 @@ def test_the_readme_shows_the_laptop_scale_s_claims():
         assert (folder / f"{row['figure']}.json").exists(), f"the figure behind claim {row['id']} is not committed"
         if row["verdict"] != "cannot be told at this scale" and not row["exact"]:
             assert row["seeds"] >= 3, "a claim rests on three seeds at least"
-
-
-def test_verdicts_are_those_of_the_rules_by_now():
-    """What is committed follows from what was measured, by these rules."""
-    if not COMMITTED.exists():
-        pytest.skip("the laptop scale has not been reproduced yet")
-    rows = claims.rows(json.loads(COMMITTED.read_text())["measured"])
-    for row, committed in zip(rows, claims.load(COMMITTED), strict=True):
-        assert row | {"p": None} == committed | {"p": None}
-        assert row["p"] == committed["p"] or row["p"] == pytest.approx(committed["p"], rel=1e-6)
-        assert row["exact"] or row["p"] is None or (row["verdict"] != UNTOLD) == (row["p"] < LEVEL)

@@ -1,43 +1,85 @@
-"""What is read off a run's log: columns, and how often heads changed their state."""
+"""Comparisons of curves on straight lines between points, and nothing beyond their ends."""
 
-import json
-from types import SimpleNamespace
+import math
+from dataclasses import replace
 
 import pytest
+from made_up import some_point
 
-from allatt.config import GateConfig, RunConfig, TrainConfig
-from allatt.paper.curves import flips, history
-from allatt.runs import Run
-
-KEPT = [["11", "11"], ["10", "11"], ["11", "11"], ["11", "01"]]
+from allatt.paper import curves
 
 
-@pytest.fixture
-def logged(tmp_path):
-    def make(gates):
-        lines = [{"step": step, "tokens": 8 * step, "loss": 5.0 - step, "lambda": 0.1 * step,
-                  "expected_open": 4.0 - step, "kept": kept} for step, kept in enumerate(KEPT, start=1)]
-        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        config = RunConfig("test", train=TrainConfig(steps=4), gates=gates)
-        folder = SimpleNamespace(folder=tmp_path)
-        return SimpleNamespace(config=config, metrics=lambda: Run.metrics(folder))
-
-    return make
+def test_off_the_curve_inside_and_beyond_its_end():
+    curve = [some_point(heads=heads, test_loss=loss) for heads, loss in ((8, 4.0), (4, 4.4), (2, 5.0))]
+    at = curves.off_the_curve
+    assert at(some_point(heads=6, test_loss=4.5), curve) == pytest.approx(0.3)
+    assert at(some_point(heads=1, test_loss=4.6), curve) == pytest.approx(-0.4), "fewer heads and better than the smallest"
+    assert at(some_point(heads=1, test_loss=5.1), curve) is None and at(some_point(heads=9, test_loss=3.0), curve) is None
 
 
-def test_history_of_a_pruning_run(logged):
-    columns = history(logged(GateConfig()))
-    assert columns["step"] == [1, 2, 3, 4] and columns["tokens"] == [8, 16, 24, 32]
-    assert columns["kept"] == [4, 3, 4, 3] and columns["expected"] == [3.0, 2.0, 1.0, 0.0]
-    assert columns["loss"] == [4.0, 3.0, 2.0, 1.0] and columns["lambda"][0] == 0.1
+def test_comparisons_at_equal_parameters_and_at_equal_loss_by_hand():
+    ours = [some_point(sparsity=s, body_parameters=100 * (1 - s), test_loss=loss) for s, loss in ((0, 4.0), (0.5, 4.2))]
+    theirs = [some_point(sparsity=s, body_parameters=100 - 40 * s, test_loss=loss) for s, loss in ((0, 4.0), (1, 4.8))]
+    assert curves.gain(ours, theirs, 0.2) == pytest.approx(4.4 - 4.08)  # both at 80 parameters
+    assert curves.gain(ours, theirs, 0.45) is None, "Transformer-XL ends at 60"
+    assert curves.sparsity_at_equal_loss(ours, theirs, 0.25) == pytest.approx(0.5)  # both lose 0.2
+    assert curves.sparsity_at_equal_loss(ours, theirs, 0.1) == pytest.approx(0.2)
+    assert curves.sparsity_at_equal_loss(ours, theirs, 0.5) == 0.5, "even the smallest of ours is better: a bound"
+    worse = [replace(point, test_loss=point.test_loss + 1) for point in ours]
+    assert curves.sparsity_at_equal_loss(worse, theirs, 0.25) is None, "never as good"
+    twins = [some_point(heads=heads, test_loss=loss) for heads, loss in ((0, 0.0), (1, 1.0), (1, 3.0), (2, 6.0))]
+    assert [curves.interpolate(twins, "heads", "test_loss", heads) for heads in (0.5, 1, 1.5)] == [1, 2, 4]
+    assert curves.interpolate(twins[1:3], "heads", "test_loss", 1) == 2
 
 
-def test_history_of_dense_training_has_no_gates(logged):
-    assert set(history(logged(None))) == {"step", "tokens", "loss"}
+LINE = [some_point(body_parameters=size, test_loss=loss) for size, loss in ((10, 5.0), (30, 3.0), (20, 4.5))]
 
 
-def test_flips_count_every_change_after_the_given_share(logged):
-    run = logged(GateConfig())
-    # Head 2 closes and opens again, head 3 closes: one change from line to line.
-    assert flips(run, after=0.0) == 3
-    assert flips(run, after=0.5) == 2 and flips(run, after=0.75) == 1 and flips(run, after=1.0) == 0
+def test_interpolation_on_straight_lines_in_any_order():
+    assert curves.interpolate(LINE, "body_parameters", "test_loss", 25) == pytest.approx(3.75)
+    assert curves.interpolate(LINE, "body_parameters", "test_loss", 20) == 4.5
+    assert curves.interpolate(LINE, "body_parameters", "test_loss", 10) == 5.0
+
+
+@pytest.mark.parametrize("at", [9.99, 30.01, math.nan])
+def test_nothing_is_extrapolated(at):
+    assert curves.interpolate(LINE, "body_parameters", "test_loss", at) is None
+    assert curves.interpolate(LINE[:1], "body_parameters", "test_loss", at) is None
+
+
+def test_two_points_at_one_place_give_their_mean():
+    twins = [some_point(heads=1, test_loss=loss) for loss in (2.0, 4.0)]
+    assert curves.interpolate(twins, "heads", "test_loss", 1) == 3.0
+
+
+def test_at_equal_parameters_leaves_out_what_lies_outside():
+    ours = [some_point(body_parameters=size, sparsity=0.1, test_loss=3.5) for size in (5, 20, 25)]
+    comparisons = curves.at_equal_parameters(ours, LINE)
+    assert [comparison.body_parameters for comparison in comparisons] == [20, 25]
+    assert [comparison.gain for comparison in comparisons] == pytest.approx([1.0, 0.25]), "positive if ours is better"
+
+
+@pytest.mark.parametrize("loss, parameters", [(5.0, 10), (4.75, 15), (4.5, 20), (3.75, 25), (3.0, 30)])
+def test_parameters_needed_for_a_loss(loss, parameters):
+    assert curves.parameters_needed(LINE, loss) == pytest.approx(parameters)
+    at_equal = curves.interpolate(LINE, "body_parameters", "test_loss", parameters)
+    assert at_equal == pytest.approx(loss), "the inverse of reading at equal parameters"
+
+
+def test_parameters_needed_are_the_fewest_if_the_line_goes_up_and_down():
+    wavy = [some_point(body_parameters=size, test_loss=loss) for size, loss in ((10, 5.0), (20, 3.0), (30, 4.0), (40, 2.0))]
+    assert curves.parameters_needed(wavy, 3.5) == 17.5
+    assert curves.parameters_needed(wavy, 2.5) == 37.5
+
+
+@pytest.mark.parametrize("loss", [2.9, 5.1])
+def test_parameters_needed_are_not_extrapolated(loss):
+    assert curves.parameters_needed(LINE, loss) is None
+    assert curves.parameters_needed([], loss) is None
+
+
+def test_above_control_measures_against_the_control():
+    control = some_point(test_loss=4.0, body_parameters=200)
+    first, second = curves.above_control([control, some_point(test_loss=4.5, body_parameters=50)], control)
+    assert (first.above, first.removed) == (0, 0)
+    assert (second.above, second.removed) == (0.5, 0.75)

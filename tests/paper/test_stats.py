@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allatt.config import AllattError
-from allatt.paper.stats import agreement, below, differs, holm, interval, rank_correlation, row, seeds, unequal_spread, within
+from allatt.paper.stats import (
+    agreement,
+    describe,
+    holm,
+    interval,
+    mean_above,
+    mean_below,
+    mean_differs,
+    mean_within,
+    number_of_seeds,
+    rank_correlation,
+    unequal_spread,
+    values_and_interval,
+)
 
 DRAWN = [0.31, 0.18, 0.42, 0.25]
 
@@ -31,40 +44,46 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say():
 
 def test_one_seed_has_a_mean_and_nothing_else():
     assert interval([0.3]) == (0.3, None, None, 1) and str(interval([0.3])) == "+0.300"
-    assert differs([0.3]) is None and below([0.3], 1) is None and within([0.3], 1) is None
+    assert mean_differs([0.3]) is None and mean_below([0.3], 1) is None and mean_within([0.3], 1) is None
     assert unequal_spread([0.3, 0.2, 0.1, 0.4], [0.1, 0.2, 0.9, 0.8, 0.7]) is None, "four are too few to compare spreads"
     with pytest.raises(AllattError, match="at least one value"):
         interval([])
 
 
-def test_a_row_of_a_figure():
-    assert row([0.3]) == {"values": [0.3], "interval": None} and row([]) == {"values": [], "interval": None}
-    assert row(DRAWN) == {"values": DRAWN, "interval": list(interval(DRAWN))}
+def test_values_and_interval_of_a_figure():
+    for values in ([0.3], []):
+        assert values_and_interval(values) == {"values": values, "interval": None}
+    assert values_and_interval(DRAWN) == {"values": DRAWN, "interval": list(interval(DRAWN))}
+
+
+def test_one_seed_is_described_as_such():
+    assert describe(DRAWN) == str(interval(DRAWN)) and describe([0.3]) == "+0.300 (one seed)"
 
 
 def test_seeds_are_counted():
-    assert [seeds(count) for count in (0, 1, 3)] == ["0 seeds", "1 seed", "3 seeds"]
+    assert [number_of_seeds(count) for count in (0, 1, 3)] == ["0 seeds", "1 seed", "3 seeds"]
 
 
 def test_t_tests_by_hand():
     from scipy.stats import t
 
     statistic = np.mean(DRAWN) / (np.std(DRAWN, ddof=1) / 2)
-    assert differs(DRAWN) == pytest.approx(2 * t.sf(statistic, 3))
-    assert differs(DRAWN, np.mean(DRAWN)) == pytest.approx(1)
+    assert mean_differs(DRAWN) == pytest.approx(2 * t.sf(statistic, 3))
+    assert mean_differs(DRAWN, np.mean(DRAWN)) == pytest.approx(1)
     to_bound = (np.mean(DRAWN) - 0.5) / (np.std(DRAWN, ddof=1) / 2)
-    assert below(DRAWN, 0.5) == pytest.approx(t.cdf(to_bound, 3))
-    assert below(DRAWN, 0.1) > 0.9
+    assert mean_below(DRAWN, 0.5) == pytest.approx(t.cdf(to_bound, 3))
+    assert mean_below(DRAWN, 0.1) > 0.9
+    assert mean_above(DRAWN, 0.1) == pytest.approx(1 - mean_below(DRAWN, 0.1)) and mean_above([0.3], 0.1) is None
 
 
 def test_within_needs_both_sides():
-    assert within([0.01, -0.01, 0.0], 0.1) < 0.05
-    assert within([0.3, 0.31, 0.29], 0.1) > 0.9 and within([-0.3, -0.31, -0.29], 0.1) > 0.9
-    assert within([0.01, -0.01, 0.0], 0.1) == pytest.approx(within([-0.01, 0.01, 0.0], 0.1))
+    assert mean_within([0.01, -0.01, 0.0], 0.1) < 0.05
+    assert mean_within([0.3, 0.31, 0.29], 0.1) > 0.9 and mean_within([-0.3, -0.31, -0.29], 0.1) > 0.9
+    assert mean_within([0.01, -0.01, 0.0], 0.1) == pytest.approx(mean_within([-0.01, 0.01, 0.0], 0.1))
 
 
 def test_a_test_where_nothing_spreads():
-    assert differs([1.0, 1.0]) is None and below([1.0, 1.0], 2) is None and within([0.0, 0.0], 1) is None
+    assert mean_differs([1.0, 1.0]) is None and mean_below([1.0, 1.0], 2) is None and mean_within([0.0, 0.0], 1) is None
     assert unequal_spread([1] * 5, [2] * 5) == 1
 
 
@@ -117,3 +136,9 @@ def test_rank_correlation_shares_ranks_of_ties():
     assert rank_correlation([1, 2, 2, 5], [4, 4, 9, 1]) == pytest.approx(
         np.corrcoef([1, 2.5, 2.5, 4], [2.5, 2.5, 4, 1])[0, 1])
     assert math.isnan(rank_correlation([1, 1], [1, 2]))
+
+
+def test_rank_correlation():
+    assert rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [9, 4, 2]) == pytest.approx(-1)
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3])), "a constant has no rank"

@@ -1,0 +1,161 @@
+"""Everything that the claims are judged by: exact counts, and the runs of each seed as points.
+
+claims.json keeps it under "measured" (`Measurements.as_dict`), so that verdicts can be checked without any run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+from allatt import cost
+from allatt.config import ALL_ATTENTION, KINDS, RunConfig
+from allatt.paper import experiments, scales
+from allatt.paper.histories import flips
+from allatt.paper.points import Point
+from allatt.paper.study import Study
+from allatt.runs import get_or_run
+from allatt.runs.parallel import get_or_run_all
+
+PARTS = ("parameters", "multiply_adds")
+TOKENS = ("characters", "words")
+"""Variants of a scale that are measured too, if the study is complete."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Exact counts of one model's body. Lists have two numbers: parameters, multiply-adds."""
+
+    body: int
+    """Parameters of the body with all heads."""
+    left: dict[str, list[float]]
+    """Share of the body that is left with "all", "half" and "none" of the heads."""
+    feed_forward: list[float]
+    """Share of the feed-forward in the body with all heads."""
+    untouched: bool
+    """Whether the feed-forward is the same with all, half and none of the heads."""
+
+
+@dataclass(frozen=True)
+class SeedResults:
+    """Points of one seed. Experiments that were not run are empty."""
+
+    seed: int
+    baselines: dict[str, Point]
+    """By kind of model."""
+    sweeps: dict[str, list[Point]]
+    """By kind of model: the control, then ascending lambdas."""
+    methods: dict[str, Point]
+    """By name in `experiments.method_comparison`, with flips and lost layers; "variants" in claims.json."""
+    rivals: dict[str, Point]
+    """By name in `experiments.rivals`."""
+    characters: dict[str, list[Point]] = field(default_factory=dict)
+    """Sweeps on characters."""
+    words: dict[str, list[Point]] = field(default_factory=dict)
+    """Sweeps on words."""
+
+    def as_dict(self) -> dict:
+        """As plain JSON values."""
+        values = {"seed": self.seed, "baselines": _as_dicts(self.baselines), "sweeps": _as_dicts(self.sweeps),
+                  "variants": _as_dicts(self.methods), "rivals": _as_dicts(self.rivals)}
+        return values | {tokens: _as_dicts(sweeps) for tokens in TOKENS if (sweeps := getattr(self, tokens))}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> SeedResults:
+        """The results that `as_dict` wrote."""
+        return cls(values["seed"], _from_dicts(values["baselines"]), _from_dicts(values["sweeps"]),
+                   _from_dicts(values["variants"]), _from_dicts(values["rivals"]),
+                   **{tokens: _from_dicts(values[tokens]) for tokens in TOKENS if tokens in values})
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What `verdicts.judge` judges."""
+
+    scale: str
+    seeds: list[SeedResults]
+    folder: str
+    """Folder of the figures that compare the seeds."""
+    single: str
+    """Folder of the figures that show one seed."""
+    heads: int
+    """Heads per layer of All-attention at this scale."""
+    counts: dict[str, Counts]
+    """By kind of model, at the paper's size."""
+    corpora: dict[str, str]
+    """Texts of "characters" and "words"."""
+
+    def as_dict(self) -> dict:
+        """As plain JSON values."""
+        return {"scale": self.scale, "seeds": [results.as_dict() for results in self.seeds], "folder": self.folder,
+                "single": self.single, "heads": self.heads,
+                "counts": {kind: asdict(counts) for kind, counts in self.counts.items()}, "corpora": self.corpora}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Measurements:
+        """The measurements that `as_dict` wrote."""
+        return cls(values["scale"], [SeedResults.from_dict(results) for results in values["seeds"]], values["folder"],
+                   values["single"], values["heads"], {kind: Counts(**counts) for kind, counts in values["counts"].items()},
+                   values["corpora"])
+
+
+def measure(study: Study) -> Measurements:
+    """Read the runs of the notebooks; trains those that are missing."""
+    variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.is_complete else {}
+    configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
+    configs += [config for variant in variants.values() for seed in study.seeds for config in variant.sweeps(seed)]
+    get_or_run_all(configs)
+    rivals = {seed: experiments.rivals(study, seed) if study.is_complete else {} for seed in study.seeds}
+    get_or_run_all(config for configs in rivals.values() for config in configs.values())
+    seeds = [SeedResults(
+        seed=seed,
+        baselines={kind: _point(study.baseline(kind, seed)) for kind in KINDS},
+        sweeps=_by_kind(study.sweeps(seed)),
+        methods={name: _with_gates(config) for name, config in experiments.method_comparison(study, seed).items()},
+        rivals={name: _point(config) for name, config in rivals[seed].items()},
+        **{tokens: _by_kind(variant.sweeps(seed)) for tokens, variant in variants.items()},
+    ) for seed in study.seeds]
+    return Measurements(
+        scale=study.scale, seeds=seeds, folder=study.folder, single=replace(study, count=1).folder,
+        heads=scales.model(study.scale, ALL_ATTENTION).heads, counts={kind: count("paper", kind) for kind in KINDS},
+        corpora={tokens: variant.data.corpus for tokens, variant in variants.items()})
+
+
+def count(scale: str, kind: str) -> Counts:
+    """Exact counts of a scale's body, with all, half and none of its heads."""
+    model = scales.model(scale, kind)
+    by_heads = {}
+    for name, heads in (("all", model.heads), ("half", model.heads // 2), ("none", 0)):
+        small = replace(model, kept=(tuple(range(heads)),) * model.layers)
+        by_heads[name] = cost.count(small, scales.vocab(scale))
+    full = by_heads["all"]
+    feed_forward = {name: [counts[part]["parts"]["feed_forward"] for part in PARTS] for name, counts in by_heads.items()}
+    return Counts(
+        body=full["parameters"]["body"],
+        left={name: [counts[part]["body"] / full[part]["body"] for part in PARTS] for name, counts in by_heads.items()},
+        feed_forward=[number / full[part]["body"] for number, part in zip(feed_forward["all"], PARTS, strict=True)],
+        untouched=feed_forward["all"] == feed_forward["half"] == feed_forward["none"])
+
+
+def _point(config: RunConfig) -> Point:
+    return Point.of_run(get_or_run(config))
+
+
+def _with_gates(config: RunConfig) -> Point:
+    run = get_or_run(config)
+    return replace(Point.of_run(run), flips=flips(run), lost=run.result["heads"]["per_layer"].count(0))
+
+
+def _by_kind(configs: list[RunConfig]) -> dict[str, list[Point]]:
+    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in KINDS}
+
+
+def _as_dicts(points: dict[str, Point] | dict[str, list[Point]]) -> dict:
+    """Points, or lists of them, by name, as plain values."""
+    return {name: [point.as_dict() for point in value] if isinstance(value, list) else value.as_dict()
+            for name, value in points.items()}
+
+
+def _from_dicts(values: dict) -> dict:
+    """The inverse of `_as_dicts`."""
+    return {name: [Point.from_dict(point) for point in value] if isinstance(value, list) else Point.from_dict(value)
+            for name, value in values.items()}

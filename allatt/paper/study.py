@@ -1,0 +1,127 @@
+"""A study: the runs of one scale on one text, for one or several seeds, and the folder of its figures.
+
+    baseline      All-attention or Transformer-XL, of equal size, from random weights              notebook 03
+    pruning       gates on a baseline, at one lambda                                               notebook 05
+    to_target     the same, but lambda adapts until a given share of the heads is left             notebook 05
+    sweep         several lambdas, after the control: gates with lambda 0, same number of steps    notebooks 07, 08
+
+Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control, which
+trained for the same number of steps, not with the baseline.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, replace
+
+from allatt.config import KINDS, DataConfig, RunConfig, check
+from allatt.data.corpora import locate, note
+from allatt.data.download import Unreachable
+from allatt.data.tokens import pin
+from allatt.paper import scales
+
+STAND_INS = {"wikitext-2": "wikipedia-excerpt", "wikitext-103": "wikipedia-excerpt", "text8": "text8-like"}
+"""The corpus that replaces another if that cannot be downloaded; it needs no network."""
+
+
+@functools.cache
+def available_corpus(scale: str, corpus: str = "") -> str:
+    """`corpus` if given, else the scale's own, or its stand-in if it cannot be downloaded.
+
+    Cached per process, so that all seeds of a comparison read the same text even if the network fails in between. Callers
+    print which text it was. Runs are named by their text, so nothing is mixed up.
+    """
+    if corpus:
+        return corpus
+    own = scales.get(scale).data.corpus
+    if own in STAND_INS:
+        try:
+            locate(own)
+        except Unreachable as error:
+            note(f"{error}. Until then: {STAND_INS[own]}")
+            return STAND_INS[own]
+    return own
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which runs are compared. Methods that take a `seed` default to the study's first seed.
+
+    Bad values raise AllattError when the study is made.
+    """
+
+    scale: str
+    """A scale or a variant; "auto" becomes gpu or laptop."""
+    corpus: str = ""
+    """A corpus, or the path of a folder; "" is the scale's own."""
+    seed: int = 0
+    """The first seed."""
+    count: int = 1
+    """Number of seeds."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "scale", scales.resolve(self.scale, variants=True))
+        check(self.seed >= 0, f"seed is {self.seed}; it must be 0 or more")
+        check(self.count >= 1, f"seeds is {self.count}; it is how many seeds there are, 1 or more")
+
+    @property
+    def seeds(self) -> range:
+        """All seeds of the study."""
+        return range(self.seed, self.seed + self.count)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of figures: the scale, then the corpus, seed and number of seeds if they are not the defaults."""
+        parts = [self.scale]
+        if self.corpus:
+            parts.append(re.sub(r"[^A-Za-z0-9]+", "-", self.corpus).strip("-"))
+        if self.seed:
+            parts.append(f"seed{self.seed}")
+        if self.count > 1:
+            parts.append(f"{self.count}seeds")
+        return "-".join(parts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all comparisons are made. The laptop scale with one seed leaves some out, so that it takes 20 minutes: gates
+        on random weights, the rivals, characters and words."""
+        return self.scale != "laptop" or self.count > 1
+
+    @property
+    def data(self) -> DataConfig:
+        """The study's text, split into the scale's kind of tokens."""
+        config = scales.get(self.scale).data
+        return pin(replace(config, corpus=self.corpus) if self.corpus else config)
+
+    def variant(self, tokens: str) -> Study:
+        """The same study on "characters" or "words", on a text that is available."""
+        scale = scales.variant(self.scale, tokens)
+        return replace(self, scale=scale, corpus=available_corpus(scale, self.corpus))
+
+    def baseline(self, kind: str, seed: int | None = None) -> RunConfig:
+        """Dense training from random weights."""
+        model, train = scales.model(self.scale, kind), scales.get(self.scale).baselines[kind]
+        return RunConfig(f"{kind} baseline", self.data, model, replace(train, seed=self._or_first(seed)))
+
+    def pruning(self, kind: str, lam: float, seed: int | None = None, **switches) -> RunConfig:
+        """Gated training from the baseline at one lambda; `switches` are fields of GateConfig, e.g. output_scaling=False."""
+        scale, start = scales.get(self.scale), self.baseline(kind, seed)
+        train = replace(scale.prune, seed=self._or_first(seed))
+        gates = replace(scale.gates, lam=lam, **switches)
+        return RunConfig(f"{kind} lambda {lam:g}", start.data, start.model, train, gates, start)
+
+    def to_target(self, kind: str, share: float, seed: int | None = None) -> RunConfig:
+        """Gated training from the baseline that keeps this share of all heads: lambda starts at 0 and adapts."""
+        return replace(self.pruning(kind, 0.0, seed, target_kept=float(share)), name=f"{kind} target {share:g}")
+
+    def sweep(self, kind: str, seed: int | None = None) -> list[RunConfig]:
+        """The control, then the scale's lambdas in ascending order."""
+        return [self.pruning(kind, lam, seed) for lam in (0.0, *scales.get(self.scale).lambdas[kind])]
+
+    def sweeps(self, seed: int | None = None) -> list[RunConfig]:
+        """The sweeps of both models."""
+        return [config for kind in KINDS for config in self.sweep(kind, seed)]
+
+    def _or_first(self, seed: int | None) -> int:
+        return self.seed if seed is None else seed

@@ -2,8 +2,8 @@
 
     w_{t+1} ~ p(. | w_{<=t})^(1/temperature) / Z          among the top_k likeliest tokens, then among the top_p mass
 
-The keys and values of earlier tokens are kept (`allatt.memory.Cache`), so that a token costs one position, not a window;
-the distributions equal those of one pass over the whole text. A text always has the full length: nothing ends it early.
+The keys and values of earlier tokens are kept (`segment_memory.Cache`), so that a token costs one position, not a window; the
+distributions equal those of one pass over the whole text. A text always has the full length: nothing ends it early.
 
 Shape suffixes:
     B rows   P tokens of a prompt   L tokens to write   V vocabulary   D d_model   T segment

@@ -26,7 +26,7 @@ from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, AllattError, ModelConfi
 from allatt.kernels import one_token
 from allatt.kernels.band import fast
 from allatt.kernels.compiled import compiled
-from allatt.memory import Cache, KeysValues, Memory, Past
+from allatt.segment_memory import Cache, KeysValues, Memory, Past
 from allatt.softmax import TiedSoftmax
 from allatt.system.files import write
 

@@ -28,8 +28,8 @@ from allatt.batches import Feed, Stream
 from allatt.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.config import RunConfig, TrainConfig, check
 from allatt.gates import HeadGates
-from allatt.memory import Memory
 from allatt.model import LanguageModel
+from allatt.segment_memory import Memory
 from allatt.system.files import write
 
 COMPILED = 500

@@ -22,8 +22,8 @@ from allatt.system.paths import repository
 ROOT = repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-METHOD = ("attention", "batches", "checkpoint", "config", "cost", "evaluate", "gates", "generate", "importance", "memory",
-          "model", "prune", "softmax", "train")
+METHOD = ("attention", "batches", "checkpoint", "config", "cost", "evaluate", "gates", "generate", "importance",
+          "model", "prune", "segment_memory", "softmax", "train")
 CORE = METHOD + ("kernels", "system", "data", "runs", "cli", "paper.scales")
 """What a GPU machine without Jupyter uses: modules and folders of allatt."""
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
@@ -162,6 +162,14 @@ def test_every_module_has_a_place_in_the_order():
     assert set(no_service["source_modules"]) == set(no_method["forbidden_modules"]) == method
     services = {f"allatt.system.{path.stem}" for path in (ROOT / "allatt" / "system").glob("[a-z]*.py")}
     assert set(no_service["forbidden_modules"]) == ({"allatt.data"} | services) - {"allatt.system.files"}
+
+
+def test_every_module_has_a_test_file_in_its_place():
+    """allatt/data/tokens.py is tested by tests/data/test_tokens.py; all drawings by tests/figures/test_drawings.py."""
+    modules = [path.relative_to(ROOT / "allatt") for path in modules_of(ROOT) if not path.stem.startswith("__")]
+    modules = [path for path in modules if not re.fullmatch(r"nb\d\d", path.stem)]
+    missing = [str(path) for path in modules if not (ROOT / "tests" / path.parent / f"test_{path.name}").is_file()]
+    assert len(modules) > 50 and missing == []
 
 
 def test_the_method_stays_small():

@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 from allatt.config import ModelConfig, check
 from allatt.cost import executed
-from allatt.memory import Memory
 from allatt.model import LanguageModel
 from allatt.prune import Kept, remove
+from allatt.segment_memory import Memory
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of removed heads at which time and memory are measured (our choice)."""

@@ -12,7 +12,7 @@ from allatt.benchmarks.measure import SHARES
 from allatt.config import KIND_NAMES, AllattError
 from allatt.figures import figures_folder
 from allatt.system.files import put_between, read_json, write_json
-from allatt.system.tables import table as aligned
+from allatt.system.text_tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 """Lines of README.md between which the tables are."""

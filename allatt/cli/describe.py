@@ -7,7 +7,7 @@ import json
 
 from allatt.cli.options import SCALES, add_command
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, DataConfig, check
-from allatt.system.tables import table
+from allatt.system.text_tables import table
 
 PARTS = {
     "projections": "projections q, k, v, r, o",

@@ -96,7 +96,7 @@ def figures(options: argparse.Namespace) -> int:
 
 def notebooks(options: argparse.Namespace) -> int:
     """Execute and clean the committed notebooks in place."""
-    from allatt.reproduce.clean import execute_in_place
+    from allatt.reproduce.clean_outputs import execute_in_place
     from allatt.reproduce.runner import select
     from allatt.system.paths import repository
 

@@ -9,7 +9,7 @@ import torch
 from allatt.config import check
 from allatt.data.tokenizers import UNKNOWN
 from allatt.data.tokens import Tokens
-from allatt.data.wikitext import tokenize
+from allatt.data.wikitext_format import tokenize
 from allatt.generate import generate, noise, stream, verify
 from allatt.model import LanguageModel
 
@@ -17,7 +17,7 @@ from allatt.model import LanguageModel
 def encode(tokens: Tokens, prompt: str) -> list[int]:
     """Token ids of a prompt as a person types it; an empty prompt stands for an end of line, as before a new paragraph.
 
-    For words and subwords it is first converted to WikiText's format (`allatt.data.wikitext.tokenize`); characters are
+    For words and subwords it is first converted to WikiText's format (`allatt.data.wikitext_format.tokenize`); characters are
     taken as they are. AllattError if the vocabulary lacks a word or character; <unk> may be written out.
     """
     if tokens.meta["kind"] == "characters":

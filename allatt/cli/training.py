@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from allatt.cli.options import SCALES, add_command, add_device_option, add_training_options, machine
 from allatt.config import KINDS, AllattError, check
-from allatt.system.tables import line, table
+from allatt.system.text_tables import line, table
 
 if TYPE_CHECKING:
     from allatt.config import RunConfig

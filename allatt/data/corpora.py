@@ -1,8 +1,8 @@
 """Find the text of a corpus: by name (CORPORA), or a folder of the user's own.
 
-Every corpus ends up as three files in WikiText's format (`allatt.data.wikitext`) or text8's (`allatt.data.text8`). What is
-unpacked, downloaded or converted lies under `home()`, with a manifest of sizes and checksums; files that already have the
-format stay where they are.
+Every corpus ends up as three files in WikiText's format (`wikitext_format`) or text8's (`text8_format`). What is unpacked,
+downloaded or converted lies under `home()`, with a manifest of sizes and checksums; files that already have the format stay
+where they are.
 
 Some experiments on GPUs read a private stand-in for WikiText-103: wiki2014, 91,797 Wikipedia articles of May 2014. It is
 used as a folder of the user's own, `--corpus /path/to/wiki2014`; `write_as_text8` makes the same text in text8's format.
@@ -23,9 +23,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from allatt.config import AllattError, check
-from allatt.data import download, excerpt, text8, wikitext
-from allatt.data.reading import blocks
-from allatt.data.wikitext import SPLITS, file_name
+from allatt.data import download, excerpt, text8_format, wikitext_format
+from allatt.data.text_files import blocks
+from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.files import MANIFEST, SMALL, checksum, damage, disk, write_json, written
 from allatt.system.paths import home
 
@@ -96,8 +96,8 @@ def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
 def _write_as_text8(text: Text, folder: Path) -> None:
     """Spell all splits of a text as text8 does, concatenate them, and split the result by characters."""
     whole = folder / "text8"
-    text8.spell_files([text.files[split] for split in SPLITS], whole)
-    text8.split(whole, folder, whole.stat().st_size)
+    text8_format.spell_files([text.files[split] for split in SPLITS], whole)
+    text8_format.split(whole, folder, whole.stat().st_size)
     whole.unlink()
 
 
@@ -132,7 +132,7 @@ def locate(name: str, verify: bool = False) -> Text:
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
         .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files. Plain .txt is tokenized as WikiText is
-        (`allatt.data.wikitext.tokenize`); if it is not split, 90 % is for training and 5 % each for valid and test.
+        (`allatt.data.wikitext_format.tokenize`); if it is not split, 90 % is for training and 5 % each for valid and test.
     verify: compare the checksums of large files, too.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
     have a subfolder of that name. Raises AllattError if text is missing, empty, binary or damaged.
@@ -221,11 +221,11 @@ def _from_folder(folder: Path, corpus: Corpus, verify: bool) -> Text:
     if len(files) < len(SPLITS):
         def fill(draft: Path) -> None:
             if unsplit and unsplit[0].suffix != ".txt":
-                text8.split(unsplit[0], draft, corpus.characters)
+                text8_format.split(unsplit[0], draft, corpus.characters)
             elif unsplit:
-                wikitext.split(unsplit, draft)
+                wikitext_format.split(unsplit, draft)
             for split in (s for s in SPLITS if sources[s] and s not in files):
-                wikitext.convert(sources[split], draft / file_name(split))
+                wikitext_format.convert(sources[split], draft / file_name(split))
 
         marks = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in used if p not in files.values()]
         key = hashlib.sha256(json.dumps([FORMAT, marks]).encode()).hexdigest()[:8]

@@ -16,9 +16,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from allatt.config import AllattError, check
-from allatt.data.reading import BLOCK
-from allatt.data.text8 import split
-from allatt.data.wikitext import file_name
+from allatt.data.text8_format import split
+from allatt.data.text_files import BLOCK
+from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
 
 

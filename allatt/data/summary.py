@@ -7,9 +7,9 @@ from itertools import islice
 
 from allatt.config import DataConfig
 from allatt.data.corpora import locate
-from allatt.data.reading import lines
+from allatt.data.text_files import lines
 from allatt.data.tokens import load
-from allatt.system.tables import table
+from allatt.system.text_tables import table
 
 WIDTH = 110
 

@@ -20,7 +20,7 @@ import numpy as np
 import sentencepiece
 
 from allatt.config import AllattError, DataConfig, check
-from allatt.data.reading import read_with_progress
+from allatt.data.text_files import read_with_progress
 from allatt.data.word_counts import BLOCK, LINE_END
 
 UNKNOWN, END = "<unk>", "<eos>"

@@ -19,9 +19,9 @@ from filelock import FileLock
 
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, note
-from allatt.data.reading import read_with_progress
+from allatt.data.text_files import read_with_progress
 from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
-from allatt.data.wikitext import SPLITS, count_titles
+from allatt.data.wikitext_format import SPLITS, count_titles
 from allatt.data.word_counts import BLOCK, NumberedText, number_words
 from allatt.system.files import damage, disk, written
 from allatt.system.paths import home
@@ -59,7 +59,7 @@ class Tokens:
         return self.vocabulary.unknown_id
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text in WikiText's format (see `allatt.data.wikitext.tokenize`); a line feed is an end of line.
+        """Ids of a text in WikiText's format (see `allatt.data.wikitext_format.tokenize`); a line feed is an end of line.
 
         Words and subwords do not preserve the number of spaces between words, or spaces at the ends of a line.
         """

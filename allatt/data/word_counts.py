@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from allatt.data.reading import LARGE, read_with_progress
-from allatt.data.wikitext import count_titles
+from allatt.data.text_files import LARGE, read_with_progress
+from allatt.data.wikitext_format import count_titles
 
 LINE_END = "\0"
-"""Stands for the end of a line when text is split at white space; no text contains this character (`reading.blocks`)."""
+"""Stands for the end of a line when text is split at white space; no text contains this character (`text_files.blocks`)."""
 # Blocks that fit into the processor's cache are split and looked up twice as fast as larger ones.
 BLOCK = 1 << 15
 # Numbering starts again at 0 after this many distinct words, which bounds memory.

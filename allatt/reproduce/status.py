@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from allatt.data.corpora import CORPORA
 from allatt.paper import scales
 from allatt.system import paths
-from allatt.system.tables import table
+from allatt.system.text_tables import table
 
 
 def state_folder(scale: str, corpus: str, seed: int, seeds: int = 1) -> Path:

@@ -82,7 +82,7 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
 
 
 def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
-    from allatt.reproduce import clean
+    from allatt.reproduce import clean_outputs
     from allatt.system import paths
 
     (tmp_path / "notebooks").mkdir()
@@ -90,7 +90,7 @@ def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
         (tmp_path / "notebooks" / name).touch()
     done = []
     monkeypatch.setattr(paths, "repository", lambda: tmp_path)
-    monkeypatch.setattr(clean, "execute_in_place", lambda path: done.append(path.name))
+    monkeypatch.setattr(clean_outputs, "execute_in_place", lambda path: done.append(path.name))
     assert main(["notebooks", "--notebooks", "5"]) == main(["notebooks"]) == 0
     assert done == ["05_b.ipynb", "00_a.ipynb", "05_b.ipynb"]
     assert capsys.readouterr().out.splitlines()[0] == "05_b.ipynb: executed and cleaned"

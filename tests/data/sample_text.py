@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext_format import SPLITS
 
 # Every kind of line that WikiText has: empty ones, a title, a heading, paragraphs.
 LINES = [" \n", " = Lobster = \n", " \n", " A lobster lives for 50 – 100 years . \n", " = = Claws = = \n", " \n",

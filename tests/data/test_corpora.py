@@ -13,9 +13,9 @@ import pytest
 from sample_text import finished, write_wikitext
 
 from allatt.config import AllattError
-from allatt.data import corpora, text8, wikitext
+from allatt.data import corpora, text8_format, wikitext_format
 from allatt.data.corpora import CORPORA, locate, write_as_text8
-from allatt.data.wikitext import SPLITS, file_name
+from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system import files
 
 # --- a folder of one's own --------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_several_files_are_documents_with_titles(home, tmp_path, count):
     assert sum(map(len, lines.values())) == len(set().union(*lines.values())) == count * 20
     titles = [title for text in texts.values() for title in re.findall(r"^ = (file\d+) = $", text, re.MULTILINE)]
     assert sorted(titles) == [f"file{i:02}" for i in range(count)]
-    if count >= wikitext.FEW:
+    if count >= wikitext_format.FEW:
         assert not {n.split()[-1] for n in lines["valid"]} & {n.split()[-1] for n in lines["train"] | lines["test"]}
 
 
@@ -253,7 +253,7 @@ def test_text8_like_is_the_known_text_and_all_of_its_source(home_of_tests):
     assert {split: files.checksum(path) for split, path in found.files.items()} == found.sha256
     parts = [found.files[split].read_text(encoding="ascii") for split in SPLITS]
     whole = "".join(parts)
-    assert whole == "".join(text8.spell(excerpt.files[split].read_text(encoding="utf-8")) for split in SPLITS)
+    assert whole == "".join(text8_format.spell(excerpt.files[split].read_text(encoding="utf-8")) for split in SPLITS)
     assert [len(part) for part in parts[:2]] == [len(whole) * 90 // 100, len(whole) * 5 // 100]
     assert set(whole) == set("abcdefghijklmnopqrstuvwxyz ") and "  " not in whole and " unk " not in whole
     assert sorted(path.name for path in found.files["train"].parent.iterdir()) == \
@@ -282,7 +282,7 @@ def test_any_corpus_can_be_written_as_text8(home, tmp_path, by_name):
         assert found.sha256 == CORPORA["text8-like"].sha256
     text = locate(source)
     assert "".join(found.files[split].read_text(encoding="ascii") for split in SPLITS) \
-        == "".join(text8.spell(text.files[split].read_text(encoding="utf-8")) for split in SPLITS)
+        == "".join(text8_format.spell(text.files[split].read_text(encoding="utf-8")) for split in SPLITS)
     with pytest.raises(AllattError, match="mine-as-text8 exists already; remove it, or name a new folder"):
         write_as_text8(source, folder)
 

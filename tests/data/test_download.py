@@ -14,7 +14,7 @@ from sample_text import LINES, count_words, finished
 from allatt.config import AllattError
 from allatt.data import download
 from allatt.data.corpora import CORPORA, locate
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext_format import SPLITS
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -11,7 +11,7 @@ from sample_text import count_words, finished
 from allatt.config import AllattError
 from allatt.data import excerpt
 from allatt.data.corpora import CORPORA, locate
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext_format import SPLITS
 from allatt.system import files
 
 NAMES = [f"wiki.{split}.tokens" for split in SPLITS]

@@ -12,7 +12,7 @@ from sample_text import make_text
 
 from allatt.config import AllattError, DataConfig
 from allatt.data.tokenizers import COVERAGE, Characters, Subwords, Words
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext_format import SPLITS
 
 # --- words ------------------------------------------------------------------------------------------------------
 

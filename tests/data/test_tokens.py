@@ -18,7 +18,7 @@ from sample_text import NOUNS, make_text, write_splits
 from allatt.config import AllattError, DataConfig
 from allatt.data.corpora import CORPORA, locate
 from allatt.data.tokens import load, pin, write_ids
-from allatt.data.wikitext import SPLITS
+from allatt.data.wikitext_format import SPLITS
 from allatt.system.paths import repository
 
 KINDS = ("words", "subwords", "characters")

@@ -5,7 +5,7 @@ import pytest
 
 from allatt.config import AllattError, DataConfig
 from allatt.data import word_counts
-from allatt.data.reading import blocks
+from allatt.data.text_files import blocks
 from allatt.data.tokenizers import Words
 from allatt.data.word_counts import count_words, number_words
 

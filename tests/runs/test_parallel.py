@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from conftest import write_small_text
+from small_text import write_small_text
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.data.tokens import pin

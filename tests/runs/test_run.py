@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import write_small_text
+from small_text import write_small_text
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
 from allatt.data.tokens import load, pin

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from allatt.config import AllattError
-from allatt.data.wikitext import SPLITS, file_name
+from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.paths import PACKAGE
 
 ARCHIVE = PACKAGE / "data" / "excerpt" / "wikipedia-excerpt.tar.xz"

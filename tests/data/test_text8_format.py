@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allatt.data import reading, text8
+from allatt.data import text8_format, text_files
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -17,20 +17,20 @@ from allatt.data import reading, text8
     ("\n . 日本 \n", ""),
 ])
 def test_spell_writes_as_text8_does(text, expected):
-    assert text8.spell(text) == expected
+    assert text8_format.spell(text) == expected
 
 
 @given(st.text(), st.text())
 def test_spelled_text_has_27_characters_and_does_not_depend_on_where_it_is_cut(one, two):
-    found = text8.spell(one)
-    assert re.fullmatch(r"(?: [a-z]+)*", found) and text8.spell(found) == found
-    assert text8.spell(f"{one}\n{two}") == found + text8.spell(two)
+    found = text8_format.spell(one)
+    assert re.fullmatch(r"(?: [a-z]+)*", found) and text8_format.spell(found) == found
+    assert text8_format.spell(f"{one}\n{two}") == found + text8_format.spell(two)
 
 
 def test_text8_like_is_made_in_pieces(tmp_path):
     """Of a text of several blocks, what comes is what one piece gives; a block ends within a paragraph here."""
     source = tmp_path / "long.tokens"
     source.write_text(" A long paragraph of 3 words , and <unk> more ." * 60_000)
-    assert source.stat().st_size > 2 * reading.BLOCK
-    text8.spell_files([source, source], tmp_path / "out")
-    assert (tmp_path / "out").read_text() == 2 * text8.spell(source.read_text())
+    assert source.stat().st_size > 2 * text_files.BLOCK
+    text8_format.spell_files([source, source], tmp_path / "out")
+    assert (tmp_path / "out").read_text() == 2 * text8_format.spell(source.read_text())

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from allatt.config import AllattError, check
-from allatt.data.reading import BLOCK, blocks
-from allatt.data.wikitext import file_name
+from allatt.data.text_files import BLOCK, blocks
+from allatt.data.wikitext_format import file_name
 
 # Percent of all characters, as is usual for text8.
 SHARES = {"train": 90, "valid": 5, "test": 5}

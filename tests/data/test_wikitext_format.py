@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allatt.data import wikitext
-from allatt.data.wikitext import SPLITS, share, tokenize
+from allatt.data import wikitext_format
+from allatt.data.wikitext_format import SPLITS, share, tokenize
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -45,7 +45,7 @@ def test_tokenize_loses_no_character_but_space_and_puts_one_space_between_words(
     assert re.sub(r"\s|@(?=[-,.]@)|(?<=@[-,.])@", "", found) == re.sub(r"@(?=[-,.]@)|(?<=@[-,.])@", "", kept)
 
 
-@given(st.lists(st.integers(1, 3000), min_size=wikitext.FEW, max_size=300))
+@given(st.lists(st.integers(1, 3000), min_size=wikitext_format.FEW, max_size=300))
 def test_share_gives_every_split_something_near_its_part(sizes):
     splits = share(sizes)
     assert splits == share(sizes) and len(splits) == len(sizes)
@@ -66,14 +66,14 @@ def test_share_of_equal_documents_is_90_5_5_and_spread(count):
 @given(st.lists(st.text("= a", max_size=9), max_size=6), st.booleans())
 def test_titles_are_lines_between_single_equals_signs(lines, end):
     text = "\n".join(lines) + "\n" * end
-    assert wikitext.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+    assert wikitext_format.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
 
 
 def test_wrapped_lines_are_joined_into_paragraphs(tmp_path):
     wrapped = tmp_path / "wrapped.txt"
     wrapped.write_text("The first line\nand the second.\n\nAnother paragraph\nof two lines.\n\n\nThe end\nof it.\n")
-    assert list(wikitext.paragraphs(wrapped)) == ["The first line and the second .", "Another paragraph of two lines .",
+    assert list(wikitext_format.paragraphs(wrapped)) == ["The first line and the second .", "Another paragraph of two lines .",
                                                "The end of it ."]
     lines = tmp_path / "lines.txt"
     lines.write_text("One paragraph a line.\n\nAnother paragraph.\n\nThe end.\n")
-    assert list(wikitext.paragraphs(lines)) == ["One paragraph a line .", "Another paragraph .", "The end ."]
+    assert list(wikitext_format.paragraphs(lines)) == ["One paragraph a line .", "Another paragraph .", "The end ."]

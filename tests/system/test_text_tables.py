@@ -2,7 +2,7 @@
 
 import pytest
 
-from allatt.system.tables import line, table
+from allatt.system.text_tables import line, table
 
 ROWS = [("", "ms", "x"), ("reference", "12.5", "1.00"), ("fast", "6", "2.08")]
 

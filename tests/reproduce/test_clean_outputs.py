@@ -7,7 +7,7 @@ import pytest
 from small_notebooks import write_notebook
 
 from allatt.config import AllattError
-from allatt.reproduce.clean import clean, execute_in_place
+from allatt.reproduce.clean_outputs import clean, execute_in_place
 from allatt.reproduce.execute import headline
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from allatt.config import AllattError, check
-from allatt.data.reading import BLOCK, lines
+from allatt.data.text_files import BLOCK, lines
 
 SPLITS = ("train", "valid", "test")
 # With fewer documents than this, each document is split in three; otherwise, each document is in one split as a whole.

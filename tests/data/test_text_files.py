@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allatt.data import reading
+from allatt.data import text_files
 
 
 @settings(deadline=None)
@@ -14,7 +14,7 @@ from allatt.data import reading
 def test_blocks_joined_are_the_text(tmp_path_factory, text, size):
     path = tmp_path_factory.mktemp("blocks") / "text"
     path.write_bytes(text.encode())
-    found = list(reading.blocks(path, size))
+    found = list(text_files.blocks(path, size))
     assert "".join(found) == text
     assert all(found)
     # A block ends where a line ends, or a word, unless it contains no such end.
@@ -25,9 +25,9 @@ def test_blocks_joined_are_the_text(tmp_path_factory, text, size):
 def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
     path = tmp_path / "text"
     path.write_text("a b\n\nc\r\nlast")
-    assert list(reading.lines(path)) == ["a b", "", "c\r", "last"]
+    assert list(text_files.lines(path)) == ["a b", "", "c\r", "last"]
     path.write_text("word " * 500_000 + "\nnext\n")
-    found = list(reading.lines(path))
+    found = list(text_files.lines(path))
     assert len(found) > 2 and found[-1] == "next" and " ".join(found).split() == ["word"] * 500_000 + ["next"]
 
 
@@ -35,18 +35,19 @@ def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
 def test_the_progress_bar_counts_every_byte(tmp_path, monkeypatch, size, capsys):
     bars = []
 
-    class Bar(reading.tqdm):
+    class Bar(text_files.tqdm):
         def close(self):
             if not self.disable:
                 bars.append((self.desc, self.n, self.total))
             super().close()
 
-    monkeypatch.setattr(reading, "tqdm", Bar)
+    monkeypatch.setattr(text_files, "tqdm", Bar)
     path = tmp_path / "text"
     path.write_text("naïve Ἀχιλλεύς 😀\n" * 500, encoding="utf-8")
     length = path.stat().st_size
-    assert "".join(reading.read_with_progress(path, "words of train", size, large=length)) == path.read_text(encoding="utf-8")
+    shown = "".join(text_files.read_with_progress(path, "words of train", size, large=length))
+    assert shown == path.read_text(encoding="utf-8")
     assert set(bars) == {("words of train", length, length)}
     assert "words of train: " in capsys.readouterr().err
-    assert "".join(reading.read_with_progress(path, "words of train", size, large=length + 1))
+    assert "".join(text_files.read_with_progress(path, "words of train", size, large=length + 1))
     assert capsys.readouterr().err == ""

@@ -1,6 +1,7 @@
-"""The table of claims: judged, saved with provenance, and put into the README.
+"""The table of claims: judged, saved with provenance, and shown.
 
-`python -m allatt.paper.claims` puts the table of figures/laptop-5seeds/claims.json into the README.
+`python -m allatt.paper.claims` puts the rows of figures/laptop-5seeds/claims.json into the README.md beside it (all columns)
+and into the repository's README.md (the verdicts).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
 
-README = "laptop-5seeds"
-"""The folder of figures whose claims the README shows."""
+SHOWN = "laptop-5seeds"
+"""The folder of figures whose claims are shown."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
@@ -46,8 +47,18 @@ def save(rows: list[dict], measured: Measurements) -> Path:
     return write_json(path, {"claims": rows, "measured": measured.as_dict(), "provenance": provenance()})
 
 
-def markdown(rows: list[dict], root: str = "") -> str:
-    """The claims as a table in Markdown; its links start with `root`, the path from the table's folder to the repository."""
+def verdicts(rows: list[dict]) -> str:
+    """The verdicts as a short table in Markdown, for the repository's README.md."""
+    lines = ["| | claim | verdict | see |", "|---|---|---|---|"]
+    for row in rows:
+        links = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb), " \
+                f"[figure](figures/{row['folder']}/{row['figure']}.png)"
+        lines.append(f"| {row['id']} | {row['words']} | **{row['verdict']}** | {links} |")
+    return "\n".join(lines)
+
+
+def markdown(rows: list[dict], root: str) -> str:
+    """All about the claims as a table in Markdown; `root` is the path from the table's folder to the repository, "../"."""
     lines = ["| | claim | the paper | here | seeds | p | verdict | see |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"])
@@ -59,11 +70,6 @@ def markdown(rows: list[dict], root: str = "") -> str:
     return "\n".join(lines)
 
 
-def update_readme(readme: Path, rows: list[dict]) -> bool:
-    """Put the table between the markers of a README; True if that changed it."""
-    return put_between(readme, BEGIN, END, markdown(rows))
-
-
 def load(path: Path) -> list[dict]:
     """The rows of a claims.json."""
     try:
@@ -73,14 +79,16 @@ def load(path: Path) -> list[dict]:
 
 
 def main() -> int:
-    """Update the README's table from the claims.json that it shows."""
-    readme = repository() / "README.md"
+    """Update both tables from the claims.json that they show; exit status 2 if that is not possible."""
+    folder = figures_folder(SHOWN)
     try:
-        changed = update_readme(readme, load(figures_folder(README) / "claims.json"))
+        rows = load(folder / "claims.json")
+        changed = [put_between(folder / "README.md", BEGIN, END, markdown(rows, "../../")),
+                   put_between(repository() / "README.md", BEGIN, END, verdicts(rows))]
     except AllattError as error:
         print(f"allatt: {error}", file=sys.stderr)
         return 2
-    print(f"{readme.name}: the table of claims {'is new' if changed else 'was up to date'}")
+    print(f"README.md: the tables of claims {'were updated' if any(changed) else 'are up to date'}")
     return 0
 
 

@@ -51,7 +51,10 @@ def test_markdown_is_a_table_with_links():
                              "[figure](../figures/laptop/02_cost_of_a_head.png) |")
     assert "[07](../notebooks/07_heads_against_perplexity.ipynb)" in lines[6]
     assert "[figure](../figures/laptop-5seeds/07_gains.png)" in lines[6]
-    assert "](notebooks/" in claims.markdown(rows), "from the README"
+    short = claims.verdicts(rows).splitlines()
+    assert len(short) == len(lines) and all("](notebooks/" in line and "](figures/" in line for line in short[2:])
+    for line, row in zip(short[2:], rows, strict=True):
+        assert line.startswith(f"| {row['id']} | {row['words']} | **{row['verdict']}** |")
 
 
 def test_saved_claims_come_back_and_are_no_figure(tmp_path, monkeypatch):
@@ -73,26 +76,33 @@ def test_claims_that_cannot_be_read_are_a_clear_error(tmp_path, content):
         claims.load(path)
 
 
-def test_readme_is_brought_up_to_date_and_stays(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n\n{claims.BEGIN}\nold\n{claims.END}\n\nafter\n")
-    rows = claims.judge_claims(measurements())
-    assert claims.update_readme(readme, rows) is True
-    text = readme.read_text()
-    assert text == f"before\n\n{claims.BEGIN}\n{claims.markdown(rows)}\n{claims.END}\n\nafter\n"
-    assert claims.update_readme(readme, rows) is False and readme.read_text() == text
-    assert list(tmp_path.iterdir()) == [readme]
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A repository's README.md and that of its figures, with old tables; returns both paths."""
+    monkeypatch.setattr(claims, "repository", lambda: tmp_path)
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
+    measured = replace(measurements(), folder=claims.SHOWN)
+    claims.save(claims.judge_claims(measured), measured)
+    readmes = tmp_path / claims.SHOWN / "README.md", tmp_path / "README.md"
+    for readme in readmes:
+        readme.write_text(f"before\n\n{claims.BEGIN}\nold\n{claims.END}\n\nafter\n")
+    return readmes
 
 
-@pytest.mark.parametrize("text", ["", claims.BEGIN, f"{claims.END}{claims.BEGIN}", f"{claims.BEGIN * 2}{claims.END}"])
-def test_a_readme_without_its_markers_is_a_clear_error(tmp_path, text):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(AllattError, match="claims:begin"):
-        claims.update_readme(readme, claims.judge_claims(measurements()))
-    assert readme.read_text() == text
-    with pytest.raises(AllattError, match="cannot read"):
-        claims.update_readme(tmp_path / "none.md", [])
+def test_main_updates_both_tables_once(shown, capsys):
+    rows = claims.load(shown[0].parent / "claims.json")
+    assert claims.main() == claims.main() == 0
+    assert capsys.readouterr().out.splitlines() == ["README.md: the tables of claims were updated",
+                                                   "README.md: the tables of claims are up to date"]
+    for readme, table in zip(shown, (claims.markdown(rows, "../../"), claims.verdicts(rows)), strict=True):
+        assert readme.read_text() == f"before\n\n{claims.BEGIN}\n{table}\n{claims.END}\n\nafter\n"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_readme_without_its_markers_is_one_clear_line(shown, number, capsys):
+    shown[number].write_text("no table\n")
+    assert claims.main() == 2
+    assert "claims:begin" in capsys.readouterr().err and shown[number].read_text() == "no table\n"
 
 
 def test_main_says_what_is_missing(tmp_path, monkeypatch, capsys):
@@ -101,14 +111,17 @@ def test_main_says_what_is_missing(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("allatt: ")
 
 
-COMMITTED = ROOT / "figures" / claims.README / "claims.json"
+COMMITTED = ROOT / "figures" / claims.SHOWN / "claims.json"
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="the laptop scale has not been reproduced yet")
 def test_the_readme_shows_the_laptop_scale_s_claims():
-    rows, readme = claims.load(COMMITTED), (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme[readme.index(claims.BEGIN) + len(claims.BEGIN):readme.index(claims.END)].strip()
-    assert table == claims.markdown(rows), "run: python -m allatt.paper.claims"
+    rows = claims.load(COMMITTED)
+    for readme, table in ((COMMITTED.parent / "README.md", claims.markdown(rows, "../../")),
+                          (ROOT / "README.md", claims.verdicts(rows))):
+        text = readme.read_text(encoding="utf-8")
+        shown = text[text.index(claims.BEGIN) + len(claims.BEGIN):text.index(claims.END)].strip()
+        assert shown == table, "run: python -m allatt.paper.claims"
     assert {row["scale"] for row in rows} == {"laptop"} and [row["id"] for row in rows] == list(CLAIMS)
     for row in rows:
         folder = ROOT / "figures" / row["folder"]

@@ -87,7 +87,7 @@ def test_every_claim_has_a_finding_with_a_rule_that_names_it():
     assert {number for number in CLAIMS if number not in rule_texts} == {"7b", "7c"}, "those are in 7a to 7d"
 
 
-COMMITTED = repository() / "figures" / claims.README / "claims.json"
+COMMITTED = repository() / "figures" / claims.SHOWN / "claims.json"
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="the laptop scale has not been reproduced yet")

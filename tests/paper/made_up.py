@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL
-from allatt.paper import experiments, verdicts
+from allatt.paper import claims, experiments
 from allatt.paper.measurements import Measurements, SeedResults, count
 from allatt.paper.points import Point
 
@@ -43,7 +43,7 @@ def seed_results(seed, noise) -> SeedResults:
     methods = {name: ours(4, 5.3 + noise, 0.2, **unstable) for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)}
     methods["all three"] = replace(sweeps[ALL_ATTENTION][2], **unstable)
     methods["none of the three"] = ours((1, 6, 8, 2, 7)[seed], 5.3, 0.2, **unstable)
-    rivals = {name: ours(4, 5.3 + noise) for name in verdicts.RIVALS.values()}
+    rivals = {name: ours(4, 5.3 + noise) for name in claims.RIVALS.values()}
     return SeedResults(
         seed=seed, baselines={ALL_ATTENTION: ours(8, 5.1 + noise), TRANSFORMER_XL: pruned_point(TRANSFORMER_XL, 8, 5.1)},
         sweeps=sweeps, methods=methods, rivals=rivals | {experiments.GATES: ours(4, 5.2)},

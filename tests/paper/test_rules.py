@@ -6,9 +6,10 @@ import pytest
 from made_up import NOISE, measurements, pruned_point
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
-from allatt.paper import curves, rules, stats, verdicts
+from allatt.paper import claims, curves, rules, stats
+from allatt.paper.claims import ABOUT
 from allatt.paper.rules import FAILS, HOLDS, UNTOLD
-from allatt.paper.verdicts import ABOUT, judge
+from allatt.paper.verdicts import judge
 
 
 def verdicts_of(**options):
@@ -126,7 +127,7 @@ def test_3b_is_untold_where_a_sweep_does_not_reach():
     assert verdicts_of(change=change)["3b"] == UNTOLD and "do not reach" in words_of("3b", change=change)
 
 
-@pytest.mark.parametrize("number, name", verdicts.METHODS.items())
+@pytest.mark.parametrize("number, name", claims.METHODS.items())
 def test_methods_are_judged_at_equal_heads(number, name):
     def better(results):
         results.methods[name] = replace(results.methods[name], test_loss=4.9 + NOISE[results.seed])
@@ -144,7 +145,7 @@ def test_methods_are_judged_at_equal_heads(number, name):
         results.methods[name] = pruned_point(ALL_ATTENTION, 3, 5.3 + NOISE[results.seed], flips=0, lost=1)
     for change, verdict in ((better, FAILS), (outside, UNTOLD), (smaller_and_better, FAILS), (as_good, UNTOLD),
                             (fewer_heads, UNTOLD)):
-        others = {other: HOLDS for other in verdicts.METHODS if other != number}
+        others = {other: HOLDS for other in claims.METHODS if other != number}
         judged = verdicts_of(change=change)
         assert judged[number] == verdict, change
         assert {other: judged[other] for other in others} == others
@@ -183,9 +184,9 @@ def test_layers(lists, verdicts_5):
         assert verdicts_of(seeds=1, change=change)["5b"] == UNTOLD, "one seed may be chance"
 
 
-@pytest.mark.parametrize("number, name", verdicts.RIVALS.items())
+@pytest.mark.parametrize("number, name", claims.RIVALS.items())
 def test_rivals(number, name):
     def better(results):
         results.rivals[name] = pruned_point(ALL_ATTENTION, 4, 5.1 + NOISE[results.seed])
     judged = verdicts_of(change=better)
-    assert judged[number] == FAILS and all(judged[other] == HOLDS for other in verdicts.RIVALS if other != number)
+    assert judged[number] == FAILS and all(judged[other] == HOLDS for other in claims.RIVALS if other != number)

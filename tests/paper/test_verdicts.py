@@ -7,10 +7,11 @@ import pytest
 from made_up import measurements
 
 from allatt.config import ALL_ATTENTION
-from allatt.paper import claims, curves, experiments, rules, verdicts
+from allatt.paper import claim_table, claims, curves, experiments, rules, verdicts
+from allatt.paper.claims import CLAIMS
 from allatt.paper.measurements import Measurements
 from allatt.paper.rules import FAILS, HOLDS, UNTOLD
-from allatt.paper.verdicts import CLAIMS, judge
+from allatt.paper.verdicts import judge
 from allatt.system.paths import repository
 
 
@@ -45,7 +46,7 @@ def test_what_was_not_measured_is_not_judged():
         for measured in (results.characters, results.words, results.rivals):
             measured.clear()
     judged = judge(measurements(change=short))
-    left_out = {"4e", "6a", "6b", *verdicts.RIVALS}
+    left_out = {"4e", "6a", "6b", *claims.RIVALS}
     for number, (finding, verdict, p) in judged.items():
         assert (finding.ours == rules.UNMEASURED) == (number in left_out)
         assert number not in left_out or (verdict, p, finding.points) == (UNTOLD, None, ())
@@ -56,13 +57,13 @@ def test_p_values_are_corrected_within_a_family_and_not_across():
     judged = judge(measurements())
     raw = {number: finding.p for number, (finding, _, _) in judged.items() if finding.p is not None}
     assert judged["2b"][2] == raw["2b"], "alone in its family"
-    family = sorted((raw[number], number) for number in verdicts.RIVALS)
+    family = sorted((raw[number], number) for number in claims.RIVALS)
     assert judged[family[0][1]][2] == pytest.approx(4 * family[0][0])
 
 
 def test_the_choices_are_those_that_the_notebook_explains():
     """Verdicts of the README hang on them: whoever changes one reads notebook 10 and the README again."""
-    assert (verdicts.LEVEL, verdicts.ABOUT, curves.SPARSITIES) == (
+    assert (claims.LEVEL, claims.ABOUT, curves.SPARSITIES) == (
         0.05, 0.05, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
 
 
@@ -76,7 +77,7 @@ def test_level_and_about_are_arguments():
         results.baselines[ALL_ATTENTION] = replace(results.baselines[ALL_ATTENTION], test_loss=5.175 + 0.001 * results.seed)
     gap = measurements(change=behind)
     assert judge(gap)["2b"].verdict == FAILS and judge(gap, about=0.1)["2b"].verdict == HOLDS
-    assert judge(gap) == judge(gap, verdicts.LEVEL, verdicts.ABOUT), "the defaults"
+    assert judge(gap) == judge(gap, claims.LEVEL, claims.ABOUT), "the defaults"
 
 
 def test_every_claim_has_a_finding_with_a_rule_that_names_it():
@@ -87,7 +88,7 @@ def test_every_claim_has_a_finding_with_a_rule_that_names_it():
     assert {number for number in CLAIMS if number not in rule_texts} == {"7b", "7c"}, "those are in 7a to 7d"
 
 
-COMMITTED = repository() / "figures" / claims.SHOWN / "claims.json"
+COMMITTED = repository() / "figures" / claim_table.SHOWN / "claims.json"
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="the laptop scale has not been reproduced yet")
@@ -96,8 +97,8 @@ def test_rules_give_exactly_the_committed_verdicts():
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     measured = Measurements.from_dict(committed["measured"])
     assert measured.as_dict() == committed["measured"], "read and written without loss"
-    rows = claims.judge_claims(measured)
+    rows = claim_table.judge_claims(measured)
     for row, expected in zip(rows, committed["claims"], strict=True):
         assert row | {"p": None} == expected | {"p": None}
         assert row["p"] == expected["p"] or row["p"] == pytest.approx(expected["p"], rel=1e-6)
-        assert row["exact"] or row["p"] is None or (row["verdict"] != UNTOLD) == (row["p"] < verdicts.LEVEL)
+        assert row["exact"] or row["p"] is None or (row["verdict"] != UNTOLD) == (row["p"] < claims.LEVEL)

@@ -1,0 +1,97 @@
+"""The table of claims: judged, saved with provenance, and shown.
+
+`python -m allatt.paper.claim_table` puts the rows of figures/laptop-5seeds/claims.json into the README.md beside it (all
+columns) and into the repository's README.md (the verdicts).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from allatt.config import AllattError
+from allatt.figures import figures_folder
+from allatt.paper.claims import ABOUT, CLAIMS, LEVEL
+from allatt.paper.measurements import Measurements
+from allatt.paper.verdicts import judge
+from allatt.runs.provenance import provenance
+from allatt.system.files import put_between, write_json
+from allatt.system.paths import repository
+
+SHOWN = "laptop-5seeds"
+"""The folder of figures whose claims are shown."""
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
+             "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
+SHARED = ("02", "04", "05")
+"""Notebooks whose figures always show one seed."""
+
+
+def judge_claims(measured: Measurements, level: float = LEVEL, about: float = ABOUT) -> list[dict]:
+    """One row of the table per claim, as plain values: id, the fields of Claim, ours, verdict, p, scale, notebook, folder,
+    seeds, runs."""
+    table = []
+    for number, (finding, verdict, p) in judge(measured, level, about).items():
+        claim, notebook = CLAIMS[number], CLAIMS[number].figure[:2]
+        table.append({"id": number, **claim._asdict(), "ours": finding.ours, "verdict": verdict, "p": p,
+                      "scale": measured.scale, "notebook": NOTEBOOKS[notebook],
+                      "folder": measured.single if notebook in SHARED else measured.folder,
+                      "seeds": 0 if claim.exact else len(measured.seeds),
+                      "runs": list(dict.fromkeys(point.run for point in finding.points))})
+    return table
+
+
+def save(rows: list[dict], measured: Measurements) -> Path:
+    """Write claims.json next to the figures: the rows, what they were judged by, and provenance."""
+    path = figures_folder(measured.folder) / "claims.json"
+    return write_json(path, {"claims": rows, "measured": measured.as_dict(), "provenance": provenance()})
+
+
+def verdicts(rows: list[dict]) -> str:
+    """The verdicts as a short table in Markdown, for the repository's README.md."""
+    lines = ["| | claim | verdict | see |", "|---|---|---|---|"]
+    for row in rows:
+        links = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb), " \
+                f"[figure](figures/{row['folder']}/{row['figure']}.png)"
+        lines.append(f"| {row['id']} | {row['words']} | **{row['verdict']}** | {links} |")
+    return "\n".join(lines)
+
+
+def markdown(rows: list[dict], root: str) -> str:
+    """All about the claims as a table in Markdown; `root` is the path from the table's folder to the repository, "../"."""
+    lines = ["| | claim | the paper | here | seeds | p | verdict | see |", "|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        seeds = "counted" if row["exact"] else str(row["seeds"])
+        p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
+        links = (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
+                 f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
+        cells = row["id"], row["words"], row["paper"], row["ours"], seeds, p, f"**{row['verdict']}**", links
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def load(path: Path) -> list[dict]:
+    """The rows of a claims.json."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["claims"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AllattError(f"{path} cannot be read ({error}); run notebook 10 at that scale first") from None
+
+
+def main() -> int:
+    """Update both tables from the claims.json that they show; exit status 2 if that is not possible."""
+    folder = figures_folder(SHOWN)
+    try:
+        rows = load(folder / "claims.json")
+        changed = [put_between(folder / "README.md", BEGIN, END, markdown(rows, "../../")),
+                   put_between(repository() / "README.md", BEGIN, END, verdicts(rows))]
+    except AllattError as error:
+        print(f"allatt: {error}", file=sys.stderr)
+        return 2
+    print(f"README.md: the tables of claims {'were updated' if any(changed) else 'are up to date'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

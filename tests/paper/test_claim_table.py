@@ -1,0 +1,131 @@
+"""The table of claims: where its rows come from, where it is saved, and that the README shows it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_up import measurements
+
+import allatt
+from allatt.config import AllattError
+from allatt.figures import redraw
+from allatt.figures.style import drawing_functions
+from allatt.paper import claim_table
+from allatt.paper.claims import CLAIMS
+from allatt.system.paths import repository
+
+ROOT = repository()
+
+
+def test_rows_say_where_they_come_from():
+    for row in claim_table.judge_claims(measurements()):
+        notebook = ROOT / "notebooks" / f"{row['notebook']}.ipynb"
+        assert row["figure"] in drawing_functions(), "a figure that no notebook makes"
+        assert row["figure"][:2] == row["notebook"][:2] and notebook.exists()
+        assert f'"{row["figure"]}"' in notebook.read_text().replace('\\"', '"')
+        assert row["folder"] == ("laptop" if row["exact"] else "laptop-5seeds")
+        assert (row["seeds"], bool(row["runs"])) == ((0, False) if row["exact"] else (5, True))
+        assert len(set(row["runs"])) == len(row["runs"]) and row["words"] and row["ours"] and row["rule"]
+    assert [row["id"] for row in claim_table.judge_claims(measurements())] == sorted(CLAIMS)
+
+
+def test_notebooks_whose_figures_show_one_seed_have_no_parameter_for_more():
+    for number, notebook in claim_table.NOTEBOOKS.items():
+        several = "seeds = 1" in (ROOT / "notebooks" / f"{notebook}.ipynb").read_text()
+        assert several == (number not in claim_table.SHARED), notebook
+
+
+def test_no_number_of_the_paper_that_is_not_known():
+    known = {number: claim.paper for number, claim in CLAIMS.items() if claim.paper != "not available"}
+    assert {number for number, paper in known.items() if "control" not in paper} == {"1a", "1b", "2a", "3b", "5a", "5b"}
+    assert {number for number, paper in known.items() if "control" in paper} == {"7a", "7b", "7c", "7d"}
+
+
+# The table, and where it is kept
+
+def test_markdown_is_a_table_with_links():
+    rows = claim_table.judge_claims(measurements())
+    lines = claim_table.markdown(rows, "../").splitlines()
+    assert len(lines) == 2 + len(CLAIMS) and len({line.count("|") for line in lines}) == 1
+    assert lines[2].endswith("| counted |  | **holds** | [02](../notebooks/02_cost_of_a_head.ipynb), "
+                             "[figure](../figures/laptop/02_cost_of_a_head.png) |")
+    assert "[07](../notebooks/07_heads_against_perplexity.ipynb)" in lines[6]
+    assert "[figure](../figures/laptop-5seeds/07_gains.png)" in lines[6]
+    short = claim_table.verdicts(rows).splitlines()
+    assert len(short) == len(lines) and all("](notebooks/" in line and "](figures/" in line for line in short[2:])
+    for line, row in zip(short[2:], rows, strict=True):
+        assert line.startswith(f"| {row['id']} | {row['words']} | **{row['verdict']}** |")
+
+
+def test_saved_claims_come_back_and_are_no_figure(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
+    rows = claim_table.judge_claims(measurements())
+    path = claim_table.save(rows, replace(measurements(), folder="laptop-seed3"))
+    assert path == tmp_path / "laptop-seed3" / "claims.json" and list(path.parent.iterdir()) == [path]
+    assert claim_table.load(path) == rows
+    assert json.loads(path.read_text())["provenance"]["versions"]["allatt"] == allatt.__version__
+    assert redraw(path.parent) == []
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_claims_that_cannot_be_read_are_a_clear_error(tmp_path, content):
+    path = tmp_path / "claims.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(AllattError, match="run notebook 10"):
+        claim_table.load(path)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A repository's README.md and that of its figures, with old tables; returns both paths."""
+    monkeypatch.setattr(claim_table, "repository", lambda: tmp_path)
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
+    measured = replace(measurements(), folder=claim_table.SHOWN)
+    claim_table.save(claim_table.judge_claims(measured), measured)
+    readmes = tmp_path / claim_table.SHOWN / "README.md", tmp_path / "README.md"
+    for readme in readmes:
+        readme.write_text(f"before\n\n{claim_table.BEGIN}\nold\n{claim_table.END}\n\nafter\n")
+    return readmes
+
+
+def test_main_updates_both_tables_once(shown, capsys):
+    rows = claim_table.load(shown[0].parent / "claims.json")
+    assert claim_table.main() == claim_table.main() == 0
+    assert capsys.readouterr().out.splitlines() == ["README.md: the tables of claims were updated",
+                                                   "README.md: the tables of claims are up to date"]
+    for readme, table in zip(shown, (claim_table.markdown(rows, "../../"), claim_table.verdicts(rows)), strict=True):
+        assert readme.read_text() == f"before\n\n{claim_table.BEGIN}\n{table}\n{claim_table.END}\n\nafter\n"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_readme_without_its_markers_is_one_clear_line(shown, number, capsys):
+    shown[number].write_text("no table\n")
+    assert claim_table.main() == 2
+    assert "claims:begin" in capsys.readouterr().err and shown[number].read_text() == "no table\n"
+
+
+def test_main_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path))
+    assert claim_table.main() == 2
+    assert capsys.readouterr().err.startswith("allatt: ")
+
+
+COMMITTED = ROOT / "figures" / claim_table.SHOWN / "claims.json"
+
+
+@pytest.mark.skipif(not COMMITTED.exists(), reason="the laptop scale has not been reproduced yet")
+def test_the_readme_shows_the_laptop_scale_s_claims():
+    rows = claim_table.load(COMMITTED)
+    for readme, table in ((COMMITTED.parent / "README.md", claim_table.markdown(rows, "../../")),
+                          (ROOT / "README.md", claim_table.verdicts(rows))):
+        text = readme.read_text(encoding="utf-8")
+        shown = text[text.index(claim_table.BEGIN) + len(claim_table.BEGIN):text.index(claim_table.END)].strip()
+        assert shown == table, "run: python -m allatt.paper.claim_table"
+    assert {row["scale"] for row in rows} == {"laptop"} and [row["id"] for row in rows] == list(CLAIMS)
+    for row in rows:
+        folder = ROOT / "figures" / row["folder"]
+        assert set(row["runs"]) <= {path.stem for path in (folder / "runs").glob("*.json")}
+        assert (folder / f"{row['figure']}.json").exists(), f"the figure behind claim {row['id']} is not committed"
+        if row["verdict"] != "cannot be told at this scale" and not row["exact"]:
+            assert row["seeds"] >= 3, "a claim rests on three seeds at least"

@@ -50,7 +50,7 @@ echo "Installing $$(grep -c == requirements.lock.txt) packages into $$ENVIRONMEN
 rm -f "$$stamp"; \
 "$$python" -m pip install --quiet --disable-pip-version-check -r requirements.lock.txt && \
 "$$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . || \
-	{ echo "allatt: pip could not install; its message is above. Mend that, then run make again" >&2; exit 2; }; \
+	{ echo "allatt: pip could not install; its message is above. Fix that, then run make again" >&2; exit 2; }; \
 printf '%s' "$$want" >"$$stamp"
 endef
 
@@ -66,7 +66,7 @@ help: ## list the targets
 env: ## set up the environment: the active one, else .venv
 	@$(SETUP)
 
-reproduce: env ## run every notebook, make every figure and table (continues where it stopped)
+reproduce: env ## run the notebooks, make the figures and tables (continues where it stopped)
 	@exec "$(BIN)/python" -m allatt reproduce --stop-with-parent --scale "$$SCALE" --corpus "$$CORPUS" --seed "$$SEED" \
 		--seeds "$$SEEDS" --notebooks "$$NOTEBOOKS" --params "$$PARAMS"
 
@@ -76,7 +76,7 @@ status: env ## show each notebook's state, time, peak memory and headline number
 figures: env ## redraw the figures from their results, without training
 	@exec "$(BIN)/python" -m allatt figures $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")
 
-bench: env ## measure speed and memory beside the reference path and x-transformers
+bench: env ## compare speed and memory with the reference path and x-transformers
 	@exec "$(BIN)/python" -m allatt bench --rounds "$$ROUNDS"
 
 test: env ## lint, unit tests, and the committed notebooks as tests

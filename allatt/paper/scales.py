@@ -158,7 +158,8 @@ def resolve(name: str, variants: bool = False) -> str:
     if name != "auto":
         check(variants or name not in SCALES or name in NAMES,
               f"scale is {name!r}, a variant for single runs; choose one of {', '.join(NAMES)}")
-        return get(name).name
+        get(name)  # checks it
+        return name
     import torch  # only "auto" needs it
 
     return "gpu" if torch.cuda.is_available() else "laptop"

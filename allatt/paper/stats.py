@@ -74,12 +74,12 @@ def mean_below(values: Sequence[float], bound: float) -> float | None:
 
 def mean_above(values: Sequence[float], bound: float) -> float | None:
     """p-value of a one-sided t-test that supports a mean above `bound`; None as for `mean_differs`."""
-    return mean_below([-value for value in values], -bound)
+    return _t_test(values, bound, "greater")
 
 
 def mean_within(values: Sequence[float], margin: float) -> float | None:
     """p-value of two one-sided t-tests (TOST) that support a mean between -margin and margin; None as for `mean_differs`."""
-    sides = _t_test(values, margin, "less"), _t_test(values, -margin, "greater")
+    sides = mean_below(values, margin), mean_above(values, -margin)
     return None if None in sides else max(sides)
 
 

@@ -27,16 +27,15 @@ def available_corpus(scale: str, corpus: str = "") -> str:
     Cached per process, so that all seeds of a comparison read the same text even if the network fails in between. Callers
     print which text it was. Runs are named by their text, so nothing is mixed up.
     """
-    if corpus:
-        return corpus
     own = scales.get(scale).data.corpus
-    if own in STAND_INS:
-        try:
-            locate(own)
-        except Unreachable as error:
-            note(f"{error}. Until then: {STAND_INS[own]}")
-            return STAND_INS[own]
-    return own
+    if corpus or own not in STAND_INS:
+        return corpus or own
+    try:
+        locate(own)
+        return own
+    except Unreachable as error:
+        note(f"{error}. Until then: {STAND_INS[own]}")
+        return STAND_INS[own]
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,6 @@ SHOWN = "laptop-5seeds"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
-SHARED = ("02", "04", "05")
-"""Notebooks whose figures always show one seed."""
 
 
 def judge_claims(measured: Measurements, level: float = LEVEL, about: float = ABOUT) -> list[dict]:
@@ -33,10 +31,10 @@ def judge_claims(measured: Measurements, level: float = LEVEL, about: float = AB
     seeds, runs."""
     table = []
     for number, (finding, verdict, p) in judge(measured, level, about).items():
-        claim, notebook = CLAIMS[number], CLAIMS[number].figure[:2]
+        claim = CLAIMS[number]
         table.append({"id": number, **claim._asdict(), "ours": finding.ours, "verdict": verdict, "p": p,
-                      "scale": measured.scale, "notebook": NOTEBOOKS[notebook],
-                      "folder": measured.single if notebook in SHARED else measured.folder,
+                      "scale": measured.scale, "notebook": NOTEBOOKS[claim.figure[:2]],
+                      "folder": measured.single if claim.exact else measured.folder,  # figures of counts show one seed
                       "seeds": 0 if claim.exact else len(measured.seeds),
                       "runs": list(dict.fromkeys(point.run for point in finding.points))})
     return table
@@ -52,9 +50,7 @@ def verdicts(rows: list[dict]) -> str:
     """The verdicts as a short table in Markdown, for the repository's README.md."""
     lines = ["| | claim | verdict | see |", "|---|---|---|---|"]
     for row in rows:
-        links = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb), " \
-                f"[figure](figures/{row['folder']}/{row['figure']}.png)"
-        lines.append(f"| {row['id']} | {row['words']} | **{row['verdict']}** | {links} |")
+        lines.append(f"| {row['id']} | {row['words']} | **{row['verdict']}** | {_links(row)} |")
     return "\n".join(lines)
 
 
@@ -64,11 +60,14 @@ def markdown(rows: list[dict], root: str) -> str:
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"])
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
-        links = (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
-                 f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
-        cells = row["id"], row["words"], row["paper"], row["ours"], seeds, p, f"**{row['verdict']}**", links
+        cells = row["id"], row["words"], row["paper"], row["ours"], seeds, p, f"**{row['verdict']}**", _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _links(row: dict, root: str = "") -> str:
+    return (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
+            f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
 
 
 def load(path: Path) -> list[dict]:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
 
 from allatt.paper.points import Measures, Point
 
@@ -26,35 +25,10 @@ def interpolate(points: Sequence[Measures], x: str, y: str, at: float) -> float 
     for point in points:
         by_x.setdefault(getattr(point, x), []).append(getattr(point, y))
     line = [(place, math.fsum(values) / len(values)) for place, values in sorted(by_x.items())]
-    if len(line) == 1 and line[0][0] == at:
-        return line[0][1]
-    for (x0, y0), (x1, y1) in pairwise(line):
+    for (x0, y0), (x1, y1) in pairwise([*line[:1], *line]):  # the first one twice, since it may be the only one
         if x0 <= at <= x1:
-            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0) if x1 > x0 else y0
     return None
-
-
-class AtEqualParameters(NamedTuple):
-    """A pruned model against the other kind's curve at the same number of body parameters."""
-
-    body_parameters: float
-    sparsity: float
-    ours: float
-    """Loss of the model (nats per token)."""
-    theirs: float
-    """Loss on the other curve."""
-    gain: float
-    """theirs - ours."""
-
-
-def at_equal_parameters(ours: Sequence[Measures], theirs: Sequence[Measures], y: str = "test_loss") -> list[AtEqualParameters]:
-    """Each point of `ours` against the curve `theirs`; points beyond its ends are left out."""
-    comparisons = []
-    for point in ours:
-        loss, other = getattr(point, y), interpolate(theirs, "body_parameters", y, point.body_parameters)
-        if other is not None:
-            comparisons.append(AtEqualParameters(point.body_parameters, point.sparsity, loss, other, other - loss))
-    return comparisons
 
 
 def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, y: str = "test_loss") -> float | None:
@@ -69,16 +43,15 @@ def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, 
     return None if our_loss is None or their_loss is None else their_loss - our_loss
 
 
-def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float,
-                           y: str = "test_loss") -> float | None:
+def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float) -> float | None:
     """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%).
 
     None if it never is. If even the smallest model of `ours` is better, its sparsity, which is a lower bound.
     """
-    level, smallest = interpolate(theirs, "sparsity", y, sparsity), max(ours, key=lambda point: point.sparsity)
-    if level is not None and getattr(smallest, y) <= level:
+    level, smallest = interpolate(theirs, "sparsity", "test_loss", sparsity), max(ours, key=lambda point: point.sparsity)
+    if level is not None and smallest.test_loss <= level:
         return smallest.sparsity
-    size = None if level is None else parameters_needed(ours, level, y)
+    size = None if level is None else parameters_needed(ours, level)
     return None if size is None else interpolate(ours, "body_parameters", "sparsity", size)
 
 
@@ -95,12 +68,12 @@ def off_the_curve(point: Measures, curve: Sequence[Measures], y: str = "test_los
     return None if expected is None else loss - expected
 
 
-def parameters_needed(points: Sequence[Measures], loss: float, y: str = "test_loss") -> float | None:
+def parameters_needed(points: Sequence[Measures], loss: float) -> float | None:
     """The fewest body parameters at which the straight lines between `points` come down to `loss`.
 
     None if they never do, or if the smallest model is already better: nothing is extrapolated.
     """
-    line = sorted((point.body_parameters, getattr(point, y)) for point in points)
+    line = sorted((point.body_parameters, point.test_loss) for point in points)
     if not line or line[0][1] < loss:
         return None
     for (x0, y0), (x1, y1) in pairwise([line[0], *line]):

@@ -1,9 +1,5 @@
 """The experiments that the notebooks compare, beyond the baselines and sweeps of `allatt.paper.study`.
 
-    method_comparison    pruning with the paper's three training methods, with each left out, with
-                         none, and without a trained model to start from                           notebook 06
-    rivals               the same number of heads as the gates keep, chosen without gates          notebook 11
-
 Each function takes a study and a seed (None: its first). All models of a comparison train for the same number of steps.
 """
 
@@ -47,26 +43,26 @@ PAPER_KEPT = {
 """For each lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
 
 
-def training_methods(study: Study, seed: int | None = None, lam: float | None = None) -> dict[str, RunConfig]:
-    """All-attention at one lambda (None: the scale's example) with the three methods, with each left out, and with none."""
-    lam = scales.get(study.scale).example if lam is None else lam
+def training_methods(study: Study, seed: int | None = None) -> dict[str, RunConfig]:
+    """All-attention at the scale's example lambda with the three methods, with each left out, and with none."""
+    lam = scales.get(study.scale).example
     return {name: replace(study.pruning(ALL_ATTENTION, lam, seed, **switches), name=f"{ALL_ATTENTION}, {name}")
             for name, switches in TRAINING_METHODS.items()}
 
 
-def untrained(study: Study, seed: int | None = None, lam: float | None = None) -> RunConfig:
+def untrained(study: Study, seed: int | None = None) -> RunConfig:
     """All-attention with gates from the first step on, for as many steps as a baseline and its pruning take together.
 
     It has one stage, with the baseline's schedule, so it also differs from pruning in its learning rates.
     """
     scale = scales.get(study.scale)
-    config = study.pruning(ALL_ATTENTION, scale.example if lam is None else lam, seed)
+    config = study.pruning(ALL_ATTENTION, scale.example, seed)
     train = replace(config.start.train, steps=config.start.train.steps + scale.prune.steps)
     return replace(config, name=f"{ALL_ATTENTION}, {UNTRAINED}", train=train, start=None)
 
 
 def method_comparison(study: Study, seed: int | None = None) -> dict[str, RunConfig]:
-    """`training_methods`, and `untrained` if the study is complete."""
+    """`training_methods`, and `untrained` if the study is complete (notebook 06)."""
     more = {UNTRAINED: untrained(study, seed)} if study.is_complete else {}
     return training_methods(study, seed) | more
 
@@ -85,26 +81,21 @@ def rivals(study: Study, seed: int | None = None, machine: Machine | None = None
         gradient importance   the same number in all, by Michel et al.'s scores (`allatt.importance`)
     And the gates' final shape, trained from random weights in the same two stages: does it take a larger model to find it?
     """
-    target, scale = to_half(study, seed), scales.get(study.scale)
-    train = target.train
+    target = to_half(study, seed)
     run = get_or_run(target, machine)
-    base, logit_LH = get_or_run(target.start), run.gates().logit_LH.detach()
-    layers, heads = logit_LH.shape
-    total, generator = run.result["heads"]["total"], torch.Generator().manual_seed(train.seed)
-    random_LH = torch.rand(layers, heads, generator=generator)
-    share, rest = divmod(total, layers)
-    score_LH = _importance(base)
+    logit_LH, heads = run.gates().logit_LH.detach(), run.result["heads"]
+    random_LH = torch.rand(logit_LH.shape, generator=torch.Generator().manual_seed(target.train.seed))
+    share, rest = divmod(heads["total"], len(logit_LH))
     kept_by_name = {
-        "random heads": top_per_layer(random_LH, run.result["heads"]["per_layer"]),
-        "even layers": top_per_layer(logit_LH, [share + (layer < rest) for layer in range(layers)]),
-        "gradient importance": most_important(score_LH, total),
+        "random heads": top_per_layer(random_LH, heads["per_layer"]),
+        "even layers": top_per_layer(logit_LH, [share + (layer < rest) for layer in range(len(logit_LH))]),
+        "gradient importance": most_important(_importance(get_or_run(target.start)), heads["total"]),
     }
-    configs = {name: RunConfig(f"{ALL_ATTENTION}, {name}", target.data, replace(target.model, kept=kept),
-                               replace(scale.prune, seed=train.seed), None, target.start)
+    configs = {name: replace(target, name=f"{ALL_ATTENTION}, {name}", model=replace(target.model, kept=kept), gates=None)
                for name, kept in kept_by_name.items()}
-    learned = tuple(map(tuple, run.result["heads"]["kept"]))
-    small = replace(target.start, name=f"{ALL_ATTENTION} baseline of that shape", model=replace(target.model, kept=learned))
-    scratch = RunConfig(f"{ALL_ATTENTION}, its shape from scratch", target.data, small.model, train, None, small)
+    shape = replace(target.model, kept=tuple(map(tuple, heads["kept"])))
+    small = replace(target.start, name=f"{ALL_ATTENTION} baseline of that shape", model=shape)
+    scratch = replace(target, name=f"{ALL_ATTENTION}, its shape from scratch", model=shape, gates=None, start=small)
     return {GATES: target, **configs, "its shape from scratch": scratch}
 
 

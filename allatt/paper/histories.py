@@ -26,10 +26,9 @@ def loss_gap(ours: dict[str, list], theirs: dict[str, list]) -> dict[str, list]:
 
 def trajectory(run: Run, control: Run) -> dict[str, list]:
     """Step, kept heads, and training loss above the control's at the same step (None if the control did not log it)."""
-    reference, columns = history(control), history(run)
-    control_loss = dict(zip(reference["step"], reference["loss"], strict=True))
-    pairs = zip(columns["step"], columns["loss"], strict=True)
-    above = [loss - control_loss[step] if step in control_loss else None for step, loss in pairs]
+    columns, control_loss = history(run), {line["step"]: line["loss"] for line in control.metrics()}
+    losses = zip(columns["step"], columns["loss"], strict=True)
+    above = [loss - control_loss[step] if step in control_loss else None for step, loss in losses]
     return {"step": columns["step"], "kept": columns["kept"], "above": above}
 
 

@@ -5,13 +5,13 @@ claims.json keeps it under "measured" (`Measurements.as_dict`), so that verdicts
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from allatt import cost
 from allatt.config import ALL_ATTENTION, KINDS, RunConfig
 from allatt.paper import experiments, scales
 from allatt.paper.histories import flips
-from allatt.paper.points import Point
+from allatt.paper.points import Point, json_values
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
 from allatt.runs.parallel import get_or_run_all
@@ -37,7 +37,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Points of one seed. Experiments that were not run are empty."""
+    """Points of one seed. Experiments that were not run are empty or None."""
 
     seed: int
     baselines: dict[str, Point]
@@ -48,23 +48,16 @@ class SeedResults:
     """By name in `experiments.method_comparison`, with flips and lost layers; "variants" in claims.json."""
     rivals: dict[str, Point]
     """By name in `experiments.rivals`."""
-    characters: dict[str, list[Point]] = field(default_factory=dict)
+    characters: dict[str, list[Point]] | None = None
     """Sweeps on characters."""
-    words: dict[str, list[Point]] = field(default_factory=dict)
+    words: dict[str, list[Point]] | None = None
     """Sweeps on words."""
-
-    def as_dict(self) -> dict:
-        """As plain JSON values."""
-        values = {"seed": self.seed, "baselines": _as_dicts(self.baselines), "sweeps": _as_dicts(self.sweeps),
-                  "variants": _as_dicts(self.methods), "rivals": _as_dicts(self.rivals)}
-        return values | {tokens: _as_dicts(sweeps) for tokens in TOKENS if (sweeps := getattr(self, tokens))}
 
     @classmethod
     def from_dict(cls, values: dict) -> SeedResults:
-        """The results that `as_dict` wrote."""
-        return cls(values["seed"], _from_dicts(values["baselines"]), _from_dicts(values["sweeps"]),
-                   _from_dicts(values["variants"]), _from_dicts(values["rivals"]),
-                   **{tokens: _from_dicts(values[tokens]) for tokens in TOKENS if tokens in values})
+        """The results that `Measurements.as_dict` wrote."""
+        points = {name: _from_dicts(group) for name, group in values.items() if name != "seed"}
+        return cls(seed=values["seed"], methods=points.pop("variants"), **points)
 
 
 @dataclass(frozen=True)
@@ -86,16 +79,14 @@ class Measurements:
 
     def as_dict(self) -> dict:
         """As plain JSON values."""
-        return {"scale": self.scale, "seeds": [results.as_dict() for results in self.seeds], "folder": self.folder,
-                "single": self.single, "heads": self.heads,
-                "counts": {kind: asdict(counts) for kind, counts in self.counts.items()}, "corpora": self.corpora}
+        return asdict(self, dict_factory=json_values)
 
     @classmethod
     def from_dict(cls, values: dict) -> Measurements:
         """The measurements that `as_dict` wrote."""
-        return cls(values["scale"], [SeedResults.from_dict(results) for results in values["seeds"]], values["folder"],
-                   values["single"], values["heads"], {kind: Counts(**counts) for kind, counts in values["counts"].items()},
-                   values["corpora"])
+        seeds = [SeedResults.from_dict(results) for results in values["seeds"]]
+        counts = {kind: Counts(**counts) for kind, counts in values["counts"].items()}
+        return cls(**values | {"seeds": seeds, "counts": counts})
 
 
 def measure(study: Study) -> Measurements:
@@ -149,13 +140,7 @@ def _by_kind(configs: list[RunConfig]) -> dict[str, list[Point]]:
     return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in KINDS}
 
 
-def _as_dicts(points: dict[str, Point] | dict[str, list[Point]]) -> dict:
-    """Points, or lists of them, by name, as plain values."""
-    return {name: [point.as_dict() for point in value] if isinstance(value, list) else value.as_dict()
-            for name, value in points.items()}
-
-
 def _from_dicts(values: dict) -> dict:
-    """The inverse of `_as_dicts`."""
+    """Points, or lists of them, by name."""
     return {name: [Point.from_dict(point) for point in value] if isinstance(value, list) else Point.from_dict(value)
             for name, value in values.items()}

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from allatt import cost
 from allatt.config import check
 from allatt.runs import Run
+
+
+def json_values(items: Iterable[tuple[str, Any]]) -> dict:
+    """The `dict_factory` of `asdict` for points and measurements."""
+    names = {"lam": "lambda", "methods": "variants"}
+    return {names.get(name, name): value for name, value in items if value is not None or name in ("lam", "target")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +59,7 @@ class Measures:
 
     def as_dict(self) -> dict:
         """As plain JSON values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        optional = {f.name for f in fields(self) if f.default is None}
-        return {"lambda" if name == "lam" else name: value for name, value in values.items()
-                if value is not None or name not in optional}
+        return asdict(self, dict_factory=json_values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,23 +112,20 @@ class Mean(Measures):
 
 def average(points: Iterable[Point]) -> list[Mean]:
     """Points of several seeds as one curve: the mean at each lambda, in ascending order."""
-    by_lambda: dict[float | None, list[Point]] = {}
-    for point in points:
-        by_lambda.setdefault(point.lam, []).append(point)
-    means = []
-    for lam in sorted(by_lambda):
-        group = by_lambda[lam]
+    points, means = list(points), []
+    for lam in sorted({point.lam for point in points}):
+        group = [point for point in points if point.lam == lam]
         values = {f.name: [getattr(point, f.name) for point in group] for f in fields(Measures) if f.name != "lam"}
         values = {name: None if None in numbers else math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
         means.append(Mean(lam=lam, seeds=len(group), **values))
     return means
 
 
-def bits_per_character(run: Run, split: str = "test") -> float:
-    """Bits per predicted character (all but the first of a text), for a run on characters.
+def bits_per_character(run: Run) -> float:
+    """Bits per predicted character of the test text (all but the first), for a run on characters.
 
     Bits per byte, in contrast, are averaged over all bytes: a character of text8 is one byte, a Chinese character three.
     """
     tokens = run.config.data.tokens
     check(tokens == "characters", f"run {run.id} ({run.config.name}) predicts {tokens}; bits per character need characters")
-    return run.result[split]["loss"] / math.log(2)
+    return run.result["test"]["loss"] / math.log(2)

@@ -27,9 +27,6 @@ UNMEASURED = "not measured: it is with more seeds"
 SIZES = 3
 """Sparsities that all seeds must reach, at least, for a verdict on every size."""
 
-Curves = list[tuple[list[Point], list[Point]]]
-"""For each seed, the sweeps of All-attention and of Transformer-XL."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -46,8 +43,6 @@ class Finding:
     exact: bool = False
     """A verdict without a test: by counting, or by a counterexample."""
 
-
-# Claims 1 and 2a: counting
 
 def feed_forward_untouched(theirs: Counts) -> Finding:
     """1a: The count of Transformer-XL's feed-forward does not depend on the heads, and its shares are within 10 points of 2/3
@@ -71,16 +66,14 @@ def equal_size(ours: Counts, theirs: Counts) -> Finding:
     return _exactly(f"{ours.body:,} and {theirs.body:,}: {apart:.2%} apart", apart < 0.01)
 
 
-# Claims 2b, 3 and 6: both models
-
 def equal_perplexity(measured: Measurements, about: float) -> Finding:
     """2b: The baselines' test losses are less than `about` nats apart (two one-sided tests); fails if more."""
     pairs = [(results.baselines[ALL_ATTENTION], results.baselines[TRANSFORMER_XL]) for results in measured.seeds]
     gaps = [ours.test_loss - theirs.test_loss for ours, theirs in pairs]
     ours, theirs = (math.exp(math.fsum(point.test_loss for point in side) / len(side)) for side in zip(*pairs, strict=True))
-    lean = _better_supported(mean_within(gaps, about), _outside(gaps, about))
-    return Finding(f"{ours:.1f} against {theirs:.1f} (Transformer-XL): {_nats(gaps)}", *lean,
-                   [point for pair in pairs for point in pair])
+    outside = mean_above(gaps, about) if sum(gaps) > 0 else mean_below(gaps, -about)  # on the side where the mean lies
+    return Finding(f"{ours:.1f} against {theirs:.1f} (Transformer-XL): {interval(gaps)} nats",
+                   *_better_supported(mean_within(gaps, about), outside), [point for pair in pairs for point in pair])
 
 
 def better_at_every_size(measured: Measurements) -> Finding:
@@ -101,7 +94,7 @@ def better_on_other_tokens(measured: Measurements, tokens: str) -> Finding:
     return replace(finding, ours=f"{finding.ours} ({measured.corpora[tokens]})", points=_all_points(pairs))
 
 
-def _better_everywhere(pairs: Curves, y: str = "test_loss") -> Finding:
+def _better_everywhere(pairs: list[tuple[list[Point], list[Point]]], y: str = "test_loss") -> Finding:
     """At equal parameters, All-attention is lower at all of SPARSITIES that all seeds reach; fails if higher at one of them."""
     gains = {sparsity: [gain(ours, theirs, sparsity, y) for ours, theirs in pairs] for sparsity in SPARSITIES}
     gains = {sparsity: values for sparsity, values in gains.items() if None not in values}
@@ -130,10 +123,8 @@ def as_good_at_43_percent(measured: Measurements, about: float) -> Finding:
     by_seed = ", ".join("at none" if sparsity is None else f"{sparsity:.0%}" for sparsity in equals)
     is_reached = len(gaps) == len(pairs)
     lean = _better_supported(mean_below(gaps, about), mean_above(gaps, about)) if is_reached else (UNTOLD, None)
-    return Finding(f"{_nats(gaps)}; as good as Transformer-XL at 25%, by seed: {by_seed}", *lean, _all_points(pairs))
+    return Finding(f"{interval(gaps)} nats; as good as Transformer-XL at 25%, by seed: {by_seed}", *lean, _all_points(pairs))
 
-
-# Claim 4: the training methods
 
 def worse_without(measured: Measurements, name: str) -> Finding:
     """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads; fails if below.
@@ -150,7 +141,8 @@ def worse_without(measured: Measurements, name: str) -> Finding:
     if None in off:
         return Finding(f"{words}: outside of the sweep in {off.count(None)} of {len(off)} seeds", points=points)
     is_bound = any(model.heads < min(point.heads for point in sweep) for model, sweep in zip(models, sweeps, strict=True))
-    return Finding(f"{words}, and at equal heads: {'at most ' if is_bound else ''}{_nats(off)}", *_above_zero(off), points)
+    return Finding(f"{words}, and at equal heads: {'at most ' if is_bound else ''}{interval(off)} nats",
+                   *_above_zero(off), points)
 
 
 def spreads_less(measured: Measurements) -> Finding:
@@ -161,11 +153,10 @@ def spreads_less(measured: Measurements) -> Finding:
     flips, lost = ([sum(getattr(point, name) for point in points) for points in (full, none)] for name in ("flips", "lost"))
     words = (f"kept heads with all three {' '.join(map(str, with_all))}, with none {' '.join(map(str, with_none))}; late flips "
              f"{flips[0]} and {flips[1]}, lost layers {lost[0]} and {lost[1]}")
-    leans = HOLDS if _deviation(with_all) < _deviation(with_none) else FAILS
-    return Finding(words, leans, unequal_spread(with_all, with_none), full + none)
+    # Deviations from the median, as in the test.
+    spreads = [math.fsum(abs(kept - median(heads)) for kept in heads) for heads in (with_all, with_none)]
+    return Finding(words, HOLDS if spreads[0] < spreads[1] else FAILS, unequal_spread(with_all, with_none), full + none)
 
-
-# Claim 5: layers
 
 def uneven_layers(measured: Measurements) -> Finding:
     """5a: At the lambda nearest to half of the heads, kept heads are more uneven by layer than heads removed at random; fails
@@ -173,9 +164,9 @@ def uneven_layers(measured: Measurements) -> Finding:
     pruned = _pruned_models(measured)
     if not pruned:
         return Finding("no model in this range, in one seed or more")
-    half = _nearest_to_half(pruned)
+    half, random = _nearest_to_half(pruned, measured.heads)
     ratio = np.mean([unevenness(kept, measured.heads) for kept in half])
-    chance = np.mean([draws.var(1) / draws.var(1).mean() for draws in _random_layers(half, measured.heads)], axis=0)
+    chance = np.mean([draws.var(1) / draws.var(1).mean() for draws in random], axis=0)
     tail = min(np.mean(chance >= ratio - 1e-9), np.mean(chance <= ratio + 1e-9))
     p = min(1.0, float(2 * tail) + 1 / len(chance)) if len(pruned) > 1 else None
     return Finding(f"{ratio:.1f} times as uneven as chance, at the λ nearest to half of the heads",
@@ -194,8 +185,8 @@ def layer_2_hardest(measured: Measurements) -> Finding:
     second = sum(point.per_layer[1:2] == [min(point.per_layer)] for point in points)
     if second < len(points):
         return _exactly(f"at {second} of {len(points)} models", False, points)
-    draws = _random_layers(_nearest_to_half(pruned), measured.heads)
-    by_chance = math.prod(float(np.mean(kept[:, 1] == kept.min(axis=1))) for kept in draws)
+    _, random = _nearest_to_half(pruned, measured.heads)
+    by_chance = math.prod(float(np.mean(draws[:, 1] == draws.min(axis=1))) for draws in random)
     return Finding(f"at all {second} models", HOLDS, by_chance if len(pruned) > 1 else None, points)
 
 
@@ -205,16 +196,14 @@ def _pruned_models(measured: Measurements) -> list[list[Point]]:
     return [] if [] in pruned else pruned
 
 
-def _nearest_to_half(pruned: list[list[Point]]) -> list[list[int]]:
-    """Kept heads by layer, one list per seed: lists of one seed are not independent, so one of them represents the seed."""
-    return [min(points, key=lambda point: abs(point.sparsity - 0.5)).per_layer for points in pruned]
+def _nearest_to_half(pruned: list[list[Point]], heads: int) -> tuple[list[list[int]], list[np.ndarray]]:
+    """For each seed, heads kept by layer, and random choices of the same number.
 
+    Lists of one seed are not independent, so the one nearest to half of the heads represents the seed.
+    """
+    half = [min(points, key=lambda point: abs(point.sparsity - 0.5)).per_layer for points in pruned]
+    return half, [kept_at_random(kept, heads, seed) for seed, kept in enumerate(half)]
 
-def _random_layers(lists: list[list[int]], heads: int) -> list[np.ndarray]:
-    return [kept_at_random(kept, heads, seed) for seed, kept in enumerate(lists)]
-
-
-# Claim 7: the rivals
 
 def gates_beat(measured: Measurements, name: str) -> Finding:
     """7a to 7d: The test loss of the rival `name` is higher than that of the gates; fails if lower."""
@@ -222,20 +211,14 @@ def gates_beat(measured: Measurements, name: str) -> Finding:
         return Finding(UNMEASURED)
     pairs = [(results.rivals[name], results.rivals[GATES]) for results in measured.seeds]
     gaps = [rival.test_loss - gates.test_loss for rival, gates in pairs]
-    return Finding(f"rival minus gates: {_nats(gaps)}", *_above_zero(gaps), [point for pair in pairs for point in pair])
+    return Finding(f"rival minus gates: {interval(gaps)} nats", *_above_zero(gaps), [point for pair in pairs for point in pair])
 
-
-# Common parts
 
 def _exactly(words: str, holds: bool, points: Sequence[Point] = ()) -> Finding:
     return Finding(words, HOLDS if holds else FAILS, None, points, exact=True)
 
 
-def _nats(values: list[float]) -> str:
-    return f"{interval(values)} nats"
-
-
-def _all_points(pairs: Curves) -> list[Point]:
+def _all_points(pairs: list[tuple[list[Point], list[Point]]]) -> list[Point]:
     return [point for pair in pairs for points in pair for point in points]
 
 
@@ -244,18 +227,8 @@ def _above_zero(values: list[float]) -> tuple[str, float | None]:
     return (HOLDS if sum(values) > 0 else FAILS), mean_differs(values)
 
 
-def _outside(values: list[float], margin: float) -> float | None:
-    """p-value that the mean is outside of -margin to margin, on the side where it lies."""
-    return mean_above(values, margin) if sum(values) > 0 else mean_below(values, -margin)
-
-
 def _better_supported(holds: float | None, fails: float | None) -> tuple[str, float | None]:
     """Of two exclusive hypotheses, the one with the smaller p-value, which is doubled, since it could have been either."""
     if holds is None or fails is None:
         return UNTOLD, None
     return (HOLDS, min(1.0, 2 * holds)) if holds <= fails else (FAILS, min(1.0, 2 * fails))
-
-
-def _deviation(values: list[float]) -> float:
-    """Sum of absolute deviations from the median."""
-    return math.fsum(abs(x - median(values)) for x in values)

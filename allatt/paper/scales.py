@@ -27,164 +27,113 @@ class Scale:
     data: DataConfig
     vocab: int
     """Size of the vocabulary of the scale's own corpus (to count parameters without the text)."""
-    models: dict[str, ModelConfig]
-    baselines: dict[str, TrainConfig]
+    model: ModelConfig
+    """All-attention; `scales.model` derives the Transformer-XL of equal size."""
+    baseline: TrainConfig
     """Dense training, from random weights."""
     prune: TrainConfig
     """Gated training, from the baseline."""
     gates: GateConfig
     """Gates with the three training methods; lambda is set by the run."""
     lambdas: dict[str, tuple[float, ...]]
-    """The sweep, ascending. The control, lambda 0, is always run too."""
+    """The sweep of each kind of model, ascending. The control, lambda 0, is always run too."""
     example: float
     """lambda of the notebooks that use only one (05, 06)."""
 
 
-def _pair(model: ModelConfig) -> dict[str, ModelConfig]:
-    """All-attention and the Transformer-XL of equal size: one hidden unit per persistent vector (the paper)."""
-    return {ALL_ATTENTION: model, TRANSFORMER_XL: replace(model, kind=TRANSFORMER_XL, feed_forward=model.persistent)}
+# Our choice throughout: just large enough that gates move and all shapes differ.
+SMOKE = Scale(
+    name="smoke", data=DataConfig(vocab_size=500), vocab=500,
+    model=ModelConfig(layers=2, heads=4, d_model=32, d_head=8, persistent=32, segment=16, memory=16, positions=17,
+                      init="unit", persistent_gain=8.0),
+    baseline=TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5),
+    prune=TrainConfig(steps=30, rows=16, lr=1e-3, schedule="constant"),
+    gates=GateConfig(penalty_warmup=5, lr=0.25), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
 
+# Our choice: of the settings we tried, the one whose two baselines are closest (notebook 03, README).
+LAPTOP = Scale(
+    name="laptop", data=DataConfig(vocab_size=2000), vocab=2000,
+    model=ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65,
+                      init="unit", persistent_gain=20.0),
+    baseline=TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50),
+    prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=GateConfig(penalty_warmup=100, lr=2e-2),
+    # Heads of All-attention hold the persistent vectors too, so it takes a larger lambda to close them.
+    lambdas={ALL_ATTENTION: (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), TRANSFORMER_XL: (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
+    example=0.07)
 
-def _both(train: TrainConfig) -> dict[str, TrainConfig]:
-    return dict.fromkeys(KINDS, train)
+# Our choice: a body of about 19M parameters, in bf16. Not run yet: its lambdas are a first guess.
+GPU = Scale(
+    name="gpu", data=DataConfig(corpus="wikitext-103", vocab_size=8000), vocab=8000,
+    model=ModelConfig(layers=8, heads=8, d_model=512, d_head=64, persistent=1024, segment=192, memory=192, positions=193,
+                      init="unit", persistent_gain=20.0, drop_attention=0.1, drop_projection=0.1),
+    baseline=TrainConfig(steps=6000, rows=64, lr=1e-3, warmup=300, weight_decay=0.01, precision="bf16"),
+    prune=TrainConfig(steps=1500, rows=64, lr=2e-4, schedule="constant", precision="bf16"),
+    gates=GateConfig(penalty_warmup=200, lr=5e-3), lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08)), example=0.02)
 
+# The released configuration; differences are marked. Not run yet.
+EPOCH = 2800  # steps of 192 x 192 tokens in one pass over WikiText-103's 103,227,021
+PAPER = Scale(
+    name="paper", data=DataConfig(corpus="wikitext-103", tokens="words", vocab_size=0), vocab=267_735,
+    # The paper: 16 layers, 8 heads, d 512, d_h 64, N 2048, T = M = 192 (all defaults); released code: the rest.
+    model=ModelConfig(cutoffs=(20_000, 40_000, 200_000), drop_attention=0.2, drop_projection=0.1, drop_input=0.1,
+                      drop_output=0.1, drop_word=0.1),
+    # Released code: LAMB, 0.01 to 0.001 by cosine, 20 epochs, the first one warm-up, clip 0.5. fp16 there, bf16 here.
+    baseline=TrainConfig(steps=20 * EPOCH, rows=192, optimizer="lamb", lr=0.01, warmup=EPOCH, precision="bf16"),
+    # Released code: constant 1e-4, 10 to 20 epochs, no weight decay. AdamW is our choice: their optimizer is not known.
+    prune=TrainConfig(steps=10 * EPOCH, rows=192, lr=1e-4, schedule="constant", precision="bf16"),
+    gates=GateConfig(penalty_warmup=EPOCH, lr=1e-3),  # released code: lambda rises over one epoch, gates learn at 10 x lr
+    lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
 
-def _smoke() -> Scale:
-    """Our choice throughout: just large enough that gates move and all shapes differ."""
-    model = ModelConfig(layers=2, heads=4, d_model=32, d_head=8, persistent=32, segment=16, memory=16, positions=17,
-                        init="unit", persistent_gain=8.0)
-    gates = GateConfig(penalty_warmup=5, lr=0.25)
-    return Scale(
-        name="smoke", data=DataConfig(vocab_size=500), vocab=500, models=_pair(model),
-        baselines=_both(TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5)),
-        prune=TrainConfig(steps=30, rows=16, lr=1e-3, schedule="constant"), gates=gates,
-        lambdas={ALL_ATTENTION: (0.03, 0.3), TRANSFORMER_XL: (0.03, 0.3)}, example=0.03)
+CHARACTERS = DataConfig("text8-like", tokens="characters", vocab_size=0)
+TEXT8 = replace(CHARACTERS, corpus="text8")
+WORDS = DataConfig("wikitext-2", tokens="words", vocab_size=0, min_count=3)
+"""Words seen once or twice are <unk>, as when WikiText was made: WikiText-2 itself loses none by this."""
 
+# Our choice throughout.
+SMOKE_CHARACTERS = replace(
+    SMOKE, name="smoke-characters", data=CHARACTERS, vocab=27,
+    model=replace(SMOKE.model, segment=32, memory=32, positions=33))
 
-def _laptop() -> Scale:
-    """Our choice: of the settings we tried, the one whose two baselines are closest (notebook 03, README)."""
-    model = ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65,
-                        init="unit", persistent_gain=20.0)
-    gates = GateConfig(penalty_warmup=100, lr=2e-2)
-    return Scale(
-        name="laptop", data=DataConfig(vocab_size=2000), vocab=2000, models=_pair(model),
-        baselines=_both(TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50)),
-        prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=gates,
-        # Heads of All-attention hold the persistent vectors too, so it takes a larger lambda to close them.
-        lambdas={ALL_ATTENTION: (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), TRANSFORMER_XL: (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
-        example=0.07)
+# Our choice. Half the rows of laptop: 1,200 steps of 512 characters got about as far as 800 of 1,024 (tried once).
+LAPTOP_CHARACTERS = replace(
+    LAPTOP, name="laptop-characters", data=CHARACTERS, vocab=27,
+    baseline=replace(LAPTOP.baseline, steps=1000, rows=8), prune=replace(LAPTOP.prune, steps=200, rows=8),
+    gates=replace(LAPTOP.gates, penalty_warmup=50), example=0.12,
+    lambdas={ALL_ATTENTION: (0.06, 0.12, 0.22, 0.4), TRANSFORMER_XL: (0.03, 0.07, 0.12, 0.25)})
 
+# Our choice: text8 itself, the gpu scale's models with a longer segment, and as many characters per step as it has tokens.
+# Not run yet.
+GPU_CHARACTERS = replace(
+    GPU, name="gpu-characters", data=TEXT8, vocab=27, model=replace(GPU.model, segment=512, memory=512, positions=513),
+    baseline=replace(GPU.baseline, rows=24), prune=replace(GPU.prune, rows=24))
 
-def _gpu() -> Scale:
-    """Our choice: a body of about 19M parameters, in bf16. Not run yet: its lambdas are a first guess."""
-    model = ModelConfig(layers=8, heads=8, d_model=512, d_head=64, persistent=1024, segment=192, memory=192,
-                        positions=193, init="unit", persistent_gain=20.0, drop_attention=0.1, drop_projection=0.1)
-    gates = GateConfig(penalty_warmup=200, lr=5e-3)
-    return Scale(
-        name="gpu", data=DataConfig(corpus="wikitext-103", vocab_size=8000), vocab=8000, models=_pair(model),
-        baselines=_both(TrainConfig(steps=6000, rows=64, lr=1e-3, warmup=300, weight_decay=0.01, precision="bf16")),
-        prune=TrainConfig(steps=1500, rows=64, lr=2e-4, schedule="constant", precision="bf16"), gates=gates,
-        lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08)), example=0.02)
+# Released code: text8, 12 layers, T = 512. The rest is not known; we keep the values for words. Not run yet.
+TEXT8_EPOCH = 915  # steps of 192 x 512 characters in one pass over the 90 million
+PAPER_CHARACTERS = replace(
+    PAPER, name="paper-characters", data=TEXT8, vocab=27,
+    model=replace(PAPER.model, layers=12, segment=512, memory=512, positions=513, cutoffs=()),
+    baseline=replace(PAPER.baseline, steps=20 * TEXT8_EPOCH, warmup=TEXT8_EPOCH),
+    prune=replace(PAPER.prune, steps=10 * TEXT8_EPOCH), gates=replace(PAPER.gates, penalty_warmup=TEXT8_EPOCH))
 
+# Our choice throughout: the built-in text, with cutoffs so low that every band of the softmax is used.
+SMOKE_WORDS = replace(
+    SMOKE, name="smoke-words", data=replace(WORDS, corpus="wikipedia-excerpt", vocab_size=4000), vocab=4000,
+    model=replace(SMOKE.model, cutoffs=(200, 1000)), lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
-def _paper() -> Scale:
-    """The released configuration; differences are marked. Not run yet."""
-    model = ModelConfig(  # paper: 16 layers, 8 heads, d 512, d_h 64, N 2048, T = M = 192; released code: the rest
-        cutoffs=(20_000, 40_000, 200_000), drop_attention=0.2, drop_projection=0.1, drop_input=0.1, drop_output=0.1,
-        drop_word=0.1)
-    epoch = 2800  # steps of 192 x 192 tokens in one pass over WikiText-103's 103,227,021
-    gates = GateConfig(penalty_warmup=epoch, lr=1e-3)  # released code: lambda rises over one epoch, gates learn at 10 x lr
-    return Scale(
-        name="paper", data=DataConfig(corpus="wikitext-103", tokens="words", vocab_size=0), vocab=267_735,
-        models=_pair(model),
-        # Released code: LAMB, 0.01 to 0.001 by cosine, 20 epochs, the first one warm-up, clip 0.5. fp16 there, bf16 here.
-        baselines=_both(TrainConfig(steps=20 * epoch, rows=192, optimizer="lamb", lr=0.01, warmup=epoch, precision="bf16")),
-        # Released code: constant 1e-4, 10 to 20 epochs, no weight decay. AdamW is our choice: their optimizer is not known.
-        prune=TrainConfig(steps=10 * epoch, rows=192, lr=1e-4, schedule="constant", precision="bf16"), gates=gates,
-        lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
+# WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout. Chosen on seed 0: the learning rate of
+# pruning (of 1e-4, 2e-4 and 5e-4, the one at which All-attention's control stays as good as its baseline), and lambdas that,
+# at this rate, keep 27 to about 7 heads.
+LAPTOP_WORDS = replace(
+    LAPTOP, name="laptop-words", data=WORDS, vocab=33_278, model=replace(LAPTOP.model, cutoffs=(2000, 10_000)),
+    baseline=replace(LAPTOP.baseline, steps=800, rows=8), prune=replace(LAPTOP.prune, steps=200, rows=8, lr=1e-4),
+    gates=replace(LAPTOP.gates, penalty_warmup=50), lambdas=dict.fromkeys(KINDS, (0.01, 0.02, 0.03, 0.05)), example=0.02)
 
+# The gpu scale's models on the paper's words, with its text and cutoffs. Not run yet.
+GPU_WORDS = replace(
+    GPU, name="gpu-words", data=PAPER.data, vocab=PAPER.vocab, model=replace(GPU.model, cutoffs=PAPER.model.cutoffs))
 
-def _smoke_characters() -> Scale:
-    """Our choice throughout."""
-    of = _smoke()
-    model = replace(of.models[ALL_ATTENTION], segment=32, memory=32, positions=33)
-    return replace(of, name="smoke-characters", data=_letters("text8-like"), vocab=27, models=_pair(model),
-                   lambdas=dict.fromkeys(KINDS, (0.03, 0.3)))
-
-
-def _laptop_characters() -> Scale:
-    """Our choice. Half the rows of laptop: 1,200 steps of 512 characters got about as far as 800 of 1,024 (tried once)."""
-    of = _laptop()
-    return replace(
-        of, name="laptop-characters", data=_letters("text8-like"), vocab=27,
-        baselines=_both(replace(of.baselines[ALL_ATTENTION], steps=1000, rows=8)), prune=replace(of.prune, steps=200, rows=8),
-        gates=replace(of.gates, penalty_warmup=50), example=0.12,
-        lambdas={ALL_ATTENTION: (0.06, 0.12, 0.22, 0.4), TRANSFORMER_XL: (0.03, 0.07, 0.12, 0.25)})
-
-
-def _gpu_characters() -> Scale:
-    """Our choice: text8 itself, the gpu scale's models with a longer segment. Not run yet."""
-    of = _gpu()
-    model = replace(of.models[ALL_ATTENTION], segment=512, memory=512, positions=513)
-    fewer = {"rows": 24}  # the same number of characters per step as the gpu scale has tokens
-    return replace(of, name="gpu-characters", data=_letters("text8"), vocab=27, models=_pair(model),
-                   baselines={kind: replace(train, **fewer) for kind, train in of.baselines.items()},
-                   prune=replace(of.prune, **fewer))
-
-
-def _paper_characters() -> Scale:
-    """Released code: text8, 12 layers, T = 512. The rest is not known; we keep the values for words. Not run yet."""
-    of = _paper()
-    model = replace(of.models[ALL_ATTENTION], layers=12, segment=512, memory=512, positions=513, cutoffs=())
-    epoch = 915  # steps of 192 x 512 characters in one pass over the 90 million
-    return replace(
-        of, name="paper-characters", data=_letters("text8"), vocab=27, models=_pair(model),
-        baselines={kind: replace(train, steps=20 * epoch, warmup=epoch) for kind, train in of.baselines.items()},
-        prune=replace(of.prune, steps=10 * epoch), gates=replace(of.gates, penalty_warmup=epoch))
-
-
-def _smoke_words() -> Scale:
-    """Our choice throughout: the built-in text, with cutoffs so low that every band of the softmax is used."""
-    of = _smoke()
-    model = replace(of.models[ALL_ATTENTION], cutoffs=(200, 1000))
-    return replace(of, name="smoke-words", data=_words("wikipedia-excerpt", 4000), vocab=4000, models=_pair(model),
-                   lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
-
-
-def _laptop_words() -> Scale:
-    """WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout.
-
-    Chosen on seed 0: the learning rate of pruning (of 1e-4, 2e-4 and 5e-4, the one at which All-attention's control stays as
-    good as its baseline), and lambdas that, at this rate, keep 27 to about 7 heads.
-    """
-    of = _laptop()
-    model = replace(of.models[ALL_ATTENTION], cutoffs=(2000, 10_000))
-    return replace(
-        of, name="laptop-words", data=_words("wikitext-2"), vocab=33_278, models=_pair(model),
-        baselines=_both(replace(of.baselines[ALL_ATTENTION], steps=800, rows=8)),
-        prune=replace(of.prune, steps=200, rows=8, lr=1e-4), gates=replace(of.gates, penalty_warmup=50),
-        lambdas=dict.fromkeys(KINDS, (0.01, 0.02, 0.03, 0.05)), example=0.02)
-
-
-def _gpu_words() -> Scale:
-    """The gpu scale's models on the paper's words, with its text and cutoffs. Not run yet."""
-    of = _gpu()
-    model = replace(of.models[ALL_ATTENTION], cutoffs=_paper().models[ALL_ATTENTION].cutoffs)
-    return replace(of, name="gpu-words", data=_paper().data, vocab=_paper().vocab, models=_pair(model))
-
-
-def _letters(corpus: str) -> DataConfig:
-    return DataConfig(corpus, tokens="characters", vocab_size=0)
-
-
-def _words(corpus: str, vocab_size: int = 0) -> DataConfig:
-    """Words seen once or twice are <unk>, as when WikiText was made: WikiText-2 itself loses none by this."""
-    return DataConfig(corpus, tokens="words", vocab_size=vocab_size, min_count=3)
-
-
-_MAIN = (_smoke(), _laptop(), _gpu(), _paper())
-_VARIANTS = (_smoke_characters(), _laptop_characters(), _gpu_characters(), _paper_characters(),
-             _smoke_words(), _laptop_words(), _gpu_words())
+_MAIN = (SMOKE, LAPTOP, GPU, PAPER)
+_VARIANTS = (SMOKE_CHARACTERS, LAPTOP_CHARACTERS, GPU_CHARACTERS, PAPER_CHARACTERS, SMOKE_WORDS, LAPTOP_WORDS, GPU_WORDS)
 NAMES = tuple(scale.name for scale in _MAIN)
 """The four scales. Runs and figures of a variant belong to its scale."""
 SCALES = {scale.name: scale for scale in _MAIN + _VARIANTS}
@@ -217,9 +166,10 @@ def resolve(name: str, variants: bool = False) -> str:
 
 
 def model(name: str, kind: str) -> ModelConfig:
-    """The unpruned model of a scale."""
+    """The unpruned model of a scale. Transformer-XL has one hidden unit per persistent vector of All-attention (the paper)."""
     check(kind in KINDS, f"model is {kind!r}; choose one of {', '.join(KINDS)}")
-    return get(name).models[kind]
+    ours = get(name).model
+    return ours if kind == ALL_ATTENTION else replace(ours, kind=TRANSFORMER_XL, feed_forward=ours.persistent)
 
 
 def vocab(name: str) -> int:

@@ -37,7 +37,7 @@ def number_of_seeds(count: int) -> str:
     return f"{count} seed{'s' * (count != 1)}"
 
 
-def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def interval(values: Sequence[float]) -> Interval:
     """Student's t interval of the mean of one value per seed. AllattError without values."""
     check(len(values) > 0, "an interval needs at least one value")
     n, mean = len(values), math.fsum(values) / len(values)
@@ -45,7 +45,7 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
         return Interval(mean, None, None, 1)
     from scipy.stats import t
 
-    half = t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
+    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
     return Interval(mean, float(mean - half), float(mean + half), n)
 
 
@@ -59,12 +59,12 @@ def values_and_interval(values: Sequence[float]) -> dict:
     return {"values": list(values), "interval": list(interval(values)) if len(values) > 1 else None}
 
 
-def mean_differs(values: Sequence[float], expected: float = 0.0) -> float | None:
-    """Two-sided p-value of a t-test of "the mean is `expected`"; None with one seed, or if all values are equal.
+def mean_differs(values: Sequence[float]) -> float | None:
+    """Two-sided p-value of a t-test of "the mean is 0"; None with one seed, or if all values are equal.
 
     Paired if the values are differences by seed.
     """
-    return _t_test(values, expected, "two-sided")
+    return _t_test(values, 0.0, "two-sided")
 
 
 def mean_below(values: Sequence[float], bound: float) -> float | None:
@@ -74,14 +74,12 @@ def mean_below(values: Sequence[float], bound: float) -> float | None:
 
 def mean_above(values: Sequence[float], bound: float) -> float | None:
     """p-value of a one-sided t-test that supports a mean above `bound`; None as for `mean_differs`."""
-    return mean_below([-value for value in values], -bound)
+    return _t_test(values, bound, "greater")
 
 
 def mean_within(values: Sequence[float], margin: float) -> float | None:
     """p-value of two one-sided t-tests (TOST) that support a mean between -margin and margin; None as for `mean_differs`."""
-    if len(values) < 2:
-        return None
-    sides = _t_test(values, margin, "less"), _t_test(values, -margin, "greater")
+    sides = mean_below(values, margin), mean_above(values, -margin)
     return None if None in sides else max(sides)
 
 
@@ -96,7 +94,8 @@ def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
         return 1.0
     from scipy.stats import levene
 
-    return _nan_as_one(levene(a, b, center="median").pvalue)
+    p = float(levene(a, b, center="median").pvalue)
+    return 1.0 if math.isnan(p) else p  # nan: all are equally far from the median
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -117,7 +116,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def agreement(lists: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> Interval | None:
+def agreement(lists: Sequence[Sequence[float]]) -> Interval | None:
     """How much the seeds order the layers alike: the mean rank correlation over all pairs of lists (one per seed).
 
     Pairs share seeds, so the interval is the jackknife's: each seed is left out once, and the pseudo-values get a t interval,
@@ -135,19 +134,13 @@ def agreement(lists: Sequence[Sequence[float]], confidence: float = CONFIDENCE) 
     if n == 2:
         return Interval(estimate, None, None, 2)
     leave_one_out = [mean([*lists[:left_out], *lists[left_out + 1:]]) for left_out in range(n)]
-    _, low, high, _ = interval([n * estimate - (n - 1) * without for without in leave_one_out], confidence)
+    _, low, high, _ = interval([n * estimate - (n - 1) * without for without in leave_one_out])
     return Interval(estimate, max(-1.0, low), min(1.0, high), n)
 
 
 def _t_test(values: Sequence[float], mean: float, alternative: str) -> float | None:
-    if len(values) < 2:
-        return None
-    if len(set(values)) == 1:  # no spread to compare with
+    if len(set(values)) < 2:  # one seed, or no spread to compare with
         return None
     from scipy.stats import ttest_1samp
 
-    return _nan_as_one(ttest_1samp(values, mean, alternative=alternative).pvalue)
-
-
-def _nan_as_one(p: float) -> float:
-    return 1.0 if math.isnan(p) else float(p)
+    return float(ttest_1samp(values, mean, alternative=alternative).pvalue)

@@ -1,12 +1,7 @@
 """A study: the runs of one scale on one text, for one or several seeds, and the folder of its figures.
 
-    baseline      All-attention or Transformer-XL, of equal size, from random weights              notebook 03
-    pruning       gates on a baseline, at one lambda                                               notebook 05
-    to_target     the same, but lambda adapts until a given share of the heads is left             notebook 05
-    sweep         several lambdas, after the control: gates with lambda 0, same number of steps    notebooks 07, 08
-
-Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control, which
-trained for the same number of steps, not with the baseline.
+Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control (gates
+with lambda 0), which trained for the same number of steps, not with the baseline.
 """
 
 from __future__ import annotations
@@ -32,16 +27,15 @@ def available_corpus(scale: str, corpus: str = "") -> str:
     Cached per process, so that all seeds of a comparison read the same text even if the network fails in between. Callers
     print which text it was. Runs are named by their text, so nothing is mixed up.
     """
-    if corpus:
-        return corpus
     own = scales.get(scale).data.corpus
-    if own in STAND_INS:
-        try:
-            locate(own)
-        except Unreachable as error:
-            note(f"{error}. Until then: {STAND_INS[own]}")
-            return STAND_INS[own]
-    return own
+    if corpus or own not in STAND_INS:
+        return corpus or own
+    try:
+        locate(own)
+        return own
+    except Unreachable as error:
+        note(f"{error}. Until then: {STAND_INS[own]}")
+        return STAND_INS[own]
 
 
 @dataclass(frozen=True)
@@ -101,13 +95,13 @@ class Study:
 
     def baseline(self, kind: str, seed: int | None = None) -> RunConfig:
         """Dense training from random weights."""
-        model, train = scales.model(self.scale, kind), scales.get(self.scale).baselines[kind]
-        return RunConfig(f"{kind} baseline", self.data, model, replace(train, seed=self._or_first(seed)))
+        train = replace(scales.get(self.scale).baseline, seed=self.seed if seed is None else seed)
+        return RunConfig(f"{kind} baseline", self.data, scales.model(self.scale, kind), train)
 
     def pruning(self, kind: str, lam: float, seed: int | None = None, **switches) -> RunConfig:
         """Gated training from the baseline at one lambda; `switches` are fields of GateConfig, e.g. output_scaling=False."""
         scale, start = scales.get(self.scale), self.baseline(kind, seed)
-        train = replace(scale.prune, seed=self._or_first(seed))
+        train = replace(scale.prune, seed=start.train.seed)
         gates = replace(scale.gates, lam=lam, **switches)
         return RunConfig(f"{kind} lambda {lam:g}", start.data, start.model, train, gates, start)
 
@@ -122,6 +116,3 @@ class Study:
     def sweeps(self, seed: int | None = None) -> list[RunConfig]:
         """The sweeps of both models."""
         return [config for kind in KINDS for config in self.sweep(kind, seed)]
-
-    def _or_first(self, seed: int | None) -> int:
-        return self.seed if seed is None else seed

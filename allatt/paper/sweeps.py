@@ -29,17 +29,14 @@ class Sweeps:
     def of(cls, study: Study) -> Sweeps:
         """Read the runs of a study; trains those that are missing. Points on characters have their bits per character."""
         keys = [(seed, kind) for seed in study.seeds for kind in KINDS]
-        configs = {(seed, kind): [study.baseline(kind, seed), *study.sweep(kind, seed)] for seed, kind in keys}
-        baselines, sweeps = [baseline for baseline, *_ in configs.values()], [sweep for _, *sweep in configs.values()]
-        get_or_run_all([*baselines, *(config for sweep in sweeps for config in sweep)])
-        runs = {key: list(map(get_or_run, group)) for key, group in configs.items()}
-        points = {key: list(map(_point, group)) for key, group in runs.items()}
-        return cls(study.seeds, {key: sweep for key, (_, *sweep) in points.items()},
-                   {key: baseline for key, (baseline, *_) in points.items()}, [run for group in runs.values() for run in group])
-
-    def controls(self) -> dict[tuple[int, str], Point]:
-        """The models with gates and lambda 0."""
-        return {key: points[0] for key, points in self.points.items()}
+        get_or_run_all([study.baseline(kind, seed) for seed, kind in keys]
+                       + [config for seed in study.seeds for config in study.sweeps(seed)])
+        points, baselines, runs = {}, {}, []
+        for seed, kind in keys:
+            group = [get_or_run(config) for config in (study.baseline(kind, seed), *study.sweep(kind, seed))]
+            baselines[seed, kind], *points[seed, kind] = map(_point, group)
+            runs += group
+        return cls(study.seeds, points, baselines, runs)
 
     def pairs(self) -> list[tuple[list[Point], list[Point]]]:
         """For each seed, the points of All-attention and of Transformer-XL."""

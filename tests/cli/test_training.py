@@ -141,12 +141,10 @@ def tiny_scale():
     from allatt.paper import scales
 
     smoke = scales.get("smoke")
-    model = replace(smoke.models[ALL_ATTENTION], layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32,
-                    memory=32, positions=33)
+    model = replace(smoke.model, layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32, memory=32, positions=33)
     return replace(
-        smoke, data=DataConfig(tokens="characters"), models=scales._pair(model), prune=replace(smoke.prune, **TINY),
-        baselines={kind: replace(train, **TINY) for kind, train in smoke.baselines.items()},
-        lambdas=dict.fromkeys(KINDS, (0.3,)))
+        smoke, data=DataConfig(tokens="characters"), model=model, prune=replace(smoke.prune, **TINY),
+        baseline=replace(smoke.baseline, **TINY), lambdas=dict.fromkeys(KINDS, (0.3,)))
 
 
 def test_experiments_are_listed(capsys):

@@ -52,13 +52,6 @@ def test_two_points_at_one_place_give_their_mean():
     assert curves.interpolate(twins, "heads", "test_loss", 1) == 3.0
 
 
-def test_at_equal_parameters_leaves_out_what_lies_outside():
-    ours = [some_point(body_parameters=size, sparsity=0.1, test_loss=3.5) for size in (5, 20, 25)]
-    comparisons = curves.at_equal_parameters(ours, LINE)
-    assert [comparison.body_parameters for comparison in comparisons] == [20, 25]
-    assert [comparison.gain for comparison in comparisons] == pytest.approx([1.0, 0.25]), "positive if ours is better"
-
-
 @pytest.mark.parametrize("loss, parameters", [(5.0, 10), (4.75, 15), (4.5, 20), (3.75, 25), (3.0, 30)])
 def test_parameters_needed_for_a_loss(loss, parameters):
     assert curves.parameters_needed(LINE, loss) == pytest.approx(parameters)

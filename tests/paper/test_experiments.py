@@ -53,13 +53,6 @@ def test_training_methods_differ_in_exactly_the_named_switch():
         assert replace(config, name=full.name, gates=full.gates) == full, name
 
 
-def test_training_methods_at_another_lambda_are_other_runs():
-    study = Study("smoke")
-    others = experiments.training_methods(study, lam=0.123).values()
-    assert all(config.gates.lam == 0.123 for config in others)
-    assert not {c.id for c in others} & {c.id for c in experiments.training_methods(study).values()}
-
-
 def test_gates_on_random_weights_have_the_same_number_of_steps_in_all():
     study = Study("laptop")
     full, config = experiments.training_methods(study)["all three"], experiments.untrained(study)

@@ -11,12 +11,12 @@ from allatt.paper import scales
 def test_scales_are_of_equal_size_and_the_papers_is_the_papers():
     for name in scales.NAMES:
         s = scales.get(name)
-        ours, theirs = (s.models[kind] for kind in scales.KINDS)
+        ours, theirs = (scales.model(name, kind) for kind in scales.KINDS)
         assert replace(theirs, kind=ours.kind, feed_forward=ours.feed_forward) == ours
         assert s.example in s.lambdas["all-attention"]
         assert all(list(grid) == sorted(grid) and grid[0] > 0 for grid in s.lambdas.values())
     paper = scales.get("paper")
-    model, train = paper.models["all-attention"], paper.baselines["all-attention"]
+    model, train = paper.model, paper.baseline
     assert (model.layers, model.heads, model.d_model, model.d_head, model.persistent) == (16, 8, 512, 64, 2048)
     assert (model.segment, model.memory, model.positions) == (192, 192, 512)
     assert (train.optimizer, train.lr, train.final_lr, train.rows, train.clip) == ("lamb", 0.01, 0.1, 192, 0.5)
@@ -35,7 +35,7 @@ def test_variants_are_of_equal_size_and_the_smoke_and_laptop_ones_of_their_scale
     for name in scales.NAMES:
         for tokens in ("characters", "words"):
             s, of = scales.get(scales.variant(name, tokens)), scales.get(name)
-            ours, theirs = (s.models[kind] for kind in scales.KINDS)
+            ours, theirs = (scales.model(s.name, kind) for kind in scales.KINDS)
             assert s.data.tokens == tokens
             assert replace(theirs, kind=ours.kind, feed_forward=ours.feed_forward) == ours
             assert theirs.feed_forward == ours.persistent and ours.positions > ours.memory
@@ -44,13 +44,13 @@ def test_variants_are_of_equal_size_and_the_smoke_and_laptop_ones_of_their_scale
             assert all(list(grid) == sorted(grid) and grid[0] > 0 for grid in s.lambdas.values())
             if name != "paper":
                 same = ("layers", "heads", "d_model", "d_head", "persistent", "init", "persistent_gain")
-                assert all(getattr(ours, f) == getattr(of.models["all-attention"], f) for f in same)
+                assert all(getattr(ours, f) == getattr(of.model, f) for f in same)
     assert scales.variant("paper", "words") == "paper", "the paper's own setting is words"
     assert scales.variant("laptop", "characters") == "laptop-characters"
     assert scales.get("laptop-words").data.corpus == "wikitext-2" and scales.get("laptop-words").vocab == 33_278
     paper = scales.get("paper-characters")
     assert (paper.data.corpus, paper.vocab) == ("text8", 27)
-    model, train = paper.models["all-attention"], paper.baselines["all-attention"]
+    model, train = paper.model, paper.baseline
     assert (model.layers, model.segment, model.heads, model.persistent) == (12, 512, 8, 2048)
     assert train.warmup == paper.gates.penalty_warmup == 90_000_000 // (train.rows * model.segment), "one epoch"
 

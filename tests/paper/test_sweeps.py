@@ -46,7 +46,7 @@ def test_above_control_compares_with_the_control_of_the_same_seed(sweeps):
     assert [point.above for point in above.points[3, ALL_ATTENTION]] == pytest.approx([0, 0.1, 0.2])
     assert [mean.above for mean in above.mean(ALL_ATTENTION)] == pytest.approx([0, 0.15, 0.35])
     assert above.control_gains("above") == [0, 0] and above.gains("above", [0.1])[0.1] != sweeps.gains(sparsities=[0.1])[0.1]
-    assert sweeps.controls()[2, ALL_ATTENTION].above is None, "the sweeps themselves are as they were"
+    assert sweeps.points[2, ALL_ATTENTION][0].above is None, "the sweeps themselves are as they were"
 
 
 def test_the_data_of_a_figure(sweeps):

@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
             log(f"SCALE=auto: {scale}, because torch sees {'a' if scale == 'gpu' else 'no'} GPU")
         log(f"{len(jobs)} notebook{'s' * (len(jobs) > 1)}: scale {scale}, "
             f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {study.seeds[-1]}'}, "
-            f"{f'corpus {corpus}' if corpus else 'default corpus'}; executed copies: {_joined(job.state for job in jobs)}")
+            f"{f'corpus {corpus}' if corpus else 'default corpus'}; executed copies: {_relative(*(job.state for job in jobs))}")
         if left_out:
             log(f"Left out because they take long: {', '.join(path.stem for path in left_out)}; run them with SEEDS=3 or "
                 f"NOTEBOOKS=\"{' '.join(path.name[:2] for path in left_out)}\"")
@@ -176,8 +176,8 @@ class Runner:
                 failed[number] = job.name
         states = [self._entry(job)["state"] for job in self.jobs]
         counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "failed", "skipped") if state in states)
-        self.log(f"{counts} in {duration(time.monotonic() - start)}; figures: {_joined(job.figures for job in self.jobs)}",
-                 flush=True)
+        figures = _relative(*(job.figures for job in self.jobs))
+        self.log(f"{counts} in {duration(time.monotonic() - start)}; figures: {figures}", flush=True)
         return not failed
 
     def _is_up_to_date(self, job: Job) -> bool:
@@ -236,10 +236,7 @@ def _file_stamps(folder: Path) -> dict[str, tuple[int, int]]:
             if file.is_file() and not file.name.startswith(".")}
 
 
-def _joined(paths: Iterable[Path]) -> str:
-    """Each path once, relative to the current folder, separated by commas."""
-    return ", ".join(dict.fromkeys(map(_relative, paths)))
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _relative(*paths: Path) -> str:
+    """Each path once, relative to the current folder if it lies inside, separated by commas."""
+    here = Path.cwd()
+    return ", ".join(dict.fromkeys(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in paths))

@@ -14,6 +14,7 @@ Results go to figures/bench/<device>.json, with hardware and versions (see `repo
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable
@@ -23,14 +24,13 @@ import torch
 
 from allatt import generate
 from allatt.benchmarks import measure, report
+from allatt.benchmarks.measure import PASSES
 from allatt.config import ALL_ATTENTION, KINDS, ModelConfig, check
 from allatt.cost import executed
 from allatt.model import LanguageModel
 from allatt.paper import experiments, scales
 from allatt.runs.provenance import provenance
 
-PASSES = {"inference": False, "training": True}
-"""Name of a pass -> whether the backward pass follows."""
 SECTIONS = ("paths", "dropout", "removal", "lists", "generation")
 ROWS = {"cpu": 2, "cuda": 32}
 """Rows per pass at the paper's shape (our choice)."""
@@ -74,7 +74,6 @@ class Bench:
                  variants: tuple[str, ...] | None = None):
         self.device, self.precision, self.rows, self.rounds, self.shape = device, precision, rows, rounds, shape
         self.limit, self.variants = limit, variants
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
     def paths(self) -> dict:
         """Reference and fast path, plain and compiled; at inference also with cached keys and values."""
@@ -96,12 +95,21 @@ class Bench:
         return {"training": self._measure_variants(calls | self.x_transformers(True, drop), True)}
 
     def removal(self) -> dict:
-        """By pass and kind of model: bodies, at inference and in training; whole models with 10,000 tokens, at inference."""
-        results = {}
-        for name, train in PASSES.items():
-            results[f"body, {name}"] = {kind: self._compare_shares(kind, train=train) for kind in KINDS}
-        results["whole model, inference"] = {
-            kind: self._compare_shares(kind, with_softmax=True, vocab=10_000) for kind in KINDS}
+        """By pass and kind of model: bodies, at inference and in training; whole models with 10,000 tokens, at inference.
+
+        Rows of bodies with heads removed also have bytes (weights and peak activations).
+        """
+        results = {**{f"body, {name}": {} for name in PASSES}, "whole model, inference": {}}
+        machine = {"device": self.device, "precision": self.precision}
+        for kind in KINDS:
+            shape = replace(self.shape, kind=kind, feed_forward=self.shape.persistent)
+            compare = functools.partial(measure.compare, shape, self.rows, self.rounds, limit=self.limit, **machine)
+            used = measure.memory(shape, self.rows, **machine)
+            for name, train in PASSES.items():
+                part = results[f"body, {name}"][kind] = compare(train=train)
+                for row, bytes_of in zip(part["table"], used, strict=False):  # the gated rows come last, without bytes
+                    row["bytes"] = bytes_of["weights"] + bytes_of[name]
+            results["whole model, inference"][kind] = compare(with_softmax=True, vocab=10_000)
         return results
 
     def lists(self) -> dict:
@@ -121,7 +129,7 @@ class Bench:
                                         kept=tuple(tuple(range(number)) for number in heads))
                           for name, heads in kept.items()}
                 calls = {name: self.body_pass("fast", train, shape) for name, shape in shapes.items()}
-                measured = measure.measure(calls, max(3, self.rounds // 2), self.device, self.dtype, self.limit)
+                measured = measure.measure(calls, max(3, self.rounds // 2), self.device, self.precision, self.limit)
                 times = {name: 1 / values["times_as_fast"] for name, values in measured["variants"].items()}
                 operations = {name: executed(shape, self.rows)["per_pass"] for name, shape in shapes.items()}
                 results[pass_name][kind] = [
@@ -146,7 +154,7 @@ class Bench:
                  "cached": lambda: generate.generate(model, [prompts[0][:1]], length),
                  "cached, 16 rows": lambda: generate.generate(model, [prompt[:1] for prompt in prompts], length)}
         tokens = dict(zip(calls, (recomputed, recomputed, length, 16 * length), strict=True))
-        results = measure.measure(calls, self.rounds, self.device, self.dtype, self.limit)
+        results = measure.measure(calls, self.rounds, self.device, self.precision, self.limit)
         for name, values in results["variants"].items():
             values["tokens_per_second"] = tokens[name] / values["median"]
             values["times_as_fast"] *= tokens[name] / recomputed
@@ -198,22 +206,11 @@ class Bench:
         """`measure.measure` of the chosen variants; adds bytes (peak activations) and share (of the peak rate) to each."""
         if self.variants is not None:
             calls = {name: call for name, call in calls.items() if name in self.variants}
-        results = measure.measure(calls, self.rounds, self.device, self.dtype, self.limit)
+        results = measure.measure(calls, self.rounds, self.device, self.precision, self.limit)
         for name, values in results["variants"].items():
             values["share"] = measure.share_of_peak(self.shape, self.rows, values["median"], results["peak"], train)
             if "compiled" not in name:  # on a CPU, allocations inside a compiled pass cannot be counted
                 values["bytes"] = measure.activation_bytes(calls[name], self.device)
-        return results
-
-    def _compare_shares(self, kind: str, train: bool = False, **options) -> dict:
-        """`measure.compare` of one kind of model; adds bytes (weights and activations) to rows of bodies with heads removed."""
-        shape = replace(self.shape, kind=kind, feed_forward=self.shape.persistent)
-        device = {"device": self.device, "precision": self.precision}
-        results = measure.compare(shape, self.rows, self.rounds, train, limit=self.limit, **device, **options)
-        if not options.get("with_softmax"):
-            used = measure.memory(shape, self.rows, **device)
-            for row, bytes_of in zip(results["table"], used, strict=False):  # the gated rows come last, without bytes
-                row["bytes"] = bytes_of["weights"] + bytes_of["training" if train else "inference"]
         return results
 
 

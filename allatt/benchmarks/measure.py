@@ -27,21 +27,23 @@ from allatt.segment_memory import Memory
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of removed heads at which time and memory are measured (our choice)."""
+PASSES = {"inference": False, "training": True}
+"""Name of a pass -> whether the backward pass follows."""
 
 
 def measure(variants: dict[str, Callable[[], object]], rounds: int, device: str = "cpu",
-            dtype: torch.dtype = torch.float32, limit: float = math.inf) -> dict:
+            precision: str = "fp32", limit: float = math.inf) -> dict:
     """Run all variants once per round, in random order, and compare each with the first.
 
     No round begins after `limit` seconds, except the first three: a busy machine measures less, not longer.
 
-    Returns rounds (the number made); peak (operations per second of a matrix product of `dtype`, the best of the same
-    rounds; a multiply-add is two operations); and variants: for each its seconds (median, best) and how many times as fast
+    Returns rounds (the number made); peak (operations per second of a matrix product in `precision`, the best of the
+    same rounds; a multiply-add is two operations); and variants: for each its seconds (median, best) and how many times as fast
     as the first it is (times_as_fast: median of the ratios within a round; best_times_as_fast: ratio of the best times).
     """
     check(rounds >= 1, f"rounds is {rounds}; it must be 1 or more")
     check(len(variants) >= 1, "there is nothing to measure; name at least one variant")
-    product, operations = _matrix_product(device, dtype)
+    product, operations = _matrix_product(device, precision)
     calls = [*variants.items(), (None, product)]
     for _, call in calls:  # the first call allocates memory and chooses kernels
         _time_call(call, device)
@@ -75,17 +77,17 @@ def make_pass(model: LanguageModel, rows: int, gate_LH: torch.Tensor | None = No
     c, device = model.config, model.distance_PD.device
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(model.vocab, (rows, c.segment + 1), generator=generator).to(device)
-    hidden_LBMD = torch.randn(c.layers, rows, c.memory, c.d_model, generator=generator).to(device)
-    memory = Memory(hidden_LBMD, c.memory)
+    memory = Memory(torch.randn(c.layers, rows, c.memory, c.d_model, generator=generator).to(device), c.memory)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     model.train(train)
     if cached:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.no_grad(), autocast:
             memory = model.empty_cache(rows)
             for _ in range(-(-c.memory // c.segment)):
                 memory = model(ids_BT[:, :-1], memory)[1]
 
     def call() -> None:
-        with torch.set_grad_enabled(train), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.set_grad_enabled(train), autocast:
             if with_softmax:
                 out = model.loss(ids_BT[:, :-1], ids_BT[:, 1:], memory, gate_LH)[0]
             else:
@@ -121,8 +123,7 @@ def smaller_models(model: LanguageModel, shares: tuple[float, ...] = SHARES) -> 
 def closed_gates(model: LanguageModel, share: float) -> torch.Tensor:
     """Gates (layers, heads) that close the heads that `smaller_models` removes: the full model then gives the same outputs."""
     gate_LH = torch.zeros(model.config.layers, model.config.heads, device=model.distance_PD.device)
-    for layer, heads in enumerate(kept_evenly(model.config, share)):
-        gate_LH[layer, list(heads)] = 1
+    gate_LH[:, list(kept_evenly(model.config, share)[0])] = 1  # the same heads in every layer
     return gate_LH
 
 
@@ -138,7 +139,7 @@ def compare(shape: ModelConfig, rows: int, rounds: int, train: bool = False, wit
     cases = {(share, False): make_pass(small, rows, **options) for share, small in smaller_models(model).items()}
     cases |= {(share, True): make_pass(model, rows, closed_gates(model, share), **options) for share in (0.5, 1.0)}
     names = {f"{share:.0%}{' gated' * gates}": call for (share, gates), call in cases.items()}
-    measured = measure(names, rounds, device, torch.bfloat16 if precision == "bf16" else torch.float32, limit)
+    measured = measure(names, rounds, device, precision, limit)
     variants = dict(zip(cases, measured["variants"].values(), strict=True))
     time_of_none = 1 / variants[1.0, False]["times_as_fast"]
     return measured | {"table": [
@@ -149,10 +150,10 @@ def compare(shape: ModelConfig, rows: int, rounds: int, train: bool = False, wit
 def memory(shape: ModelConfig, rows: int, device: str = "cpu", precision: str = "fp32") -> list[dict]:
     """One row per share of SHARES: share, and the smaller body's bytes: weights, and peak activations in each pass."""
     model = LanguageModel(body_only(shape), 32).to(device)
-    passes = {"inference": False, "training": True}
-    return [{"share": share, "weights": weight_bytes(small)} | {
+    bytes_per_number = model.distance_PD.element_size()
+    return [{"share": share, "weights": small.parameter_counts()["body"] * bytes_per_number} | {
         name: activation_bytes(make_pass(small, rows, train=train, precision=precision), device)
-        for name, train in passes.items()} for share, small in smaller_models(model).items()]
+        for name, train in PASSES.items()} for share, small in smaller_models(model).items()]
 
 
 def ideal(full: float, none: float, share: float) -> float:
@@ -163,11 +164,6 @@ def ideal(full: float, none: float, share: float) -> float:
 def share_of_peak(model: ModelConfig, rows: int, seconds: float, peak: float, train: bool = False) -> float:
     """The rate of the body's multiply-adds as a share of `peak` (operations per second); backward counts twice."""
     return 2 * executed(model, rows)["per_pass"] * (3 if train else 1) / seconds / peak
-
-
-def weight_bytes(model: LanguageModel) -> int:
-    """Bytes of the body's parameters."""
-    return model.parameter_counts()["body"] * model.distance_PD.element_size()
 
 
 def activation_bytes(call: Callable[[], object], device: str = "cpu") -> int:
@@ -227,8 +223,8 @@ def _time_call(call: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def _matrix_product(device: str, dtype: torch.dtype) -> tuple[Callable[[], object], int]:
+def _matrix_product(device: str, precision: str) -> tuple[Callable[[], object], int]:
     """A product of square matrices large enough to reach the device's highest rate, and its number of operations."""
-    size = 8192 if device == "cuda" else 768
+    size, dtype = 8192 if device == "cuda" else 768, torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return lambda: a @ b, 2 * size ** 3

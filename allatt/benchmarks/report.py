@@ -16,56 +16,43 @@ from allatt.system.text_tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 """Lines of README.md between which the tables are."""
-VARIANTS = ("reference", "reference, compiled", "fast", "fast, compiled", "fast, cached", "fast, cached, compiled",
-            "x-transformers", "x-transformers, compiled")
-"""Rows of the first table."""
-
-
-# --- the terminal -----------------------------------------------------------------------------------------------
 
 
 def table(section: str, results: dict) -> str:
     """The results of a section of `bench.Bench` as aligned text."""
     if section in ("paths", "dropout"):
-        blocks = [_variants(section, name, part) for name, part in results.items()]
+        blocks = {f"{section}, {name} ({part['rounds']} rounds, matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s)":
+                  _variants(part) for name, part in results.items()}
     elif section == "generation":
-        blocks = [_generation(results)]
+        blocks = {"generation, laptop shape": _generation(results)}
     else:
         rows_of = _lists if section == "lists" else _removal
-        blocks = [_block(f"{section}, {name}, {KIND_NAMES[kind]}", rows_of(part))
-                  for name, parts in results.items() for kind, part in parts.items()]
-    return "\n\n".join(blocks)
+        blocks = {f"{section}, {name}, {KIND_NAMES[kind]}": rows_of(part)
+                  for name, parts in results.items() for kind, part in parts.items()}
+    return "\n\n".join(f"{title}\n{aligned(rows, indent='  ')}" for title, rows in blocks.items())
 
 
-def _block(title: str, rows: list[tuple[str, ...]]) -> str:
-    return f"{title}\n{aligned(rows, indent='  ')}"
-
-
-def _variants(section: str, name: str, part: dict) -> str:
-    """Sections paths and dropout: time, speed, share of the peak rate and activations of each variant."""
+def _variants(part: dict) -> list[tuple[str, ...]]:
     rows = [("", "ms", "best", "x", "x by best", "of peak", "MB")]
     for variant, values in part["variants"].items():
         rows.append((variant, f"{1e3 * values['median']:.1f}", f"{1e3 * values['best']:.1f}", f"{values['times_as_fast']:.2f}",
                      f"{values['best_times_as_fast']:.2f}", f"{values['share']:.0%}", _megabytes(values, digits=0)))
-    return _block(f"{section}, {name} ({part['rounds']} rounds, matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s)", rows)
+    return rows
 
 
-def _generation(results: dict) -> str:
+def _generation(results: dict) -> list[tuple[str, ...]]:
     rows = [("", "tokens/s", "x", "x by best")]
-    rows += [(variant, f"{values['tokens_per_second']:,.0f}", f"{values['times_as_fast']:.2f}",
-              f"{values['best_times_as_fast']:.2f}") for variant, values in results["variants"].items()]
-    return _block("generation, laptop shape", rows)
+    return rows + [(variant, f"{values['tokens_per_second']:,.0f}", f"{values['times_as_fast']:.2f}",
+                    f"{values['best_times_as_fast']:.2f}") for variant, values in results["variants"].items()]
 
 
 def _removal(part: dict) -> list[tuple[str, ...]]:
-    """Time with a share of the heads removed, or only gated off, and the body's memory."""
     rows = [("", "time", "ideal", "off by", "MB")]
     return rows + [(f"{row['share']:.0%} {'gated' if row['gates'] else 'removed'}", *_times(row), _megabytes(row, digits=1))
                    for row in part["table"]]
 
 
 def _lists(part: list[dict]) -> list[tuple[str, ...]]:
-    """Time with the paper's lists of kept heads, and the share of multiply-adds left."""
     rows = [("", "time", "ideal", "off by", "counted")]
     return rows + [(f"{row['name']}, {row['heads']} heads", *_times(row), f"{row['counted']:.3f}") for row in part]
 
@@ -79,9 +66,6 @@ def _megabytes(values: dict, digits: int) -> str:
     return f"{values['bytes'] / 1e6:.{digits}f}" if "bytes" in values else ""
 
 
-# --- files ------------------------------------------------------------------------------------------------------
-
-
 def save(results: dict, out: Path | None = None) -> Path:
     """Write the results of `bench.run` to `out`; by default to <device>.json, or <device>-quick.json, in figures/bench."""
     path = out or figures_folder("bench") / f"{results['device']}{'-quick' if results['quick'] else ''}.json"
@@ -93,12 +77,10 @@ def markdown(results: dict) -> str:
     parts = {"inference": results["paths"]["inference"], "training": results["paths"]["training"],
              "training, dropout 0.2": results["dropout"]["training"]}
     lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
-    for name in VARIANTS:
-        variants = [part["variants"].get(name) for part in parts.values()]
-        if any(variants):
-            cells = [f"{values['times_as_fast']:.2f} ({values['best_times_as_fast']:.2f}), {1e3 * values['median']:.0f} ms"
-                     if values else "" for values in variants]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name in parts["inference"]["variants"]:
+        cells = [f"{values['times_as_fast']:.2f} ({values['best_times_as_fast']:.2f}), {1e3 * values['median']:.0f} ms"
+                 if values else "" for values in (part["variants"].get(name) for part in parts.values())]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
 
     shares = " | ".join(f"{share:.0%}" for share in SHARES if share)
     lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(SHARES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 
 from allatt.cli.options import SCALES, add_command
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, DataConfig, check
@@ -38,18 +39,15 @@ def add_commands(commands) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def data(options: argparse.Namespace) -> int:
+def data(options: argparse.Namespace) -> None:
     """Print a description of a corpus and its tokens."""
     from allatt.data.summary import summarize
 
     print(summarize(DataConfig(options.corpus, options.tokens, options.vocab_size, options.min_count)))
-    return 0
 
 
-def cost(options: argparse.Namespace) -> int:
+def cost(options: argparse.Namespace) -> None:
     """Print the parameters and multiply-adds of a scale's model."""
-    from dataclasses import replace
-
     from allatt import cost
     from allatt.paper import scales
 
@@ -60,7 +58,6 @@ def cost(options: argparse.Namespace) -> int:
         model = replace(model, kept=tuple(tuple(range(number)) for number in heads))
     counts = cost.count(model, scales.vocab(scale))
     print(json.dumps(counts, indent=1) if options.json else cost_table(counts))
-    return 0
 
 
 def cost_table(counts: dict) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 
@@ -14,13 +13,19 @@ from allatt.config import AllattError
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, 1 (a notebook failed), 2 (an error that the user can fix), 130 (Ctrl-C)."""
-    options = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(prog="allatt", description="All-attention language models with pruned heads: "
+                                     "a companion to Shim et al. 2021. `make help` lists the most common uses.")
+    parser.add_argument("--version", action="version", version=f"allatt {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (describe, training, notebooks):
+        module.add_commands(commands)
+    options = parser.parse_args(argv)
     # Before torch is imported: its idle threads spin for a moment, then sleep (see `allatt.reproduce.execute`).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         status = options.handler(options)
         sys.stdout.flush()
-        return status
+        return status or 0
     except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -32,16 +37,6 @@ def main(argv: list[str] | None = None) -> int:
         return 130 if isinstance(error, KeyboardInterrupt) else 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="allatt", description="All-attention language models with pruned heads: "
-                                     "a companion to Shim et al. 2021. `make help` lists the most common uses.")
-    parser.add_argument("--version", action="version", version=f"allatt {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (describe, training, notebooks):
-        module.add_commands(commands)
-    return parser
-
-
 def _explanation(error: BaseException) -> str:
     """One line: what went wrong and what to do. "" for a bug, whose traceback should be shown."""
     from allatt.system.files import DISK_ERRORS  # here: --help does not wait for its imports
@@ -50,15 +45,12 @@ def _explanation(error: BaseException) -> str:
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to continue"
-    # torch and safetensors may not be imported here, so their exceptions are recognized by name.
-    kind = type(error).__name__
-    is_full = kind == "SafetensorError" and f"os error {errno.ENOSPC}" in str(error)
-    if is_full or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
-        code, name = (errno.ENOSPC, None) if is_full else (error.errno, error.filename)
-        return (f"{DISK_ERRORS[code]}{f' ({name})' if name else ''}; free some space, or set ALLATT_HOME to a folder that can "
-                "be written, then run the same command again: finished work is kept")
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        name = f" ({error.filename})" if error.filename else ""
+        return (f"{DISK_ERRORS[error.errno]}{name}; free some space, or set ALLATT_HOME to a folder that can be written, then "
+                "run the same command again: finished work is kept")
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("allatt"):
         return f"this needs the package {error.name}; install it: pip install -e '.[notebooks]'"
-    if kind == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError":  # torch's: recognized by its name, since torch may not be imported here
         return "the GPU's memory is too small; try --micro-rows 8, then 4 (results do not change)"
     return ""

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from allatt.cli.options import SCALES, add_command, add_device_option
+from allatt.cli.options import SCALES, add_command
 from allatt.config import check
 
 
@@ -18,13 +18,13 @@ def add_commands(commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N",
                         help="number of seeds, in notebooks that compare seeds (default: %(default)s)")
-    _add_notebooks_option(parser)
+    parser.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
     parser.add_argument("--params", default="", metavar="'lam=0.1'", help="parameters of the notebooks")
     parser.add_argument("--force", action="store_true", help="execute unchanged notebooks too")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when the calling process (make) is gone")
 
     parser = add_command(commands, "bench", bench, "compare speed and memory with the reference path and x-transformers")
-    add_device_option(parser)
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--sections", default="", metavar="'paths removal'", help="only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, to check that everything runs")
@@ -37,10 +37,6 @@ def add_commands(commands) -> None:
     parser.add_argument("--scale", default="", help=f"auto, {SCALES} (default: all scales that have figures)")
 
     parser = add_command(commands, "notebooks", notebooks, "execute the committed notebooks in place and clean them")
-    _add_notebooks_option(parser)
-
-
-def _add_notebooks_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
 
 
@@ -55,29 +51,27 @@ def reproduce(options: argparse.Namespace) -> int:
     return 0 if succeeded else 1
 
 
-def bench(options: argparse.Namespace) -> int:
+def bench(options: argparse.Namespace) -> None:
     """Measure, print each section's table, and save the results."""
     from allatt.benchmarks import bench, report
-    from allatt.train import Machine
+    from allatt.train import choose_device
 
     check(options.device in ("auto", "cuda", "cpu"), f"--device is {options.device!r}; choose auto, cuda or cpu")
     check(options.rounds >= 1, f"--rounds is {options.rounds}; it must be 1 or more")
     sections = tuple(options.sections.split()) or bench.SECTIONS
-    results = bench.run(Machine(options.device).resolve(), options.rounds, sections, options.quick,
+    results = bench.run(choose_device(options.device), options.rounds, sections, options.quick,
                         log=lambda text: print(text + "\n", flush=True))
     print(report.save(results, options.out))
-    return 0
 
 
-def status(options: argparse.Namespace) -> int:
+def status(options: argparse.Namespace) -> None:
     """Print the table of executed notebooks."""
     from allatt.reproduce.status import status_table
 
     print(status_table(options.scale))
-    return 0
 
 
-def figures(options: argparse.Namespace) -> int:
+def figures(options: argparse.Namespace) -> None:
     """Redraw the figures of one scale, or of all, and print the paths of the files."""
     from allatt.figures import redraw
     from allatt.paper import scales
@@ -85,16 +79,14 @@ def figures(options: argparse.Namespace) -> int:
 
     names = [scales.resolve(options.scale)] if options.scale else scales.NAMES
     # Folders are named laptop, or laptop-text8, laptop-seed3, laptop-3seeds for other corpora and seeds.
-    folders = [folder for name in names for folder in sorted(paths.figures().glob("*"))
-               if folder.is_dir() and folder.name.split("-")[0] == name]
+    folders = [folder for name in names for folder in sorted(paths.figures().glob("*")) if folder.name.split("-")[0] == name]
     drawings = [path for folder in folders for path in redraw(folder)]
     searched = paths.figures() / names[0] if options.scale else paths.figures()
     check(bool(drawings), f"there are no results in {searched}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawings))
-    return 0
 
 
-def notebooks(options: argparse.Namespace) -> int:
+def notebooks(options: argparse.Namespace) -> None:
     """Execute and clean the committed notebooks in place."""
     from allatt.reproduce.clean_outputs import execute_in_place
     from allatt.reproduce.runner import select
@@ -103,4 +95,3 @@ def notebooks(options: argparse.Namespace) -> int:
     for path in select(repository() / "notebooks", options.notebooks):
         execute_in_place(path)
         print(f"{path.name}: executed and cleaned", flush=True)
-    return 0

@@ -1,4 +1,4 @@
-"""Parts that several commands share: how a command is added, and the options that describe the machine."""
+"""Parts that several commands share: how a command is added, and the options of commands that train."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ if TYPE_CHECKING:
 SCALES = "smoke, laptop, gpu or paper"
 
 
-def add_command(commands, name: str, handler: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    """Add a command with its help text; `handler` gets the parsed options and returns the exit status."""
+def add_command(commands, name: str, handler: Callable, text: str) -> argparse.ArgumentParser:
+    """Add a command with its help text; `handler` gets the parsed options and returns the exit status (None: 0)."""
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(handler=handler)
     return parser
 
 
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Add --device."""
-    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
-
-
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that train: the machine (see `machine`) and the output format."""
-    add_device_option(parser)
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
     parser.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
                         help="rows per pass if memory is short; results do not change (default: all)")
     parser.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
@@ -41,5 +36,4 @@ def machine(options: argparse.Namespace) -> Machine:
     from allatt.train import Machine
 
     check(options.micro_rows >= 0, f"--micro-rows is {options.micro_rows}; it must be 0 (all) or more")
-    return Machine(device=options.device, micro_rows=options.micro_rows, compile=options.compile,
-                   progress=sys.stderr.isatty())
+    return Machine(options.device, options.micro_rows, options.compile, progress=sys.stderr.isatty())

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from allatt.cli.options import SCALES, add_command, add_device_option, add_training_options, machine
-from allatt.config import KINDS, AllattError, check
-from allatt.system.text_tables import line, table
+from allatt.cli.options import SCALES, add_command, add_training_options, machine
+from allatt.config import KINDS, AllattError, RunConfig, alter, check, from_dict, to_dict
+from allatt.system.text_tables import table
 
-if TYPE_CHECKING:
-    from allatt.config import RunConfig
+ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
+"""A line of `experiment`. Its widths are fixed, because each line is printed as soon as its run is finished."""
+HEADER = ROW.format("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
+                    "heads per layer (valid, test: perplexity per token)")
 
 
 def add_commands(commands) -> None:
     """Add `run`, `experiment`, `prune` and `generate`."""
-    _add_run(commands)
-    _add_experiment(commands)
-
-    parser = add_command(commands, "prune", prune, "remove a run's closed heads and write the smaller model")
-    parser.add_argument("run", metavar="RUN", help="id of a finished run with gates, or the start of the id")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for model.safetensors")
-
-    _add_generate(commands)
-
-
-# --- run --------------------------------------------------------------------------------------------------------
-
-
-def _add_run(commands) -> None:
     parser = add_command(commands, "run", run, "train one model, or show its result if it is already trained")
     parser.add_argument("--config", type=Path, metavar="FILE.json", help="a run's config, such as config.json in its folder")
     parser.add_argument("--scale", default="", help=SCALES)
@@ -44,8 +32,35 @@ def _add_run(commands) -> None:
                         help="change one value, e.g. train.steps=100; may be repeated")
     add_training_options(parser)
 
+    parser = add_command(commands, "experiment", experiment, "train all runs of an experiment of the paper, without Jupyter")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="an experiment, or all (default: list them)")
+    parser.add_argument("--scale", default="auto", help=f"auto, {SCALES} (default: %(default)s)")
+    parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
+    parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
+    add_training_options(parser)
 
-def run(options: argparse.Namespace) -> int:
+    parser = add_command(commands, "prune", prune, "remove a run's closed heads and write the smaller model")
+    parser.add_argument("run", metavar="RUN", help="id of a finished run with gates, or the start of the id")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for model.safetensors")
+
+    parser = add_command(commands, "generate", generate, "write text with a trained model, its closed heads removed")
+    parser.add_argument("run", metavar="RUN",
+                        help="id of a finished run, or the start of the id; or a folder that `prune` wrote")
+    parser.add_argument("--prompt", action="append", metavar="TEXT",
+                        help="start of the text (default: a new line); may be repeated")
+    for name, default, text in (
+            ("length", 100, "tokens to write"),
+            ("temperature", 1.0, "0 always takes the likeliest token"),
+            ("top-k", 0, "sample from this many likeliest tokens; 0: all"),
+            ("top-p", 1.0, "sample from the likeliest tokens with this total probability; 1: all"),
+            ("seed", 0, "random seed"),
+            ("samples", 1, "texts per prompt")):
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> None:
     """Train a run, or read it, and print its result."""
     from allatt import runs
     from allatt.train import join_torchrun, leave_torchrun
@@ -58,20 +73,17 @@ def run(options: argparse.Namespace) -> int:
                   **finished_run.result}
         print(json.dumps(values, indent=1) if options.json else _result_table(values))
     leave_torchrun()
-    return 0
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
     """The RunConfig that the options of `run` describe."""
-    from allatt.config import RunConfig, alter, from_dict, to_dict
     from allatt.data.tokens import pin
 
     values = _read_config(options) if options.config else to_dict(_config_of_scale(options))
     for change in options.set:
         alter(values, change)
     config = from_dict(RunConfig, values)
-    data = pin(config.data)  # after --set, since data.corpus may name another text
-    return config if data == config.data else from_dict(RunConfig, values | {"data": to_dict(data)})
+    return replace(config, data=pin(config.data))  # after --set, since data.corpus may name another text
 
 
 def _read_config(options: argparse.Namespace) -> dict:
@@ -116,75 +128,53 @@ def _result_table(values: dict) -> str:
     return table(rows, "<<")
 
 
-# --- experiment -------------------------------------------------------------------------------------------------
-
-
-def _add_experiment(commands) -> None:
-    parser = add_command(commands, "experiment", experiment, "train all runs of an experiment of the paper, without Jupyter")
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="an experiment, or all (default: list them)")
-    parser.add_argument("--scale", default="auto", help=f"auto, {SCALES} (default: %(default)s)")
-    parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
-    parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
-    add_training_options(parser)
-
-
-def experiment(options: argparse.Namespace) -> int:
+def experiment(options: argparse.Namespace) -> None:
     """List the experiments, or train all runs of one (or all) and print a line per run."""
-    from allatt.paper import experiments, scales
+    from allatt.paper import scales
+    from allatt.paper.experiments import EXPERIMENTS
     from allatt.paper.points import Point
     from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
     from allatt.system.paths import home
     from allatt.train import join_torchrun, leave_torchrun
 
-    about = {name: entry.about for name, entry in experiments.EXPERIMENTS.items()} | {"all": "all of these, in this order"}
+    about = {name: entry.about for name, entry in EXPERIMENTS.items()} | {"all": "all of these, in this order"}
     if not options.name:
         print(table(list(about.items()), "<<"))
-        return 0
+        return
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
     study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds)
     this_machine = machine(options)
     is_first_process, points = join_torchrun(this_machine.resolve()), []
-    for name in experiments.EXPERIMENTS if options.name == "all" else [options.name]:
+    for name in EXPERIMENTS if options.name == "all" else [options.name]:
         for seed in study.seeds:
-            configs = experiments.EXPERIMENTS[name].configs(study, seed, this_machine)
+            configs = EXPERIMENTS[name].configs(study, seed, this_machine)
             for config, finished_run in zip(configs, get_or_run_all(configs, this_machine), strict=True):
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.
-                points.append(Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name})
+                point = Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name}
+                points.append(point)
                 if is_first_process and not options.json:
-                    rows = [_HEADER] * (len(points) == 1) + [_cells(points[-1])]
-                    print(*(line(row, _ALIGN, _WIDTHS) for row in rows), sep="\n", flush=True)
+                    if len(points) == 1:
+                        print(HEADER)
+                    print(_line(point), flush=True)
     if is_first_process:
         ids = {point["run"] for point in points}
         print(json.dumps(points, indent=1) if options.json else
               f"{len(ids)} runs, each in its folder RUN in {home() / 'runs'}")
     leave_torchrun()
-    return 0
 
 
-# Fixed widths, because each line is printed as soon as its run is finished.
-_HEADER = ("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
-           "heads per layer (valid, test: perplexity per token)")
-_WIDTHS = (12, 36, 4, 6, 7, 10, 7, 7, 0)
-_ALIGN = "<<>>>>>><"
-
-
-def _cells(point: dict) -> tuple[str, ...]:
-    """A run's cells below _HEADER."""
+def _line(point: dict) -> str:
+    """A run's line below HEADER."""
     lam = "" if point["lambda"] is None else f"{point['lambda']:g}"
-    return (point["run"], point["name"], str(point["seed"]), lam, f"{point['heads']}/{point['of']}",
-            f"{point['body_parameters']:,}", f"{point['valid_perplexity']:.2f}", f"{point['test_perplexity']:.2f}",
-            " ".join(map(str, point["per_layer"])))
+    return ROW.format(point["run"], point["name"], point["seed"], lam, f"{point['heads']}/{point['of']}",
+                      f"{point['body_parameters']:,}", f"{point['valid_perplexity']:.2f}", f"{point['test_perplexity']:.2f}",
+                      " ".join(map(str, point["per_layer"])))
 
 
-# --- prune and generate -----------------------------------------------------------------------------------------
-
-
-def prune(options: argparse.Namespace) -> int:
+def prune(options: argparse.Namespace) -> None:
     """Write a run's model without its closed heads, and about.json, which `generate` reads too."""
     from allatt import runs
-    from allatt.config import to_dict
     from allatt.system.files import write_json
 
     trained, out = runs.find(options.run), options.out
@@ -194,37 +184,18 @@ def prune(options: argparse.Namespace) -> int:
     check(not out.exists() or out.is_dir(), f"--out {out} is a file; name a folder")
     check(not path.exists(), f"{path} already exists; choose another folder")
     full, small = trained.load(), trained.pruned()
-    out.mkdir(parents=True, exist_ok=True)
     before, after = full.parameter_counts(), small.parameter_counts()
-    heads = list(small.config.heads_per_layer)
+    heads = small.config.heads_per_layer
     small.save(path)
     write_json(out / "about.json", {"run": trained.id, "name": trained.config.name, "data": to_dict(trained.config.data),
                                     "heads_per_layer": heads, "parameters": after, "parameters_before": before})
     print(f"{path}: {sum(heads)} of {small.config.layers * small.config.heads} heads ({' '.join(map(str, heads))})\n"
           f"body: {after['body']:,} parameters instead of {before['body']:,}; in total {after['total']:,} instead of "
           f"{before['total']:,}\nload it with LanguageModel.load(path) of allatt.model")
-    return 0
-
-
-def _add_generate(commands) -> None:
-    parser = add_command(commands, "generate", generate, "write text with a trained model, its closed heads removed")
-    parser.add_argument("run", metavar="RUN",
-                        help="id of a finished run, or the start of the id; or a folder that `prune` wrote")
-    parser.add_argument("--prompt", action="append", metavar="TEXT",
-                        help="start of the text (default: a new line); may be repeated")
-    for name, default, text in (
-            ("length", 100, "tokens to write"),
-            ("temperature", 1.0, "0 always takes the likeliest token"),
-            ("top-k", 0, "sample from this many likeliest tokens; 0: all"),
-            ("top-p", 1.0, "sample from the likeliest tokens with this total probability; 1: all"),
-            ("seed", 0, "random seed"),
-            ("samples", 1, "texts per prompt")):
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
-    add_device_option(parser)
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Print generated text as it is written."""
+    """Print generated text as it is written; exit status 130 if the user stops it."""
     from allatt import runs
     from allatt.cli.prompts import stream_text
     from allatt.train import choose_device

@@ -28,7 +28,7 @@ def execute_in_place(notebook: Path) -> None:
         outcome = execute(notebook, executed, {})
         check(not outcome.error, f"{notebook.name}: {outcome.error}; the file is unchanged")
         cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), notebook.resolve().parents[1])
-        write(notebook, (json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n").encode())
+        write(notebook, (json.dumps(cleaned, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
     finally:
         executed.unlink(missing_ok=True)
         executed.with_suffix(".log").unlink(missing_ok=True)
@@ -42,13 +42,11 @@ def clean(notebook: dict, root: Path) -> dict:
     kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     cells = []
     for cell in notebook["cells"]:
-        kept = {"cell_type": cell["cell_type"], "id": cell["id"], "metadata": {}, "source": cell["source"]}
-        if cell["metadata"].get("tags"):
-            kept["metadata"] = {"tags": cell["metadata"]["tags"]}
+        metadata = {key: value for key, value in cell["metadata"].items() if key == "tags" and value}
+        cells.append({"cell_type": cell["cell_type"], "id": cell["id"], "metadata": metadata, "source": cell["source"]})
         if cell["cell_type"] == "code":
             outputs = merge_streams([output for output in cell["outputs"] if output.get("name") != "stderr"])
-            kept |= {"execution_count": cell["execution_count"], "outputs": _without_paths(outputs, root)}
-        cells.append({key: kept[key] for key in sorted(kept)})
+            cells[-1] |= {"execution_count": cell["execution_count"], "outputs": _without_paths(outputs, root)}
     return {"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},
             "nbformat": notebook["nbformat"], "nbformat_minor": notebook["nbformat_minor"]}
 

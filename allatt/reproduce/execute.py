@@ -15,19 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from allatt.config import AllattError
 from allatt.system import processes
 from allatt.system.paths import figures, home
 
-HEADLINE = "Headline: "
-"""Notebooks print their main number after this prefix."""
 
-
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Result of executing a notebook."""
 
     seconds: float
@@ -69,19 +65,18 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     """The kernel's environment: this Python and this allatt, without the user's Jupyter and IPython settings."""
     spec = scratch / "kernels" / "python3"
     spec.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    text = json.dumps({"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"})
-    (spec / "kernel.json").write_text(text)
-    env = dict(os.environ)
-    env["JUPYTER_PATH"] = os.pathsep.join([str(scratch), *filter(None, [env.get("JUPYTER_PATH")])])
+    kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+              "display_name": "Python 3 (ipykernel)", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(kernel))
     # The notebook runs in another folder, so paths are made absolute. Waiting threads spin for a moment (10,000 rounds, as
     # fast as the default), then sleep; by default they keep spinning, and training on shared cores was 5 to 20 times slower.
-    data_folders = [str(Path(part).expanduser().resolve()) for part in env.get("ALLATT_DATA", "").split(os.pathsep) if part]
-    return env | {
-        "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures()),
-        "ALLATT_DATA": os.pathsep.join(data_folders), "ALLATT_NOTEBOOK": notebook.stem,
+    data_folders = filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep))
+    return {"GOMP_SPINCOUNT": "10000"} | os.environ | {
+        "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures()), "ALLATT_NOTEBOOK": notebook.stem,
+        "ALLATT_DATA": os.pathsep.join(str(Path(folder).expanduser().resolve()) for folder in data_folders),
+        "JUPYTER_PATH": os.pathsep.join(filter(None, [str(scratch), os.environ.get("JUPYTER_PATH")])),
         "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1", "GOMP_SPINCOUNT": env.get("GOMP_SPINCOUNT", "10000"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 
 
@@ -99,11 +94,10 @@ def _error(executed: Path, log: Path, code: int) -> str:
                 return f"cell In [{cell['execution_count']}]: {_exception(output)}"
     if code < 0:
         return f"its process was killed by signal {-code} at cell In [{count}]; was there enough memory?"
-    lines = log.read_text(errors="replace").split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), f"exit status {code}")
+    last = log.read_text(errors="replace").strip().split("\n")[-1].strip() or f"exit status {code}"
     if "DeadKernelError" in last:
         return f"the kernel died at cell In [{count}]; was there enough memory?"
-    return f"{last.strip()} (at cell In [{count}])"
+    return f"{last} (at cell In [{count}])"
 
 
 def _exception(output: dict) -> str:
@@ -120,12 +114,11 @@ def _exception(output: dict) -> str:
 
 def headline(executed: Path) -> str:
     """The text after the last "Headline: " in the outputs of an executed notebook; "" if there is none."""
-    last = ""
-    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        for output in merge_streams(cell.get("outputs", [])):
-            for line in "".join(output.get("text", ())).splitlines():
-                last = line.removeprefix(HEADLINE).strip() if line.startswith(HEADLINE) else last
-    return last
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in merge_streams(cell.get("outputs", []))]
+    lines = [line for output in outputs for line in "".join(output.get("text", ())).splitlines()]
+    headlines = [line.removeprefix("Headline: ") for line in lines if line.startswith("Headline: ")]
+    return headlines[-1].strip() if headlines else ""
 
 
 def merge_streams(outputs: list[dict]) -> list[dict]:

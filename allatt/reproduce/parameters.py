@@ -49,10 +49,7 @@ def _typed(text: str, default: Any, name: str) -> Any:
         value = text
     if isinstance(default, float) and type(value) is int:
         value = float(value)
-    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
-        value = type(default)(value)
-    is_right = default is None or type(value) is type(default)
-    check(is_right, f"{name} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
+    check(type(value) is type(default), f"{name} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
     return value
 
 

@@ -1,8 +1,7 @@
 """The strict runner behind `make reproduce`: chooses, orders, checks and executes notebooks, and records the results.
 
-papermill only warns about an unknown parameter, and stops at the first failure. Here a wrong parameter stops everything
-before anything runs, and a failure stops only the notebooks that need the failed one. A notebook is not executed again if
-its sources and parameters have not changed and its figures are still there.
+A wrong parameter stops everything before anything runs (papermill only warns); a failure stops only the notebooks that need
+the failed one. A notebook is not executed again if its sources and parameters are unchanged and its figures still there.
 
 Executed notebooks and status.json are in .allatt/reproduce/<scale>-<corpus>-seed<seed>/. With several seeds, notebooks that
 compare seeds have a separate folder there, and one for their figures; the others are the same as with one seed.
@@ -16,7 +15,8 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import ChainMap
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ from allatt.config import AllattError, check
 from allatt.data.corpora import CORPORA, locate
 from allatt.figures import figures_folder
 from allatt.paper import scales
-from allatt.reproduce.execute import Outcome, execute, headline
+from allatt.paper.study import Study
+from allatt.reproduce.execute import execute, headline
 from allatt.reproduce.parameters import bind, defaults, parse
 from allatt.reproduce.status import duration, lock, read_status, state_folder
 from allatt.system import paths
@@ -59,18 +60,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As in status.json: the file's name without .ipynb."""
+        """The file's name without .ipynb, as in status.json; it begins with the two digits of the notebook's number."""
         return self.notebook.stem
-
-    @property
-    def number(self) -> str:
-        """Two digits."""
-        return self.notebook.name[:2]
-
-    @property
-    def executed(self) -> Path:
-        """The executed copy."""
-        return self.state / self.notebook.name
 
 
 def select(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = NEEDS) -> list[Path]:
@@ -104,7 +95,7 @@ def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]
 
 def sources() -> dict[str, str]:
     """Checksum of every module of allatt, including sub-folders."""
-    return {str(path.relative_to(paths.PACKAGE)): checksum(path) for path in paths.modules()}
+    return {str(path.relative_to(paths.PACKAGE)): checksum(path) for path in paths.PACKAGE.rglob("*.py")}
 
 
 def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int = 1, notebooks: str = "", params: str = "",
@@ -119,14 +110,10 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     for package in ("papermill", "ipykernel"):
         check(importlib.util.find_spec(package) is not None,
               f"notebooks need the package {package}; install them: pip install -e '.[notebooks]'")
-    from allatt.paper.study import Study  # imports torch, which `status` does not need
-
-    folder = folder or paths.repository()
     is_auto, scale = scale == "auto", scales.resolve(scale)
     study = Study(scale, seed=seed, count=seeds)
-    selected = select(folder / "notebooks", notebooks, needs)
-    is_complete = notebooks or study.is_complete
-    left_out = [] if is_complete else [path for path in selected if path.name[:2] in LONG]
+    selected = select((folder or paths.repository()) / "notebooks", notebooks, needs)
+    left_out = [path for path in selected if path.name[:2] in LONG and not notebooks and not study.is_complete]
     jobs = _jobs([path for path in selected if path not in left_out], scale, corpus, seed, seeds, params)
     with ExitStack() as locks:
         for state in sorted({job.state for job in jobs}):
@@ -139,7 +126,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
             log(f"SCALE=auto: {scale}, because torch sees {'a' if scale == 'gpu' else 'no'} GPU")
         log(f"{len(jobs)} notebook{'s' * (len(jobs) > 1)}: scale {scale}, "
             f"{f'seed {seed}' if seeds == 1 else f'seeds {seed} to {study.seeds[-1]}'}, "
-            f"{f'corpus {corpus}' if corpus else 'default corpus'}; executed copies: {_joined(job.state for job in jobs)}")
+            f"{f'corpus {corpus}' if corpus else 'default corpus'}; executed copies: {_relative(*(job.state for job in jobs))}")
         if left_out:
             log(f"Left out because they take long: {', '.join(path.stem for path in left_out)}; run them with SEEDS=3 or "
                 f"NOTEBOOKS=\"{' '.join(path.name[:2] for path in left_out)}\"")
@@ -148,8 +135,6 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
 
 def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int, params: str) -> list[Job]:
     """The notebooks with their parameters checked and their folders named; see `reproduce`."""
-    from allatt.paper.study import Study
-
     # Notebooks run in their own folder, so a user's text needs its full path.
     full_corpus = corpus if not corpus or corpus in CORPORA else str(Path(corpus).expanduser().resolve())
     values = {"scale": scale, "seed": str(seed)} | ({"corpus": full_corpus} if corpus else {})
@@ -179,61 +164,63 @@ class Runner:
         start, width = time.monotonic(), max(len(job.name) for job in self.jobs)
         failed: dict[str, str] = {}  # number of a failed or skipped notebook -> name of the one that failed
         for count, job in enumerate(self.jobs, start=1):
-            prefix = f"[{count:2}/{len(self.jobs)}] {job.name:<{width}}"
-            cause = next((failed[number] for number in self.needs.get(job.number, ()) if number in failed), None)
+            prefix, number = f"[{count:2}/{len(self.jobs)}] {job.name:<{width}}", job.name[:2]
+            cause = next((failed[needed] for needed in self.needs.get(number, ()) if needed in failed), None)
             if cause:
                 self._record(job, {"state": "skipped", "headline": f"needs {cause}, which failed"})
-                self.log(f"{prefix} skipped: {self._entry(job)['headline']}", flush=True)
-                failed[job.number] = cause
+                self.log(f"{prefix} skipped: needs {cause}, which failed", flush=True)
+                failed[number] = cause
             elif not force and self._is_up_to_date(job):
                 self.log(f"{prefix} unchanged | {self._entry(job)['headline']}", flush=True)
-            elif self._execute(job, prefix)["state"] == "failed":
-                failed[job.number] = job.name
+            elif not self._execute(job, prefix):
+                failed[number] = job.name
         states = [self._entry(job)["state"] for job in self.jobs]
         counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "failed", "skipped") if state in states)
-        self.log(f"{counts} in {duration(time.monotonic() - start)}; figures: {_joined(job.figures for job in self.jobs)}",
-                 flush=True)
+        figures = _relative(*(job.figures for job in self.jobs))
+        self.log(f"{counts} in {duration(time.monotonic() - start)}; figures: {figures}", flush=True)
         return not failed
 
     def _is_up_to_date(self, job: Job) -> bool:
         """Whether it is done, with the same fingerprint, after everything it needs, and its figures are intact."""
-        entry = self._entry(job)
-        if entry.get("state") != "done" or entry["fingerprint"] != job.fingerprint or not job.executed.exists():
+        entry, executed = self._entry(job), job.state / job.notebook.name
+        if entry.get("state") != "done" or entry["fingerprint"] != job.fingerprint or not executed.exists():
             return False
-        entries = {}  # a notebook that it needs may be in another folder; one in its own folder takes precedence
-        for others in (*self.status.values(), self.status[job.state]):
-            entries |= others
-        needs = self.needs.get(job.number, ())
-        needed_until = max((other.get("finished", 0) for name, other in entries.items() if name[:2] in needs), default=0)
-        figures = [(job.figures / name, sha256) for name, sha256 in entry["figures"].items()]
-        are_intact = all(path.exists() and checksum(path) == sha256 for path, sha256 in figures)
-        return are_intact and needed_until <= entry["finished"]
+        # A notebook that it needs may be in another folder; one in its own folder takes precedence.
+        entries, needs = ChainMap(self.status[job.state], *self.status.values()), self.needs.get(job.name[:2], ())
+        if any(name[:2] in needs and other.get("finished", 0) > entry["finished"] for name, other in entries.items()):
+            return False
+        figures = {job.figures / name: sha256 for name, sha256 in entry["figures"].items()}
+        return all(path.exists() and checksum(path) == sha256 for path, sha256 in figures.items())
 
-    def _execute(self, job: Job, prefix: str) -> dict:
+    def _execute(self, job: Job, prefix: str) -> bool:
+        """Execute a notebook and record the result; True if it did not fail."""
         self._record(job, {"state": "running", "started": time.time()})
         is_live = self.log is print and sys.stdout.isatty()
         self.log(prefix, end=" " if is_live else " ... ", flush=True)
-        before, shown_seconds = _file_stamps(job.figures), [0]
+        before, executed = _file_stamps(job.figures), job.state / job.notebook.name
 
         def tick(seconds: float) -> bool:
-            if is_live and int(seconds) > shown_seconds[0]:
-                shown_seconds[0] = int(seconds)
-                self.log(f"\r{prefix} {duration(shown_seconds[0])} ", end="", flush=True)
+            if is_live:
+                self.log(f"\r{prefix} {duration(int(seconds))} ", end="", flush=True)
             return self.stop_when()
 
         try:
-            outcome = execute(job.notebook, job.executed, job.parameters, tick)
+            outcome = execute(job.notebook, executed, job.parameters, tick)
         except BaseException:
             self.log()  # so that the error message starts on a new line
             raise
         written = {name for name, stamp in _file_stamps(job.figures).items() if before.get(name) != stamp}
-        entry = {"state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
-                 "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": job.fingerprint,
-                 "figures": {name: checksum(job.figures / name) for name in sorted(written)},
-                 "headline": outcome.error or headline(job.executed)}
-        self._record(job, entry)
-        self.log((f"\r{prefix} " if is_live else "") + _result_text(outcome, entry, job), flush=True)
-        return entry
+        summary = outcome.error or headline(executed)
+        self._record(job, {
+            "state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
+            "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": job.fingerprint,
+            "figures": {name: checksum(job.figures / name) for name in sorted(written)}, "headline": summary})
+        time_taken = duration(outcome.seconds)
+        result = f"done {time_taken}, {outcome.peak_mb} MB | {summary}"
+        if outcome.error:
+            result = f"failed after {time_taken}: {summary} (see {_relative(executed)})"
+        self.log((f"\r{prefix} " if is_live else "") + result, flush=True)
+        return not outcome.error
 
     def _entry(self, job: Job) -> dict:
         return self.status[job.state].get(job.name, {})
@@ -243,23 +230,13 @@ class Runner:
         write_json(job.state / "status.json", self.status[job.state])
 
 
-def _result_text(outcome: Outcome, entry: dict, job: Job) -> str:
-    if outcome.error:
-        return f"failed after {duration(outcome.seconds)}: {outcome.error} (see {_relative(job.executed)})"
-    return f"done {duration(outcome.seconds)}, {outcome.peak_mb} MB | {entry['headline']}"
-
-
 def _file_stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Name -> (inode, time) of every file: a file that is written again differs, even if its content is the same."""
-    files = folder.rglob("*") if folder.is_dir() else ()
-    return {str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files
+    return {str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns) for file in folder.rglob("*")
             if file.is_file() and not file.name.startswith(".")}
 
 
-def _joined(paths: Iterable[Path]) -> str:
-    """Each path once, relative to the current folder, separated by commas."""
-    return ", ".join(dict.fromkeys(map(_relative, paths)))
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _relative(*paths: Path) -> str:
+    """Each path once, relative to the current folder if it lies inside, separated by commas."""
+    here = Path.cwd()
+    return ", ".join(dict.fromkeys(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in paths))

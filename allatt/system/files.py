@@ -7,12 +7,10 @@ file, so that `damage` notices a truncated or changed file when the folder is us
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,13 +19,13 @@ from typing import Any
 from allatt.config import AllattError, check
 
 MANIFEST = "manifest.json"
-# Files up to this size are read again, once a process, to compare checksums; larger ones by size and time alone.
+# Files up to this size are read again, once per process, to compare checksums; larger ones by size and time alone.
 SMALL = 50_000_000
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
                errno.ENOTDIR: "a part of the path is a file", errno.EEXIST: "a part of the path is a file"}
-# Files (path, size, time) whose checksum this process has seen to be right.
-_seen: set[tuple[str, int, int]] = set()
+# Files (path, size, time) whose checksum this process has verified.
+_verified: set[tuple[Path, int, int]] = set()
 
 
 @contextmanager
@@ -82,17 +80,15 @@ def written(folder: Path) -> Iterator[Path]:
     After an error nothing is left behind, and what `folder` held before is still there. For one process at a time: what
     a killed one has left is removed.
     """
-    prefix = f".{folder.name}.draft-"
+    draft = folder.with_name(f".{folder.name}.draft")
     with disk(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(glob.escape(prefix) + "*"):
-            shutil.rmtree(left)
-        draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
         try:
-            draft.chmod(0o755)
             yield draft
-            manifest = {path.name: stamp(path) for path in sorted(draft.iterdir())}
-            write_json(draft / MANIFEST, manifest)
+            write_json(draft / MANIFEST, {
+                path.name: {"bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns, "sha256": checksum(path)}
+                for path in sorted(draft.iterdir())})
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(draft, folder)
@@ -101,10 +97,10 @@ def written(folder: Path) -> Iterator[Path]:
 
 
 def damage(folder: Path, thorough: bool = False) -> str:
-    """What is wrong with a folder made by `written`, as "FILE is missing"; "" where all is well.
+    """What is wrong with a folder made by `written`, as "FILE is missing"; "" if nothing is.
 
-    Sizes are always compared. Checksums are, once a process, for files up to SMALL bytes, for files whose time has
-    changed, and with `thorough` for all.
+    Sizes are always compared. Checksums are compared once per process for files up to SMALL bytes and for files whose time
+    has changed, and with `thorough` for all files.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -117,21 +113,15 @@ def damage(folder: Path, thorough: bool = False) -> str:
     for path, (size, time, sha256) in expected.items():
         if not path.is_file():
             return f"{path} is missing"
-        found = path.stat()
-        if found.st_size != size:
-            return f"{path} has {found.st_size:,} bytes instead of {size:,}"
-        key = (str(path), found.st_size, found.st_mtime_ns)
-        trusted = key in _seen or (size > SMALL and found.st_mtime_ns == time)
+        current = path.stat()
+        if current.st_size != size:
+            return f"{path} has {current.st_size:,} bytes instead of {size:,}"
+        version = (path, size, current.st_mtime_ns)
+        trusted = version in _verified or (size > SMALL and current.st_mtime_ns == time)
         if (thorough or not trusted) and checksum(path) != sha256:
             return f"{path} has another checksum than when it was written"
-        _seen.add(key)
+        _verified.add(version)
     return ""
-
-
-def stamp(path: Path) -> dict:
-    """Size, time of change and SHA-256 of a file, as JSON values."""
-    found = path.stat()
-    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": checksum(path)}
 
 
 def checksum(path: Path) -> str:

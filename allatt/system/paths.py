@@ -23,8 +23,3 @@ def home() -> Path:
 def figures() -> Path:
     """The folder that holds a folder of figures per study: ALLATT_FIGURES, or `figures` in the repository."""
     return Path(os.environ.get("ALLATT_FIGURES") or repository() / "figures").expanduser().resolve()
-
-
-def modules() -> list[Path]:
-    """Every Python file of the package, sub-folders included, in the order of their paths."""
-    return sorted(PACKAGE.rglob("*.py"))

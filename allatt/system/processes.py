@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import IO, Any
 
 from allatt.system.paths import PACKAGE
@@ -24,38 +25,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def search_path() -> str:
-    """PYTHONPATH with which a child finds this allatt and this process's packages, even if sys.path was changed."""
-    return os.pathsep.join([str(PACKAGE.parent), *filter(None, sys.path)])
-
-
 def start(module: str, orders: Any, output: IO, env: dict[str, str]) -> subprocess.Popen:
     """Start `python -m module` in a new session (Ctrl-C reaches only us), with stdout and stderr written to `output`.
 
     `orders` is any value that JSON can hold; the child gets it from `read_orders`. Stop the child with `end`.
     """
+    # The child finds this allatt and this process's packages, even if sys.path was changed.
     # Large pages for malloc make training on a CPU faster (Linux). -P: a folder named allatt in the current folder is ignored.
-    env = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | env | {"PYTHONPATH": search_path()}
+    search_path = os.pathsep.join([str(PACKAGE.parent), *filter(None, sys.path)])
+    env = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} | env | {"PYTHONPATH": search_path}
+    line = json.dumps(orders).encode() + b"\n"
     process = subprocess.Popen([sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output,
                                env=env, start_new_session=True)
-    try:
-        process.stdin.write(json.dumps(orders).encode() + b"\n")
+    with suppress(BrokenPipeError):  # the child exited before it read its orders
+        process.stdin.write(line)
         process.stdin.flush()
-    except BrokenPipeError:
-        pass  # the child exited before it read its orders
-    except BaseException:
-        end(process)
-        raise
     return process
 
 
 def end(*processes: subprocess.Popen) -> None:
     """Stop children that are still running, and wait for all of them."""
     for process in processes:
-        try:
+        with suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
     for process in processes:
         process.wait()
 

@@ -12,11 +12,5 @@ def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "") -> s
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     align = align or "<" + ">" * (len(widths) - 1)
-    return "\n".join(indent + line(row, align, widths) for row in rows)
-
-
-def line(cells: Sequence[str], align: str, widths: Sequence[int]) -> str:
-    """Format one row with given column widths, for tables whose rows are printed one at a time."""
-    padded = [cell.ljust(width) if side == "<" else cell.rjust(width)
-              for cell, side, width in zip(cells, align, widths, strict=True)]
-    return "  ".join(padded).rstrip()
+    template = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
+    return "\n".join(indent + template.format(*row).rstrip() for row in rows)

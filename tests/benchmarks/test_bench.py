@@ -127,7 +127,7 @@ def test_a_bench_measures_the_chosen_variants_within_its_limit(monkeypatch):
     calls_and_limits = []
     monkeypatch.setattr(bench.Bench, "x_transformers", lambda *rest: {"x-transformers": lambda: None})
 
-    def measure(calls, rounds, device, dtype, limit):
+    def measure(calls, rounds, device, precision, limit):
         calls_and_limits.append((list(calls), limit))
         return {"rounds": 3, "peak": 1e9, "variants": {name: {"median": 1.0} for name in calls}}
 

@@ -38,7 +38,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now, self.log = 0.0, []
         monkeypatch.setattr(measure.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(measure, "_matrix_product", lambda device, dtype: (self.variant("product", 2.0), 100))
+        monkeypatch.setattr(measure, "_matrix_product", lambda device, precision: (self.variant("product", 2.0), 100))
 
     def variant(self, name, seconds):
         times = iter(seconds) if isinstance(seconds, list) else None
@@ -122,7 +122,7 @@ def test_models_with_heads_removed_are_physically_smaller(model):
     assert small[0.0] is model and tuple(small) == measure.SHARES
     for share, m in small.items():
         shape = replace(model.config, kept=measure.kept_evenly(model.config, share))
-        assert measure.weight_bytes(m) == 4 * cost.count(shape, 32)["parameters"]["body"]
+        assert m.parameter_counts()["body"] == cost.count(shape, 32)["parameters"]["body"]
 
 
 def test_smaller_models_do_the_operations_of_the_closed_form(model):

@@ -90,12 +90,9 @@ def test_a_child_without_orders_exits():
 
 
 def test_orders_that_json_cannot_hold_leave_no_child(run, monkeypatch):
-    started, popen = [], subprocess.Popen
-    monkeypatch.setattr(processes.subprocess, "Popen", lambda *given, **options: started.append(popen(*given, **options))
-                        or started[-1])
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda *given, **options: pytest.fail("started"))
     with pytest.raises(TypeError):
         run({"echo": object()})
-    assert len(started) == 1 and started[0].returncode is not None
 
 
 def test_no_child_outlives_a_parent_that_is_sigkilled(tmp_path):
@@ -125,9 +122,11 @@ def test_a_folder_named_allatt_is_not_mistaken_for_the_package(run, tmp_path, mo
     assert run({"echo": "ours", "seconds": 0}).wait() == 0 and run.text() == '"ours"\n'
 
 
-def test_search_path_starts_with_this_allatt(monkeypatch):
-    monkeypatch.setattr(processes.sys, "path", ["", "/a", "/b"])
-    assert processes.search_path().split(os.pathsep) == [str(PACKAGE.parent), "/a", "/b"]
+def test_a_child_searches_this_allatt_first_and_then_as_we_do(run, tmp_path, monkeypatch):
+    (tmp_path / "a_child.py").write_text(CHILD.replace('orders["echo"]', 'os.environ["PYTHONPATH"]'))
+    monkeypatch.setattr(processes.sys, "path", ["", *sys.path, "/b"])
+    assert run({"seconds": 0}).wait() == 0
+    assert json.loads(run.text()).split(os.pathsep) == [str(PACKAGE.parent), *filter(None, sys.path)]
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from allatt.system.text_tables import line, table
+from allatt.system.text_tables import table
 
 ROWS = [("", "ms", "x"), ("reference", "12.5", "1.00"), ("fast", "6", "2.08")]
 
@@ -16,14 +16,6 @@ def test_first_column_is_left_aligned_and_the_others_right():
 def test_alignment_and_indent_can_be_chosen():
     assert table([("a", "bb", ""), ("ccc", "d", "e")], ">><", indent="  ") == ("    a  bb\n"
                                                                               "  ccc   d  e")
-
-
-def test_a_line_with_given_widths_is_a_line_of_the_table():
-    assert "\n".join(line(row, "<>>", (9, 4, 4)) for row in ROWS) == table(ROWS)
-
-
-def test_a_cell_wider_than_its_column_is_not_cut():
-    assert line(("four", "b"), "<<", (3, 1)) == "four  b"
 
 
 def test_rows_must_have_the_same_number_of_cells():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from allatt.figures.panels import pruning_curves_of_text
 from allatt.figures.style import figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("12_characters")

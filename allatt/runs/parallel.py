@@ -64,10 +64,9 @@ def _missing(configs: list[RunConfig]) -> list[RunConfig]:
 
 def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
     """Train these runs, one per core at a time; a run whose start is among them waits for it."""
-    waiting, working = list(configs), {}
+    waiting, working, done = list(configs), {}, 0
     bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs in parallel", unit="step",
                leave=False, disable=not machine.progress)
-    looked = time.monotonic()
     try:
         while waiting or working:
             pending = {config.id for config in waiting} | set(working)
@@ -84,9 +83,8 @@ def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
                 if process.returncode:
                     raise AllattError(_failure(config, process.returncode))
                 _log(config).unlink(missing_ok=True)
-            if time.monotonic() - looked > 1:
-                looked = time.monotonic()
-                bar.update(sum(map(_steps, configs)) - bar.n)
+                done += config.train.steps
+            bar.update(done + sum(_steps(config) for config, _ in working.values()) - bar.n)
     finally:
         bar.close()
         processes.end(*(process for _, process in working.values()))
@@ -115,9 +113,7 @@ def _failure(config: RunConfig, code: int) -> str:
 
 
 def _steps(config: RunConfig) -> int:
-    """Number of steps that a run has logged."""
-    if finished(config):
-        return config.train.steps
+    """Number of steps that an unfinished run has logged."""
     try:
         lines = (home() / "runs" / config.id / "metrics.jsonl").read_text().splitlines()
         return json.loads(lines[-1])["step"]

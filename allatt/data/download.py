@@ -3,8 +3,6 @@
 Each function writes the three files of a corpus into a folder, in constant memory, or raises AllattError with one clear line.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import re

@@ -1,7 +1,5 @@
 """Summarize a text and its tokens for people: source, sizes, share of unknown tokens, first lines (`python -m allatt data`)."""
 
-from __future__ import annotations
-
 import textwrap
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """text8's format: one long line of the letters a to z and spaces. Spell any text that way, and split text8 into three files."""
 
-from __future__ import annotations
-
 import re
 import string
 import zipfile

@@ -1,7 +1,5 @@
 """Read UTF-8 text files in blocks or lines, in constant memory."""
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@
 meta.json. The key contains the checksums of the text, so a changed text gets new ids. Memory is constant for any text size.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -4,8 +4,6 @@ A corpus is three files, one per split: words separated by single spaces, one pa
 ` = Title = `, UTF-8.
 """
 
-from __future__ import annotations
-
 import itertools
 import lzma
 import re

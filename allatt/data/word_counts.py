@@ -6,8 +6,6 @@ The vocabulary is known only after all words are counted. The numbers are kept i
 a second time: ids follow by indexing. Memory stays constant. One core processes 4 to 5 million words per second.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

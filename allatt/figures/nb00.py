@@ -1,7 +1,5 @@
 """Figures of notebook 00: the text and its tokens."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from matplotlib.figure import Figure

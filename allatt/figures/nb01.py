@@ -1,7 +1,5 @@
 """Figures of notebook 01: the All-attention layer."""
 
-from __future__ import annotations
-
 import math
 
 from matplotlib import colormaps

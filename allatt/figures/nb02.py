@@ -1,7 +1,5 @@
 """Figures of notebook 02: the cost of a head."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 

@@ -1,7 +1,5 @@
 """Figure of notebook 03: the two baselines."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

@@ -1,7 +1,5 @@
 """Figures of notebook 04: gates and the training methods."""
 
-from __future__ import annotations
-
 import math
 
 from matplotlib import colormaps

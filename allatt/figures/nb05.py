@@ -1,7 +1,5 @@
 """Figures of notebook 05: pruning one model."""
 
-from __future__ import annotations
-
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 

@@ -1,7 +1,5 @@
 """Figures of notebook 06: the three training methods."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION

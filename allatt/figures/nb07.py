@@ -1,7 +1,5 @@
 """Figures of notebook 07: heads against perplexity."""
 
-from __future__ import annotations
-
 import math
 
 from matplotlib.figure import Figure

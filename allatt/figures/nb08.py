@@ -1,7 +1,5 @@
 """Figures of notebook 08: which heads survive."""
 
-from __future__ import annotations
-
 from itertools import zip_longest
 
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Figures of notebook 09: speed and memory."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION, KIND_NAMES

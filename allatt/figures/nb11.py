@@ -1,7 +1,5 @@
 """Figure of notebook 11: controls."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION

@@ -1,7 +1,5 @@
 """Figure of notebook 12: characters."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from allatt.figures.panels import pruning_curves_of_text

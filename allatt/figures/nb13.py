@@ -1,7 +1,5 @@
 """Figure of notebook 13: words."""
 
-from __future__ import annotations
-
 import math
 
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """Panels and legends shared by the figures of several notebooks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from matplotlib.axes import Axes

@@ -5,8 +5,6 @@ Each run is a child process, `python -m allatt.runs.parallel` (`allatt.system.pr
 Nothing changes for the runs: they are named by their configs, resumed if interrupted, and read if finished.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

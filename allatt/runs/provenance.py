@@ -1,7 +1,5 @@
 """Where a number comes from: versions, hardware and commit."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -7,8 +7,6 @@ A run's folder is named by the hash of its config:
     result.json         written last: the run is done  gates.safetensors    the gates, if any
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The built-in text, which is part of this package. README.md beside this file: its license, source, and how it was made."""
 
-from __future__ import annotations
-
 import lzma
 import shutil
 import tarfile

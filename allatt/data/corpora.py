@@ -78,10 +78,6 @@ def _fetch_wikitext(corpus: Corpus, folder: Path) -> None:
     download.wikitext(corpus.title, corpus.address, folder, corpus.words)
 
 
-def _fetch_text8(corpus: Corpus, folder: Path) -> None:
-    download.text8(corpus.address, folder, corpus.characters)
-
-
 def _fetch_text8_like(corpus: Corpus, folder: Path) -> None:
     text8_format.convert(list(locate(corpus.address).files.values()), folder)
     _compare(corpus, folder, f"{corpus.address} is not the text that {corpus.name} is made of", "restore the original")
@@ -109,8 +105,9 @@ CORPORA = {corpus.name: corpus for corpus in (
            "Salesforce/wikitext:wikitext-103-v1",
            words={"train": 103_227_021, "valid": 217_646, "test": 245_569}),
     Corpus("text8", "text8: 100 million characters of English Wikipedia of 2006", _WIKIPEDIA,
-           "Matt Mahoney, mattmahoney.net/dc/textdata.html", _fetch_text8, "http://mattmahoney.net/dc/text8.zip",
-           characters=100_000_000),
+           "Matt Mahoney, mattmahoney.net/dc/textdata.html",
+           lambda corpus, folder: download.text8(corpus.address, folder, corpus.characters),
+           "http://mattmahoney.net/dc/text8.zip", characters=100_000_000),
     Corpus("text8-like", "the Wikipedia excerpt in text8's format", _WIKIPEDIA,
            "the corpus wikipedia-excerpt in lower case a-z, digits spelled out; not text8 itself", _fetch_text8_like,
            "wikipedia-excerpt", local=True,

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from allatt.config import AllattError, check
 from allatt.data.text8_format import split
-from allatt.data.text_files import BLOCK
 from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
 
@@ -86,10 +85,8 @@ def text8(url: str, folder: Path, characters: int) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(archive, "wb") as out:
             size = int(answer.headers.get("Content-Length") or 0)
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc="text8.zip", leave=False) as bar:
-                while data := answer.read(BLOCK):
-                    out.write(data)
-                    bar.update(len(data))
+            with tqdm.wrapattr(answer, "read", size or None, desc="text8.zip", leave=False, unit_divisor=1000) as body:
+                shutil.copyfileobj(body, out)
         received = archive.stat().st_size
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:

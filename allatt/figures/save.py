@@ -90,11 +90,8 @@ def redraw(folder: Path) -> list[Path]:
         content = read_json(path, "run the notebook of this figure again")
         if isinstance(content, dict) and {"name", "scale", "data"} <= set(content):
             figures[path] = _drawing_function(path.stem, f"remove {path}, or "), content["data"]
-    pictures = []
-    for path, (draw, data) in figures.items():
-        for suffix, content in _render(draw, data)[0].items():
-            pictures.append(write(path.with_suffix(f".{suffix}"), content))
-    return pictures
+    return [write(path.with_suffix(f".{suffix}"), content) for path, (draw, data) in figures.items()
+            for suffix, content in _render(draw, data)[0].items()]
 
 
 def _drawing_function(name: str, advice: str = "") -> Draw:

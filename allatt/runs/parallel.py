@@ -119,16 +119,10 @@ def _steps(config: RunConfig) -> int:
         return 0
 
 
-def _main() -> int:
-    """Train one run in a child process."""
+if __name__ == "__main__":  # train one run, as a child process
     orders = processes.read_orders()
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:
         print(error, flush=True)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
+        sys.exit(2)

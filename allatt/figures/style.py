@@ -41,9 +41,8 @@ COLORMAP = "cividis"
 """For maps of numbers: dark is low. It looks the same with any color vision."""
 
 STYLE = {
-    "figure.figsize": (WIDTH, HEIGHT), "figure.facecolor": "white", "savefig.facecolor": "white", "savefig.dpi": DPI,
-    "font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "legend.fontsize": 10, "xtick.labelsize": 10,
-    "ytick.labelsize": 10, "axes.titlelocation": "left", "axes.titlepad": 10,
+    "savefig.dpi": DPI, "font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "legend.fontsize": 10,
+    "xtick.labelsize": 10, "ytick.labelsize": 10, "axes.titlelocation": "left", "axes.titlepad": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#4D4D4D", "xtick.color": "#4D4D4D",
     "ytick.color": "#4D4D4D", "xtick.labelcolor": "black", "ytick.labelcolor": "black",
     "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": 0.8, "axes.axisbelow": True,

@@ -106,6 +106,7 @@ def _digest(sha256: dict[str, str]) -> str:
 def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) -> None:
     """Learn the vocabulary of a text and write everything that `load` reads into `folder`. block: bytes read at once."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # For characters, too: this counts documents, lines and words.
         numbered = {split: number_words(text.files[split], Path(scratch, split), f"words of {split}", block)
                     for split in SPLITS}
         for split, words in numbered.items():

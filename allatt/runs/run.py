@@ -77,9 +77,6 @@ class Run:
         gates = self.gates()
         return self.load() if gates is None else remove_closed(self.load(), gates)
 
-    def __repr__(self) -> str:
-        return f"Run {self.id} ({self.config.name}): test perplexity {self.result['test']['perplexity']:.2f}"
-
 
 def find(run_id: str) -> Run:
     """The finished run whose id starts with `run_id`."""

@@ -10,7 +10,9 @@ used as a folder of the user's own, `--corpus /path/to/wiki2014`; `write_as_text
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -26,7 +28,7 @@ from allatt.config import AllattError, check
 from allatt.data import download, excerpt, text8_format, wikitext_format
 from allatt.data.text_files import blocks
 from allatt.data.wikitext_format import SPLITS, file_name
-from allatt.system.files import MANIFEST, SMALL, checksum, damage, disk, write_json, written
+from allatt.system.files import MANIFEST, checksum, damage, disk, written
 from allatt.system.paths import home
 
 # Raised by one whenever the conversion of plain text changes.
@@ -73,16 +75,11 @@ def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
 
 
 def _fetch_wikitext(corpus: Corpus, folder: Path) -> None:
-    cache = home() / "corpora" / f".download-{corpus.name}"
-    download.wikitext(corpus.title, corpus.address, folder, corpus.words, cache)
-
-
-def _fetch_text8(corpus: Corpus, folder: Path) -> None:
-    download.text8(corpus.address, folder, corpus.characters)
+    download.wikitext(corpus.title, corpus.address, folder, corpus.words)
 
 
 def _fetch_text8_like(corpus: Corpus, folder: Path) -> None:
-    _write_as_text8(locate(corpus.address), folder)
+    text8_format.convert(list(locate(corpus.address).files.values()), folder)
     _compare(corpus, folder, f"{corpus.address} is not the text that {corpus.name} is made of", "restore the original")
 
 
@@ -91,14 +88,6 @@ def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
     for split, sha256 in corpus.sha256.items():
         check(checksum(folder / file_name(split)) == sha256,
               f"{reason}, so that the {split} text is not the known one: {advice}")
-
-
-def _write_as_text8(text: Text, folder: Path) -> None:
-    """Spell all splits of a text as text8 does, concatenate them, and split the result by characters."""
-    whole = folder / "text8"
-    text8_format.spell_files([text.files[split] for split in SPLITS], whole)
-    text8_format.split(whole, folder, whole.stat().st_size)
-    whole.unlink()
 
 
 _WIKIPEDIA = "Wikipedia text, CC BY-SA 3.0"
@@ -116,8 +105,9 @@ CORPORA = {corpus.name: corpus for corpus in (
            "Salesforce/wikitext:wikitext-103-v1",
            words={"train": 103_227_021, "valid": 217_646, "test": 245_569}),
     Corpus("text8", "text8: 100 million characters of English Wikipedia of 2006", _WIKIPEDIA,
-           "Matt Mahoney, mattmahoney.net/dc/textdata.html", _fetch_text8, "http://mattmahoney.net/dc/text8.zip",
-           characters=100_000_000),
+           "Matt Mahoney, mattmahoney.net/dc/textdata.html",
+           lambda corpus, folder: download.text8(corpus.address, folder, corpus.characters),
+           "http://mattmahoney.net/dc/text8.zip", characters=100_000_000),
     Corpus("text8-like", "the Wikipedia excerpt in text8's format", _WIKIPEDIA,
            "the corpus wikipedia-excerpt in lower case a-z, digits spelled out; not text8 itself", _fetch_text8_like,
            "wikipedia-excerpt", local=True,
@@ -127,13 +117,12 @@ CORPORA = {corpus.name: corpus for corpus in (
 )}
 
 
-def locate(name: str, verify: bool = False) -> Text:
+def locate(name: str) -> Text:
     """The text of a corpus, unpacked, downloaded or converted first if necessary.
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
         .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files. Plain .txt is tokenized as WikiText is
         (`allatt.data.wikitext_format.tokenize`); if it is not split, 90 % is for training and 5 % each for valid and test.
-    verify: compare the checksums of large files, too.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
     have a subfolder of that name. Raises AllattError if text is missing, empty, binary or damaged.
     """
@@ -141,20 +130,21 @@ def locate(name: str, verify: bool = False) -> Text:
     if corpus is None:
         folder = _own_folder(name)
         own = Corpus(folder.name, f"text of the folder {folder.name}", "unknown: it is your own text", str(folder))
-        return _from_folder(folder, own, verify)
+        return _from_folder(folder, own)
     for data in filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep)):
         offline = Path(data).expanduser() / name
         check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is not a folder; correct or unset it")
         if offline.is_dir():
-            return _from_folder(offline.resolve(), corpus, verify)
+            return _from_folder(offline.resolve(), corpus)
     folder = home() / "corpora" / name
-    _prepare(folder, lambda draft: corpus.fetch(corpus, draft), verify, replaceable=corpus.local)
+    prepare(folder, lambda draft: corpus.fetch(corpus, draft), f"preparing {name} in {folder}",
+            "making it again" if corpus.local else "")
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     sha256 = {split: manifest[file_name(split)]["sha256"] for split in SPLITS}
     if corpus.sha256 and sha256 != corpus.sha256:
         # Made by an earlier release of allatt.
         shutil.rmtree(folder)
-        return locate(name, verify)
+        return locate(name)
     files = {split: folder / file_name(split) for split in SPLITS}
     return Text(name, corpus.title, corpus.license, corpus.source, files, sha256)
 
@@ -163,7 +153,7 @@ def write_as_text8(name: str, folder: Path) -> None:
     """Write a corpus (a name, or a folder of your own) in text8's format into a new folder, which `locate` accepts in turn."""
     check(not folder.exists(), f"{folder} exists already; remove it, or name a new folder")
     with written(folder) as draft:
-        _write_as_text8(locate(name), draft)
+        text8_format.convert(list(locate(name).files.values()), draft)
 
 
 def note(line: str) -> None:
@@ -183,60 +173,70 @@ def _own_folder(name: str) -> Path:
     return folder.resolve()
 
 
-def _prepare(folder: Path, fill: Callable[[Path], None], verify: bool, replaceable: bool) -> None:
-    """Let `fill` make `folder` unless it is there and whole. Damage is an AllattError, or a note if it is `replaceable`."""
+def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) -> None:
+    """Let `fill` make `folder` unless it is there and undamaged. Several processes may call it at once.
+
+    first, again: what is printed before a new or a damaged folder is made. If `again` is empty, damage is an AllattError.
+    """
     with disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if folder.is_dir():
-                wrong = damage(folder, verify)
+                wrong = damage(folder)
                 if not wrong:
                     return
-                check(replaceable, f"{wrong}; delete the folder {folder}, and it will be downloaded again")
-                note(f"{wrong}; making it again")
+                check(bool(again), f"{wrong}; delete the folder {folder}, and it will be downloaded again")
+                note(f"{wrong}; {again}")
             else:
-                note(f"preparing {folder.name} in {folder}")
+                note(first)
             with written(folder) as draft:
                 fill(draft)
 
 
-def _from_folder(folder: Path, corpus: Corpus, verify: bool) -> Text:
+def _from_folder(folder: Path, corpus: Corpus) -> Text:
     """The text of a folder. Files .tokens stay where they are; everything else is converted into a folder under `home()`."""
     sources = {split: _sources(folder, split) for split in SPLITS}
-    unsplit: list[Path] = []
-    if any(sources.values()):
-        for split, paths in sources.items():
-            wanted = f"{file_name(split)} (or {file_name(split)}.xz, or {split}.txt)"
-            check(bool(paths), f"{folder} lacks the {split} text: {wanted}")
-    else:
-        unsplit = _unsplit(folder, corpus)
-        check(bool(unsplit), f"{folder} holds no text: no wiki.train.tokens, no train.txt, and no other .txt file")
-    used = [*(path for paths in sources.values() for path in paths), *unsplit]
+    unsplit = [] if any(sources.values()) else _unsplit(folder, corpus)
+    check(bool(unsplit) or any(sources.values()),
+          f"{folder} holds no text: no wiki.train.tokens, no train.txt, and no other .txt file")
+    for split, paths in sources.items():
+        name = file_name(split)
+        check(bool(paths or unsplit), f"{folder} lacks the {split} text: {name} (or {name}.xz, or {split}.txt)")
+    used = [*itertools.chain(*sources.values()), *unsplit]
     for path in used:
         check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
         if path.suffix in (".tokens", ".txt"):
             # Binary files are recognized by their first block; the rest is checked while the ids are written.
             next(blocks(path), None)
-    files = {split: paths[0] for split, paths in sources.items() if [p.suffix for p in paths] == [".tokens"]}
-    if len(files) < len(SPLITS):
+    files = {split: paths[0] for split, paths in sources.items() if paths and paths[0].suffix == ".tokens"}
+    missing = [split for split in SPLITS if split not in files]
+    if missing:
         def fill(draft: Path) -> None:
-            if unsplit and unsplit[0].suffix != ".txt":
-                text8_format.split(unsplit[0], draft, corpus.characters)
-            elif unsplit:
+            if not unsplit:
+                for split in missing:
+                    wikitext_format.convert(sources[split], draft / file_name(split))
+            elif unsplit[0].suffix == ".txt":
                 wikitext_format.split(unsplit, draft)
-            for split in (s for s in SPLITS if sources[s] and s not in files):
-                wikitext_format.convert(sources[split], draft / file_name(split))
+            else:
+                text8_format.split(unsplit[0], draft, corpus.characters)
 
         marks = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in used if p not in files.values()]
         key = hashlib.sha256(json.dumps([FORMAT, marks]).encode()).hexdigest()[:8]
         converted = home() / "corpora" / f"{folder.name}-{key}"
-        _prepare(converted, fill, verify, replaceable=True)
-        files |= {split: converted / file_name(split) for split in SPLITS if split not in files}
-    sha256 = {split: _checksum(files[split], verify) for split in SPLITS}
+        prepare(converted, fill, f"preparing {converted.name} in {converted}", "making it again")
+        files |= {split: converted / file_name(split) for split in missing}
+    files = {split: files[split] for split in SPLITS}
+    sha256 = {split: _checksum(path, path.stat().st_size, path.stat().st_mtime_ns) for split, path in files.items()}
     for split, expected in corpus.sha256.items():
         check(sha256[split] == expected, f"the {split} text of {corpus.name} in {folder} is not the known one (its "
                                          f"SHA-256 is {sha256[split][:12]}...); fetch it again")
-    return Text(corpus.name, corpus.title, corpus.license, corpus.source, {s: files[s] for s in SPLITS}, sha256)
+    return Text(corpus.name, corpus.title, corpus.license, corpus.source, files, sha256)
+
+
+@functools.cache
+def _checksum(path: Path, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a text, computed once per process, and again if its size or time changes."""
+    return checksum(path)
 
 
 def _sources(folder: Path, split: str) -> list[Path]:
@@ -255,19 +255,3 @@ def _unsplit(folder: Path, corpus: Corpus) -> list[Path]:
         return [whole]
     return [path for path in sorted(folder.rglob("*.txt"))
             if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-
-
-def _checksum(path: Path, verify: bool) -> str:
-    """SHA-256 of a text. For a large file it is stored with the file's size and time, and computed again if these change."""
-    found = path.stat()
-    store = home() / "corpora" / "checksums.json"
-    try:
-        known = dict(json.loads(store.read_text(encoding="utf-8")))
-        size, time, sha256 = known.get(str(path), (0, 0, ""))
-    except (OSError, ValueError, TypeError):
-        known, (size, time, sha256) = {}, (0, 0, "")
-    if verify or found.st_size <= SMALL or (size, time) != (found.st_size, found.st_mtime_ns):
-        sha256 = checksum(path)
-    if found.st_size > SMALL:
-        write_json(store, known | {str(path): [found.st_size, found.st_mtime_ns, sha256]})
-    return sha256

@@ -3,8 +3,6 @@
 Each function writes the three files of a corpus into a folder, in constant memory, or raises AllattError with one clear line.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import re
@@ -17,7 +15,6 @@ from tqdm import tqdm
 
 from allatt.config import AllattError, check
 from allatt.data.text8_format import split
-from allatt.data.text_files import BLOCK
 from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
 
@@ -26,33 +23,33 @@ class Unreachable(AllattError):
     """A corpus is not on this machine and cannot be downloaded: no network, no such file, or a missing package."""
 
 
-def wikitext(title: str, address: str, folder: Path, words: dict[str, int], cache: Path) -> None:
+def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> None:
     """WikiText from the hub; the environment variable HF_ENDPOINT chooses another server.
 
     address: "owner/repository:folder"; the folder holds parquet files with a column `text`.
     words: number of words and line ends that each split must have.
-    cache: folder of the downloads. It is removed at the end, so that an interrupted download continues where it stopped.
+    Downloads are kept beside `folder` until all is written, so that an interrupted download continues where it stopped.
     """
     repository, _, part = address.partition(":")
+    cache = folder.parent / f".download-{folder_name(part)}"
     advice = (f"check the network and try again, or put wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens "
               f"into a folder {folder_name(part)}/ and set ALLATT_DATA to the folder above it")
     try:
         import pyarrow.parquet
-        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub import HfApi
     except ImportError as error:
         raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
-    endpoint = os.environ.get("HF_ENDPOINT")
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
-        names = sorted(HfApi(endpoint=endpoint).list_repo_files(repository, repo_type="dataset"))
-        names = [name for name in names if name.startswith(part + "/") and name.endswith(".parquet")]
-        shards = {name: Path(hf_hub_download(repository, name, repo_type="dataset", local_dir=cache, endpoint=endpoint))
-                  for name in names}
+        names = sorted(hub.list_repo_files(repository, repo_type="dataset"))
+        shards = [Path(hub.hf_hub_download(repository, name, repo_type="dataset", local_dir=cache))
+                  for name in names if name.startswith(part + "/") and name.endswith(".parquet")]
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
         raise Unreachable(f"cannot download {title} ({_brief(error)}); {advice}") from error
     for split_name, prefix in {"train": "train", "valid": "validation", "test": "test"}.items():
-        paths = [path for name, path in shards.items() if Path(name).name.startswith(prefix + "-")]
+        paths = [path for path in shards if path.name.startswith(prefix + "-")]
         check(bool(paths), f"cannot download {title}: {repository} has no {part}/{prefix}-*.parquet; {advice}")
         count = 0
         with open(folder / file_name(split_name), "w", encoding="utf-8", newline="\n") as out:
@@ -69,11 +66,10 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int], cach
                     path.unlink()
                     raise AllattError(f"{path.name} of {title} is damaged ({_brief(error)}) and was removed; run the "
                                       f"same command again to download it anew") from error
-        expected = words.get(split_name, count)
-        if count != expected:
+        if count != words[split_name]:
             shutil.rmtree(cache)
-            raise AllattError(f"the {split_name} part of {title} came with {count:,} words instead of {expected:,}; "
-                              f"the download was removed; {advice}")
+            raise AllattError(f"the {split_name} part of {title} came with {count:,} words instead of "
+                              f"{words[split_name]:,}; the download was removed; {advice}")
     shutil.rmtree(cache)
 
 
@@ -89,10 +85,8 @@ def text8(url: str, folder: Path, characters: int) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(archive, "wb") as out:
             size = int(answer.headers.get("Content-Length") or 0)
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc="text8.zip", leave=False) as bar:
-                while data := answer.read(BLOCK):
-                    out.write(data)
-                    bar.update(len(data))
+            with tqdm.wrapattr(answer, "read", size or None, desc="text8.zip", leave=False, unit_divisor=1000) as body:
+                shutil.copyfileobj(body, out)
         received = archive.stat().st_size
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:

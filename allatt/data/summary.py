@@ -1,7 +1,5 @@
 """Summarize a text and its tokens for people: source, sizes, share of unknown tokens, first lines (`python -m allatt data`)."""
 
-from __future__ import annotations
-
 import textwrap
 from itertools import islice
 
@@ -29,19 +27,14 @@ def summarize(data: DataConfig) -> str:
     first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
     first = [line for line in first if line][:4]
     pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
-    return "\n".join([
-        text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
-        "", _table(splits),
-        "", "  Words include one end of line per line; unknown is a share of the tokens.", *remark,
-        "", "It starts", *(f"  {textwrap.shorten(line, WIDTH, placeholder=' ...')}" for line in first),
-        "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, WIDTH, break_on_hyphens=False)[:3])])
-
-
-def _table(splits: dict[str, dict[str, int]]) -> str:
-    """The counts of each split of `Tokens.meta`, aligned."""
     columns = ("documents", "lines", "words", "bytes", "tokens")
     rows = [("", *columns, "tokens/word", "unknown")]
     for split, counts in splits.items():
         rows.append((split, *(f"{counts[name]:,}" for name in columns), f"{counts['tokens'] / counts['words']:.3f}",
-                      f"{counts['unknown'] / counts['tokens']:.3%}"))
-    return table(rows, indent="  ")
+                     f"{counts['unknown'] / counts['tokens']:.3%}"))
+    return "\n".join([
+        text.name, *(f"  {name:<8} {value}" for name, value in about.items()),
+        "", table(rows, indent="  "),
+        "", "  Words include one end of line per line; unknown is a share of the tokens.", *remark,
+        "", "It starts", *(f"  {textwrap.shorten(line, WIDTH, placeholder=' ...')}" for line in first),
+        "", "as tokens", *(f"  {line}" for line in textwrap.wrap(pieces, WIDTH, break_on_hyphens=False)[:3])])

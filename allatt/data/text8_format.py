@@ -1,14 +1,12 @@
 """text8's format: one long line of the letters a to z and spaces. Spell any text that way, and split text8 into three files."""
 
-from __future__ import annotations
-
 import re
 import string
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 from allatt.config import AllattError, check
 from allatt.data.text_files import BLOCK, blocks
@@ -34,11 +32,14 @@ def spell(text: str) -> str:
     return "".join(f" {word}" for word in raw.translate(_LETTERS).decode("ascii").split())
 
 
-def spell_files(sources: Sequence[Path], target: Path) -> None:
-    """Concatenate texts in WikiText's format into one file in text8's format, in constant memory."""
-    with open(target, "w", encoding="ascii", newline="\n") as out:
+def convert(sources: Sequence[Path], folder: Path) -> None:
+    """Concatenate texts in WikiText's format, spell them as text8 does, and split them by characters; in constant memory."""
+    whole = folder / "text8"
+    with open(whole, "w", encoding="ascii", newline="\n") as out:
         for source in sources:
             out.writelines(map(spell, blocks(source)))
+    split(whole, folder, whole.stat().st_size)
+    whole.unlink()
 
 
 def split(source: Path, folder: Path, characters: int) -> None:
@@ -46,32 +47,27 @@ def split(source: Path, folder: Path, characters: int) -> None:
 
     characters: exact length of the whole text. AllattError if it differs, or if the file is damaged or not text8.
     """
+    allowed = (string.ascii_lowercase + " ").encode()
     advice = "remove it and download it again"
-    if source.suffix != ".zip":
-        with open(source, "rb") as file:
-            _split(file, source.stat().st_size, source, folder, characters)
-        return
     try:
-        with zipfile.ZipFile(source) as archive:
-            check("text8" in archive.namelist(), f"{source} holds no file text8; {advice}")
-            with archive.open("text8") as file:
-                _split(file, archive.getinfo("text8").file_size, source, folder, characters)
+        with ExitStack() as stack:
+            if source.suffix == ".zip":
+                archive = stack.enter_context(zipfile.ZipFile(source))
+                check("text8" in archive.namelist(), f"{source} holds no file text8; {advice}")
+                file = stack.enter_context(archive.open("text8"))
+            else:
+                file = stack.enter_context(open(source, "rb"))
+            size = 0
+            for name, share in SHARES.items():
+                end = characters if name == "test" else size + characters * share // 100
+                with open(folder / file_name(name), "wb") as out:
+                    while data := file.read(min(BLOCK, end - size)):
+                        check(not data.translate(None, allowed),
+                              f"{source} is not text8: it has characters other than a-z and space")
+                        out.write(data)
+                        size += len(data)
+            # Reading to the end also makes zipfile compare the archive's checksum.
+            size += sum(map(len, iter(lambda: file.read(BLOCK), b"")))
+            check(size == characters, f"{source} holds {size:,} characters instead of {characters:,}; download it again")
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise AllattError(f"{source} is truncated or damaged ({str(error) or type(error).__name__}); {advice}") from error
-
-
-def _split(file: BinaryIO, size: int, source: Path, folder: Path, characters: int) -> None:
-    """`split` of an open file of `size` bytes; `source` is its name in messages."""
-    check(size == characters, f"{source} holds {size:,} characters instead of {characters:,}; download it again")
-    allowed = (string.ascii_lowercase + " ").encode()
-    start = 0
-    for name, share in SHARES.items():
-        end = size if name == "test" else start + size * share // 100
-        with open(folder / file_name(name), "wb") as out:
-            while start < end and (data := file.read(min(BLOCK, end - start))):
-                check(not data.translate(None, allowed), f"{source} is not text8: it has characters other than a-z and space")
-                out.write(data)
-                start += len(data)
-        check(start == end, f"{source} ends after {start:,} characters; download it again")
-    # Reading past the end makes zipfile compare the archive's checksum.
-    file.read(1)

@@ -1,7 +1,5 @@
 """Read UTF-8 text files in blocks or lines, in constant memory."""
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +47,10 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[str]:
         yield rest
 
 
-def read_with_progress(path: Path, label: str, size: int = BLOCK, large: int = LARGE) -> Iterator[str]:
-    """`blocks` with a progress bar on stderr, which counts bytes; hidden for files of fewer than `large` bytes."""
+def read_with_progress(path: Path, label: str, size: int = BLOCK) -> Iterator[str]:
+    """`blocks` with a progress bar on stderr, which counts bytes; hidden for files of fewer than LARGE bytes."""
     total = path.stat().st_size
-    with tqdm(total=total, unit="B", unit_scale=True, desc=label, leave=False, mininterval=0.5, disable=total < large) as bar:
+    with tqdm(total=total, unit="B", unit_scale=True, desc=label, leave=False, mininterval=0.5, disable=total < LARGE) as bar:
         for block in blocks(path, size):
             yield block
             bar.update(len(block.encode()))
@@ -60,12 +58,5 @@ def read_with_progress(path: Path, label: str, size: int = BLOCK, large: int = L
 
 def lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 file, without their ends; a line longer than a block comes in several pieces."""
-    rest = ""
     for block in blocks(path):
-        *complete, rest = (rest + block).split("\n")
-        yield from complete
-        if block.endswith(" ") or len(rest) >= BLOCK:
-            yield rest
-            rest = ""
-    if rest:
-        yield rest
+        yield from block.removesuffix("\n").split("\n")

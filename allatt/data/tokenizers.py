@@ -1,4 +1,4 @@
-"""Tokenizers with their vocabularies: words, subwords or characters. All three have the same methods.
+"""Tokenizers with their vocabularies: words, subwords or characters. All three have the methods that `Words` documents.
 
 They are learned from the training text alone: words and subwords from its word counts (`allatt.data.word_counts`).
 """
@@ -10,63 +10,22 @@ import json
 import re
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 from io import BytesIO
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import sentencepiece
 
 from allatt.config import AllattError, DataConfig, check
 from allatt.data.text_files import read_with_progress
-from allatt.data.word_counts import BLOCK, LINE_END
+from allatt.data.word_counts import BLOCK, LINE_END, split_words
 
 UNKNOWN, END = "<unk>", "<eos>"
 COVERAGE = 0.9998
 """Share of the characters of the training text that subwords can spell (our choice); the other characters are <unk>."""
-
-
-class Vocabulary(Protocol):
-    """Methods that words, subwords and characters have in common."""
-
-    size: int
-    unknown_id: int | None
-
-    def encode(self, text: str) -> np.ndarray:
-        """Ids (int32, 1-D) of a text; a line feed is an end of line."""
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids: words separated by single spaces, lines by line feeds."""
-
-    def piece(self, index: int) -> str:
-        """One token in a form for people."""
-
-    def save(self, folder: Path) -> None:
-        """Write the vocabulary into a folder; the class method `read` of the same class reads it back."""
-
-
-class _Cached(dict):
-    """word -> ids, computed by `encode` at the first use of a word; emptied when it has grown too large."""
-
-    def __init__(self, encode: Callable[[str], list[int]]):
-        self.encode = encode
-
-    def __missing__(self, word: str) -> list[int]:
-        if len(self) >= 500_000:
-            self.clear()
-        self[word] = ids = self.encode(word)
-        return ids
-
-
-class _Known(dict):
-    """word -> id; `unknown` for all others."""
-
-    unknown: int
-
-    def __missing__(self, word: str) -> int:
-        return self.unknown
 
 
 class Words:
@@ -78,10 +37,9 @@ class Words:
 
     def __init__(self, words: list[str]):
         self.words, self.size = words, len(words)
-        ids = {word: index for index, word in enumerate(words)}
-        self.unknown_id, end_id = ids[UNKNOWN], ids.pop(END)
-        self._ids = _Known({**ids, LINE_END: end_id})
-        self._ids.unknown = self.unknown_id
+        self._ids = {word: index for index, word in enumerate(words)}
+        self._ids[LINE_END] = self._ids.pop(END)
+        self.unknown_id = self._ids[UNKNOWN]
 
     @classmethod
     def learn(cls, counts: Counter, line_ends: int, data: DataConfig) -> Words:
@@ -98,20 +56,24 @@ class Words:
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the words (LINE_END is the end of a line), concatenated, and the number of ids of each word."""
-        return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words)), np.ones(len(words), np.int64)
+        ids = map(self._ids.get, words, itertools.repeat(self.unknown_id))
+        return np.fromiter(ids, np.int32, len(words)), np.ones(len(words), np.int64)
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {LINE_END} ").split()
-        return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words))
+        """Ids (int32, 1-D) of a text; a line feed is an end of line."""
+        return self.table(split_words(text))[0]
 
     def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids: words separated by single spaces, lines by line feeds."""
         words = ("\n" if self.words[i] == END else self.words[i] for i in ids)
         return re.sub(r" ?\n ?", "\n", " ".join(words))
 
     def piece(self, index: int) -> str:
+        """One token in a form for people."""
         return self.words[index]
 
     def save(self, folder: Path) -> None:
+        """Write the vocabulary into a folder, from which `read` reads it back."""
         (folder / "words.txt").write_text("\n".join(self.words) + "\n", encoding="utf-8")
 
     @classmethod
@@ -131,7 +93,7 @@ class Subwords:
         self.size, self.unknown_id = self._pieces.vocab_size(), self._pieces.unk_id()
         self._end_id = self._pieces.eos_id()
         special = {LINE_END: [self._end_id], UNKNOWN: [self.unknown_id]}
-        self._ids = _Cached(lambda word: special.get(word) or self._pieces.encode(word))
+        self._encode_word = lru_cache(500_000)(lambda word: special.get(word) or self._pieces.encode(word))
 
     @classmethod
     def learn(cls, counts: Counter, data: DataConfig) -> Subwords:
@@ -154,13 +116,12 @@ class Subwords:
 
     def table(self, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the words (LINE_END is the end of a line), concatenated, and the number of ids of each word."""
-        ids = list(map(self._ids.__getitem__, words))
+        ids = list(map(self._encode_word, words))
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         return np.fromiter(itertools.chain.from_iterable(ids), np.int32, lengths.sum()), lengths
 
     def encode(self, text: str) -> np.ndarray:
-        words = text.replace("\n", f" {LINE_END} ").split()
-        return np.fromiter(itertools.chain.from_iterable(map(self._ids.__getitem__, words)), np.int32)
+        return self.table(split_words(text))[0]
 
     def decode(self, ids: Iterable[int]) -> str:
         lines: list[list[int]] = [[]]
@@ -227,6 +188,9 @@ class Characters:
     @classmethod
     def read(cls, folder: Path) -> Characters:
         return cls(**json.loads((folder / "characters.json").read_text(encoding="utf-8")))
+
+
+Vocabulary = Words | Subwords | Characters
 
 
 def _codes(text: str) -> np.ndarray:

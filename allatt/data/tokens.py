@@ -4,26 +4,22 @@
 meta.json. The key contains the checksums of the text, so a changed text gets new ids. Memory is constant for any text size.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from allatt.config import DataConfig, check
-from allatt.data.corpora import CORPORA, Text, locate, note
+from allatt.data.corpora import CORPORA, Text, locate, prepare
 from allatt.data.text_files import read_with_progress
 from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
-from allatt.data.wikitext_format import SPLITS, count_titles
-from allatt.data.word_counts import BLOCK, NumberedText, number_words
-from allatt.system.files import damage, disk, written
+from allatt.data.wikitext_format import SPLITS
+from allatt.data.word_counts import BLOCK, number_words
 from allatt.system.paths import home
 
 # Raised by one whenever the same text would get other ids.
@@ -83,15 +79,8 @@ def load(data: DataConfig) -> Tokens:
     settings |= {"min_count": data.min_count} if data.tokens == "words" else {}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = home() / "tokens" / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', text.name).lstrip('.')}-{data.tokens}-{key}"
-    with disk(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
-            exists = folder.is_dir()
-            wrong = damage(folder) if exists else ""
-            if wrong or not exists:
-                note(f"{wrong}; making the ids again" if exists else f"tokenizing {text.name} into {data.tokens}")
-                with written(folder) as draft:
-                    write_ids(text, data, draft)
+    prepare(folder, lambda draft: write_ids(text, data, draft), f"tokenizing {text.name} into {data.tokens}",
+            "making the ids again")
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
     return Tokens(**ids, meta=meta, vocabulary=_VOCABULARIES[data.tokens].read(folder), folder=folder)
@@ -100,11 +89,11 @@ def load(data: DataConfig) -> Tokens:
 def pin(data: DataConfig) -> DataConfig:
     """`data` with the checksum of its text, and with the full path of a user's own folder: another text is another run.
 
-    The checksum of a named corpus comes from CORPORA; it is empty unless all three are known beforehand.
+    The checksum of a named corpus comes from CORPORA; it is empty if that is not known beforehand.
     """
     if data.corpus in CORPORA:
         known = CORPORA[data.corpus].sha256
-        return replace(data, text_sha256=_digest(known) if len(known) == len(SPLITS) else "")
+        return replace(data, text_sha256=_digest(known) if known else "")
     return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()),
                    text_sha256=_digest(locate(data.corpus).sha256))
 
@@ -117,58 +106,34 @@ def _digest(sha256: dict[str, str]) -> str:
 def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) -> None:
     """Learn the vocabulary of a text and write everything that `load` reads into `folder`. block: bytes read at once."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        def number(split: str) -> NumberedText | None:
-            if data.tokens == "characters":
-                return None
-            return number_words(text.files[split], Path(scratch, split), f"words of {split}", block)
-
-        train = number("train")
-        vocabulary = _learn(text, train, data, block)
+        # For characters, too: this counts documents, lines and words.
+        numbered = {split: number_words(text.files[split], Path(scratch, split), f"words of {split}", block)
+                    for split in SPLITS}
+        for split, words in numbered.items():
+            check(words.totals["words"] > words.totals["lines"], f"{text.files[split]} holds no words")
+        if data.tokens == "characters":
+            vocabulary = Characters.learn(text.files, block)
+        else:
+            counts, line_ends = numbered["train"].counts()
+            vocabulary = Words.learn(counts, line_ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
         vocabulary.save(folder)
         dtype = np.dtype(np.uint8 if vocabulary.size <= 2**8 else np.uint16 if vocabulary.size <= 2**16 else np.int32)
         splits = {}
-        for split in SPLITS:
-            numbered = train if split == "train" else number(split)
-            splits[split] = _write_split(text.files[split], numbered, vocabulary, dtype, folder / f"{split}.ids", block)
+        for split, words in numbered.items():
+            path = text.files[split]
+            if data.tokens == "characters":
+                arrays = map(vocabulary.encode, read_with_progress(path, f"ids of {path.name}", block))
+            else:
+                arrays = words.ids(vocabulary.table)
+            entry = words.totals | {"bytes": path.stat().st_size, "tokens": 0, "unknown": 0}
+            entry["documents"] = max(1, entry["documents"])  # text without titles is one document
+            with open(folder / f"{split}.ids", "wb") as out:
+                for ids in arrays:
+                    out.write(ids.astype(dtype).data)
+                    entry["tokens"] += len(ids)
+                    if vocabulary.unknown_id is not None:
+                        entry["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
+            splits[split] = entry
     meta = {"name": text.name, "title": text.title, "license": text.license, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _learn(text: Text, train: NumberedText | None, data: DataConfig, block: int) -> Vocabulary:
-    if train is None:
-        return Characters.learn(text.files, block)
-    counts, line_ends = train.counts()
-    check(bool(counts), f"{text.files['train']} holds no words")
-    return Words.learn(counts, line_ends, data) if data.tokens == "words" else Subwords.learn(counts, data)
-
-
-def _write_split(source: Path, numbered: NumberedText | None, vocabulary: Vocabulary, dtype: np.dtype, target: Path,
-                 block: int) -> dict[str, int]:
-    """Write the ids of a split, from the numbers of its words or from its characters. Returns its entry in `Tokens.meta`."""
-    counts = {"documents": 0, "lines": 0, "words": 0, "bytes": source.stat().st_size, "tokens": 0, "unknown": 0}
-    if numbered is None:
-        arrays = _character_ids(source, vocabulary, counts, block)
-    else:
-        counts |= numbered.totals
-        arrays = numbered.ids(vocabulary.table)
-    with open(target, "wb") as out:
-        for ids in arrays:
-            out.write(ids.astype(dtype).data)
-            counts["tokens"] += len(ids)
-            if vocabulary.unknown_id is not None:
-                counts["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
-    check(counts["words"] > counts["lines"], f"{source} holds no words")
-    # Text without titles is one document.
-    counts["documents"] = max(1, counts["documents"])
-    return counts
-
-
-def _character_ids(source: Path, vocabulary: Characters, counts: dict[str, int], block: int) -> Iterator[np.ndarray]:
-    """Ids of the characters of a text; adds its documents, lines and words to `counts`."""
-    for text in read_with_progress(source, f"ids of {source.name}", block):
-        line_ends = text.count("\n")
-        counts["documents"] += count_titles(text)
-        counts["lines"] += line_ends
-        counts["words"] += len(text.split()) + line_ends
-        yield vocabulary.encode(text)

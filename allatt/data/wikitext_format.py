@@ -4,19 +4,17 @@ A corpus is three files, one per split: words separated by single spaces, one pa
 ` = Title = `, UTF-8.
 """
 
-from __future__ import annotations
-
 import itertools
 import lzma
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
 
 from allatt.config import AllattError, check
-from allatt.data.text_files import BLOCK, lines
+from allatt.data.text_files import lines
 
 SPLITS = ("train", "valid", "test")
 # With fewer documents than this, each document is split in three; otherwise, each document is in one split as a whole.
@@ -54,14 +52,14 @@ def count_titles(text: str) -> int:
     return len(_TITLE.findall(f"\n{text}"))
 
 
-def share(sizes: Sequence[int], part: float = 0.05) -> list[str]:
-    """Assign each document to a split: about `part` of all words each to valid and test, evenly spread over the corpus.
+def share(sizes: Sequence[int]) -> list[str]:
+    """Assign each document to a split: about 5 % of all words each to valid and test, evenly spread over the corpus.
 
     sizes: words (or bytes) per document. At regular intervals a document is taken out of train, and goes to the smaller
     of valid and test. Documents over 1.5 times the mean length stay in train: a few very long ones could fill a split.
     """
     longest = 1.5 * sum(sizes) / max(1, len(sizes))
-    rate = 2 * part * sum(sizes) / max(1, sum(size for size in sizes if size <= longest))
+    rate = 0.1 * sum(sizes) / max(1, sum(size for size in sizes if size <= longest))
     totals = {"valid": 0, "test": 0}
     due, splits = 0.5, []
     for size in sizes:
@@ -103,8 +101,7 @@ def convert(sources: Sequence[Path], target: Path) -> None:
         for source in sources:
             try:
                 with lzma.open(source) as unpacked:
-                    while data := unpacked.read(BLOCK):
-                        out.write(data)
+                    shutil.copyfileobj(unpacked, out)
             except (lzma.LZMAError, EOFError) as error:
                 raise AllattError(f"{source} is truncated or damaged ({error}); fetch it again") from error
 
@@ -120,7 +117,8 @@ def split(sources: Sequence[Path], folder: Path) -> None:
         assigned = [""] * len(sources)
     filled = set()
     with ExitStack() as stack:
-        out = _open_splits(stack, folder)
+        out = {name: stack.enter_context(open(folder / file_name(name), "w", encoding="utf-8", newline="\n"))
+               for name in SPLITS}
         for path, own in zip(sources, assigned, strict=True):
             count = 0 if own else sum(1 for _ in paragraphs(path))
             part = max(1, round(0.05 * count)) if count >= 3 else 0
@@ -132,9 +130,3 @@ def split(sources: Sequence[Path], folder: Path) -> None:
                 filled.add(own or cut)
     check(filled == set(SPLITS), f"{sources[0].parent} has too few paragraphs to be split in three; add text, or put "
                                  f"train.txt, valid.txt and test.txt there")
-
-
-def _open_splits(stack: ExitStack, folder: Path) -> dict[str, TextIO]:
-    """The three files of a corpus, open for writing until `stack` closes."""
-    return {split: stack.enter_context(open(folder / file_name(split), "w", encoding="utf-8", newline="\n"))
-            for split in SPLITS}

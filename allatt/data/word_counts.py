@@ -6,8 +6,7 @@ The vocabulary is known only after all words are counted. The numbers are kept i
 a second time: ids follow by indexing. Memory stays constant. One core processes 4 to 5 million words per second.
 """
 
-from __future__ import annotations
-
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allatt.data.text_files import LARGE, read_with_progress
+from allatt.data.text_files import read_with_progress
 from allatt.data.wikitext_format import count_titles
 
 LINE_END = "\0"
@@ -70,6 +69,11 @@ class NumberedText:
                     yield flat[np.repeat(starts[numbers] - (n.cumsum() - n), n) + np.arange(n.sum())]
 
 
+def split_words(text: str) -> list[str]:
+    """The words of a text, separated by white space, with LINE_END for each line feed."""
+    return text.replace("\n", f" {LINE_END} ").split()
+
+
 def _words(part: Path) -> list[str]:
     return part.with_suffix(".words").read_bytes().decode().split()
 
@@ -80,30 +84,29 @@ def _numbers(part: Path, chunk: int) -> Iterator[np.ndarray]:
             yield numbers
 
 
-def number_words(source: Path, folder: Path, label: str, block: int = BLOCK, part_words: int = PART,
-                 large: int = LARGE) -> NumberedText:
+def number_words(source: Path, folder: Path, label: str, block: int = BLOCK, part_words: int = PART) -> NumberedText:
     """Split a text file into words and write their numbers into the new `folder`. AllattError if the file is not text.
 
-    label: text of the progress bar, which files of at least `large` bytes get.
+    label: text of the progress bar, which large files get.
     part_words: a part ends with the block in which it reaches this many distinct words.
     """
     folder.mkdir()
     parts: list[Path] = []
     totals = {"documents": 0, "lines": 0, "words": 0}
-    texts = read_with_progress(source, label, block, large)
-    text = next(texts, None)
-    while text is not None:
+    texts = read_with_progress(source, label, block)
+    for first in texts:
         part = folder / str(len(parts))
         number: defaultdict[str, int] = defaultdict()
         number.default_factory = number.__len__  # a new word's number is the number of words before it
         with open(part, "wb") as out:
-            while text is not None and len(number) < part_words:
-                words = text.replace("\n", f" {LINE_END} ").split()
+            for text in itertools.chain([first], texts):
+                words = split_words(text)
                 out.write(np.fromiter(map(number.__getitem__, words), np.int32, len(words)).data)
                 totals["documents"] += count_titles(text)
                 totals["lines"] += text.count("\n")
                 totals["words"] += len(words)
-                text = next(texts, None)
+                if len(number) >= part_words:
+                    break
         part.with_suffix(".words").write_bytes("\n".join(number).encode())
         parts.append(part)
     return NumberedText(source, parts, totals)

@@ -1,15 +1,11 @@
 """Figures of notebook 00: the text and its tokens."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.style import COLORS, figure, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("00_zipf")

@@ -1,33 +1,31 @@
 """Figures of notebook 01: the All-attention layer."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("01_window")
 def visible_positions(data: dict) -> Figure:
     """Positions that each query sees with an empty and with a full memory, and the persistent vectors."""
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
     colors = {"memory": "#8FD3BC", "segment": COLORS["context"], "persistent vectors": COLORS["persistent"],
               "hidden": "#EDEDED"}
+    style = {"cmap": ListedColormap(list(colors.values())), "vmin": 0, "vmax": 3, "edgecolors": "white"}
     fig, axes = new_figure(columns=len(data["panels"]), height=3.1, sharey=True)
     memory, persistent = data["memory"], data["persistent"]
     for ax, panel in zip(axes, data["panels"], strict=True):
         seen = panel["visible"]
         cells = [[(key >= memory) if visible else 3 for key, visible in enumerate(query)] for query in seen]
-        ax.pcolormesh(cells, cmap=ListedColormap(list(colors.values())), vmin=0, vmax=3, edgecolors="white")
+        ax.pcolormesh(cells, **style)
         left = len(seen[0]) + 1
         ax.pcolormesh([left + n for n in range(persistent + 1)], range(len(seen) + 1), [[2] * persistent] * len(seen),
-                      cmap=ListedColormap(list(colors.values())), vmin=0, vmax=3, edgecolors="white")
+                      **style)
         centers = [memory / 2, (memory + len(seen[0])) / 2, left + persistent / 2]
         ax.set_xticks(centers, ["memory", "segment", "persistent"])
         ax.set(title=panel["title"], yticks=[], ylim=(len(seen), 0), aspect="equal")
@@ -43,9 +41,6 @@ def visible_positions(data: dict) -> Figure:
 @figure("01_all_heads")
 def attention_of_all_heads(data: dict) -> Figure:
     """Each head's mean weight by distance and its share on persistent vectors; dashed: equal weights for all."""
-    from matplotlib import colormaps
-    from matplotlib.ticker import MaxNLocator
-
     fig, (distance, share) = new_figure(columns=2)
     layers = len(data["share"])
     for layer, heads in enumerate(data["distance"]):
@@ -71,8 +66,6 @@ def attention_of_all_heads(data: dict) -> Figure:
 @figure("01_one_head")
 def attention_of_one_head(data: dict) -> Figure:
     """Weights of one head per query: context by distance, the strongest persistent vectors, and the share of all of them."""
-    from matplotlib.ticker import MaxNLocator
-
     fig, (context, persistent, total) = new_figure(columns=3, height=6, sharey=True, width_ratios=(10, 5, 3))
     largest = max(max(map(max, data[part])) for part in ("context", "persistent"))
     for ax, part in ((context, "context"), (persistent, "persistent")):

@@ -1,21 +1,15 @@
 """Figures of notebook 02: the cost of a head."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from allatt.config import KIND_NAMES
 from allatt.figures.style import COLORS, figure, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("02_parts")
 def cost_by_part(data: dict) -> Figure:
     """Parameters and multiply-adds of each part of the body, for both models at one or two sizes."""
-    from matplotlib.ticker import EngFormatter
-
     fig, axes = new_figure(columns=2, rows=len(data["sizes"]), height=0.9 + 2.1 * len(data["sizes"]), squeeze=False)
     groups = {"projections": ("projections",), "context": ("context",), "persistent": ("persistent",),
               "feed-forward": ("feed_forward",), "control": ("biases", "norms")}

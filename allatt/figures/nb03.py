@@ -1,15 +1,10 @@
 """Figure of notebook 03: the two baselines."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from allatt.figures.panels import SEED_LINE
 from allatt.figures.style import COLORS, figure, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 @figure("03_learning_curves")

@@ -1,16 +1,13 @@
 """Figures of notebook 04: gates and the training methods."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("04_hard_concrete")
@@ -88,8 +85,6 @@ def output_norm_by_open_heads(data: dict) -> Figure:
 @figure("04_watching_gates_close")
 def closing_gates(data: dict) -> Figure:
     """Gates on the features of a linear regression: logits by step at one lambda; open and closed gates for each lambda."""
-    from matplotlib import colormaps
-
     fig, (path, end) = new_figure(columns=2)
     worth, example, colors = data["worth"], data["example"], colormaps[COLORMAP]
     for w, logits in zip(worth, zip(*example["logits"], strict=True), strict=True):

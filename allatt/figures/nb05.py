@@ -1,15 +1,13 @@
 """Figures of notebook 05: pruning one model."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.figures.style import COLORS, figure, look, new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
+CLOSED_AND_OPEN = ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])
+"""Gray for closed heads (0), blue for open heads (1)."""
 
 
 @figure("05_gates_over_steps")
@@ -39,13 +37,13 @@ def closing_of_each_head(data: dict) -> Figure:
     fig, (time, end) = new_figure(columns=2, height=2.4 + 0.5 * layers, width_ratios=(3, 2), sharey=True)
     states = [[int(step[layer][head]) for step in data["kept"]] for layer in range(layers) for head in range(count)]
     edges = [0.5 + i / count for i in range(layers * count + 1)]
-    time.pcolormesh([0, *data["step"]], edges, states, vmin=0, vmax=1, cmap=_closed_and_open())
+    time.pcolormesh([0, *data["step"]], edges, states, vmin=0, vmax=1, cmap=CLOSED_AND_OPEN)
     widths = [0.6 if i % count else 4 for i in range(1, layers * count)]
     time.hlines(edges[1:-1], 0, data["step"][-1], color="white", linewidth=widths)
     time.set(xlabel="step", ylabel="layer", yticks=range(1, layers + 1), ylim=(layers + 0.5, 0.5),
              title="Open (blue) or closed")
     end.pcolormesh([head + 0.5 for head in range(count + 1)], [layer + 0.5 for layer in range(layers + 1)],
-                   [[int(a >= 0) for a in logits] for logits in data["logits"]], vmin=0, vmax=1, cmap=_closed_and_open(),
+                   [[int(a >= 0) for a in logits] for logits in data["logits"]], vmin=0, vmax=1, cmap=CLOSED_AND_OPEN,
                    edgecolors="white", linewidth=2)
     for layer, logits in enumerate(data["logits"], start=1):
         for head, a in enumerate(logits, start=1):
@@ -56,10 +54,3 @@ def closing_of_each_head(data: dict) -> Figure:
     for ax in (time, end):
         ax.grid(False)
     return fig
-
-
-def _closed_and_open() -> ListedColormap:
-    """Gray for closed heads (0), blue for open heads (1)."""
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])

@@ -1,15 +1,10 @@
 """Figures of notebook 06: the three training methods."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below, strip
 from allatt.figures.style import COLORS, CYCLE, figure, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("06_three_methods")

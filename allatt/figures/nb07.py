@@ -1,16 +1,12 @@
 """Figures of notebook 07: heads against perplexity."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION, KIND_NAMES
 from allatt.figures.panels import SEED_LINE, legend_below, perplexity_axis, pruning_curves, strip
 from allatt.figures.style import COLORS, figure, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("07_perplexity")

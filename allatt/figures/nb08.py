@@ -1,17 +1,13 @@
 """Figures of notebook 08: which heads survive."""
 
-from __future__ import annotations
-
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, figure, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SEED_MARKERS = ("o", "v", "^", "s", "D", "P", "X")
 """Markers of the seeds in their order; more seeds reuse them."""
@@ -31,10 +27,9 @@ def kept_heads_by_layer(data: dict) -> Figure:
             for column, value in enumerate(values):
                 ax.text(column, layer, f"{heatmap['kept'][column][layer]:.{digits}f}", ha="center", va="center", fontsize=9,
                         color="black" if value > 0.55 else "white")
-        ax.set(title=heatmap["title"], xlabel="λ")
         lambdas = [f"{lam:g}" for lam in heatmap["lambdas"]]
         ax.set_xticks(range(len(lambdas)), lambdas, rotation=45 if len(lambdas) > 2 else 0)
-        ax.set_yticks(range(len(share)), range(1, len(share) + 1))
+        ax.set(title=heatmap["title"], xlabel="λ", yticks=range(len(share)), yticklabels=range(1, len(share) + 1))
         ax.grid(False)
     axes[0].set_ylabel("layer")
     fig.colorbar(image, ax=axes, label="share of the layer's heads that is kept", shrink=0.8, pad=0.02)
@@ -108,7 +103,6 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
         if pairs["interval"] and pairs["interval"][1] is not None:
             mean, low, high, _ = pairs["interval"]
             ax.errorbar(x + 0.15, 100 * mean, [[100 * (mean - low)], [100 * (high - mean)]], marker="_", color="black")
-    ax.set(xticks=range(len(comparisons)), xlim=(-0.5, len(comparisons) - 0.5), ylim=(0, 100), title="Kept has more",
-           ylabel="share of pairs (%)")
-    ax.set_xticklabels([name.replace(" ", "\n", 1) for name in comparisons])
+    ax.set(xticks=range(len(comparisons)), xticklabels=[name.replace(" ", "\n", 1) for name in comparisons],
+           xlim=(-0.5, len(comparisons) - 0.5), ylim=(0, 100), title="Kept has more", ylabel="share of pairs (%)")
     ax.grid(axis="x", visible=False)

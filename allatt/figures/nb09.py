@@ -1,15 +1,10 @@
 """Figures of notebook 09: speed and memory."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION, KIND_NAMES
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, CYCLE, figure, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("09_speed")

@@ -1,15 +1,10 @@
 """Figure of notebook 11: controls."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import strip
 from allatt.figures.style import COLORS, figure, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("11_rivals")

@@ -1,14 +1,9 @@
 """Figure of notebook 12: characters."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from allatt.figures.panels import pruning_curves_of_text
 from allatt.figures.style import figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("12_characters")

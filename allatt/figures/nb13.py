@@ -1,15 +1,11 @@
 """Figure of notebook 13: words."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from allatt.figures.panels import perplexity_axis, pruning_curves_of_text
 from allatt.figures.style import figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @figure("13_words")

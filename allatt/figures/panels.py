@@ -1,16 +1,13 @@
 """Panels and legends shared by the figures of several notebooks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
 from allatt.config import KIND_NAMES
 from allatt.figures.style import COLORS, look, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SEED_LINE = {"marker": "", "linewidth": 0.8, "alpha": 0.5}
 """Style of a single seed's line when a thick line shows the mean over seeds."""
@@ -31,8 +28,7 @@ def strip(ax: Axes, groups: dict[str, dict], color: str, zero: bool = True) -> N
             ax.plot(mean, y, color=color, marker="|", markersize=16, markeredgewidth=3)
         ax.plot(group["values"], [y + 0.22] * len(group["values"]), color="#4D4D4D", marker="o", markersize=4.5,
                 linestyle="", alpha=0.8)
-    ax.set(yticks=range(len(groups)), ylim=(len(groups) - 0.4, -0.6))
-    ax.set_yticklabels(list(groups))
+    ax.set(yticks=range(len(groups)), yticklabels=groups, ylim=(len(groups) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
 
 
@@ -42,8 +38,6 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
     `models` has for each kind the points of its "mean" over seeds (the control first), the points of each of its "seeds",
     and its "baseline"; `size` is "body_parameters" or "body_multiply_adds". Seeds are thin lines if there are several.
     """
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
     worse = max(models, key=lambda kind: max(map(quality, models[kind]["mean"])))
     for kind, curves in models.items():
         control, *pruned = curves["mean"]
@@ -78,8 +72,6 @@ def pruning_curves_of_text(data: dict, quality: Callable[[dict], float]) -> tupl
 
 def perplexity_axis(ax: Axes, label: str) -> None:
     """Make the y axis logarithmic, with few ticks at round perplexities."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
-
     ax.set(ylabel=label, yscale="log")
     ax.yaxis.set_major_locator(MaxNLocator(7))
     ax.yaxis.set_minor_locator(NullLocator())

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from allatt.config import check, to_dict
 from allatt.figures.style import Draw, drawing_functions, figure_style
 from allatt.system import paths
-from allatt.system.files import read_json, write
+from allatt.system.files import read_json, write, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,21 +31,16 @@ if TYPE_CHECKING:
 class SavedFigure:
     """A figure on disk; as the last line of a notebook cell, it shows the figure."""
 
-    name: str
-    scale: str
-    folder: Path
+    png: Path
+    """The picture FIGURES/SCALE/NAME.png; the other files of the figure are in the same folder."""
     figure: Figure
-
-    @property
-    def png(self) -> Path:
-        return self.folder / f"{self.name}.png"
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         # Shown at 800 of its 1,200 pixels, so that it stays sharp on high-DPI screens.
         return self.png.read_bytes(), {"width": 800}
 
     def __repr__(self) -> str:
-        return f"figure {self.scale}/{self.name} (.png, .svg; data and provenance in .json)"
+        return f"figure {self.png.parent.name}/{self.png.stem} (.png, .svg; data and provenance in .json)"
 
 
 def figures_folder(scale: str) -> Path:
@@ -53,36 +48,35 @@ def figures_folder(scale: str) -> Path:
     return paths.figures() / _file_name(scale)
 
 
-def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = (), notebook: str | None = None) -> SavedFigure:
+def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = ()) -> SavedFigure:
     """Draw a figure and save it with its data (the sidecar NAME.json) and its runs.
 
     `name` selects the drawing function. `data` is all that the figure shows: dicts, lists, strings and finite numbers,
     including numpy's and torch's. The drawing function gets it as read back from JSON (tuples as lists, keys as strings),
-    so a figure never shows what its sidecar does not hold. `runs` are the runs behind the data. `notebook` is the notebook
-    that makes the figure (default: the environment variable ALLATT_NOTEBOOK). AllattError if the figure is unknown, a
-    number is not finite, or a file cannot be written.
+    so a figure never shows what its sidecar does not hold. `runs` are the runs behind the data. The notebook's name comes
+    from the environment variable ALLATT_NOTEBOOK. AllattError if the figure is unknown, a number is not finite, or a file
+    cannot be written. TypeError for other values.
     """
     from allatt.runs.provenance import provenance  # imports torch, which redrawing does without
 
     folder, draw = figures_folder(scale), _drawing_function(_file_name(name))
+    data = json.loads(json.dumps(data, default=_to_plain))
     problem = _first_not_finite(data)
     check(not problem, f"figure {name} has a number that is not finite, at {problem}; has a run diverged? Leave it out")
-    data = json.loads(_to_json(data))
     pictures, figure = _render(draw, data)
-    source = notebook or os.environ.get("ALLATT_NOTEBOOK")
     sidecar = {
-        "name": name, "scale": scale, "notebook": Path(source).stem if source else None,
+        "name": name, "scale": scale, "notebook": Path(os.environ.get("ALLATT_NOTEBOOK", "")).stem or None,
         "date": datetime.now(UTC).date().isoformat(), "runs": list(dict.fromkeys(run.id for run in runs)),
         "provenance": provenance(), "data": data,
     }
     # In this order, a sidecar never names a run that is missing, and `redraw` can restore missing pictures.
     for run in runs:
         record = {"id": run.id, "config": to_dict(run.config), "result": run.result, "provenance": run.provenance}
-        write(folder / "runs" / f"{_file_name(run.id)}.json", _to_json(record).encode())
-    write(folder / f"{name}.json", _to_json(sidecar).encode())
+        write_json(folder / "runs" / f"{run.id}.json", record)
+    write_json(folder / f"{name}.json", sidecar)
     for suffix, content in pictures.items():
         write(folder / f"{name}.{suffix}", content)
-    return SavedFigure(name, scale, folder, figure)
+    return SavedFigure(folder / f"{name}.png", figure)
 
 
 def redraw(folder: Path) -> list[Path]:
@@ -96,11 +90,8 @@ def redraw(folder: Path) -> list[Path]:
         content = read_json(path, "run the notebook of this figure again")
         if isinstance(content, dict) and {"name", "scale", "data"} <= set(content):
             figures[path] = _drawing_function(path.stem, f"remove {path}, or "), content["data"]
-    pictures = []
-    for path, (draw, data) in figures.items():
-        for suffix, content in _render(draw, data)[0].items():
-            pictures.append(write(path.with_suffix(f".{suffix}"), content))
-    return pictures
+    return [write(path.with_suffix(f".{suffix}"), content) for path, (draw, data) in figures.items()
+            for suffix, content in _render(draw, data)[0].items()]
 
 
 def _drawing_function(name: str, advice: str = "") -> Draw:
@@ -122,23 +113,18 @@ def _render(draw: Draw, data: dict) -> tuple[dict[str, bytes], Figure]:
     return pictures, figure
 
 
-def _to_json(values: Any) -> str:
-    """Readable JSON; numpy's and torch's arrays and scalars become lists and numbers."""
-    def to_plain(value: Any) -> Any:
-        if hasattr(value, "tolist"):
-            return value.tolist()
-        raise TypeError(f"a figure's data and a run's results must be plain values, not {type(value).__name__}")
-
-    return json.dumps(values, indent=1, default=to_plain) + "\n"
+def _to_plain(value: Any) -> Any:
+    """A list or number from an array or scalar of numpy or torch."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a figure's data must be plain values, not {type(value).__name__}")
 
 
 def _first_not_finite(value: Any, path: str = "data") -> str:
-    """The path of the first number in nested values that is infinite or nan, such as "data.loss[1]"; "" if there is none."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
+    """The path of the first number in JSON values that is infinite or nan, such as "data.loss[1]"; "" if there is none."""
+    if isinstance(value, dict):
         children = ((item, f"{path}.{key}") for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, list):
         children = ((item, f"{path}[{i}]") for i, item in enumerate(value))
     else:
         return path if isinstance(value, float) and not math.isfinite(value) else ""
@@ -148,5 +134,5 @@ def _first_not_finite(value: Any, path: str = "data") -> str:
 def _file_name(name: str) -> str:
     """`name` itself; AllattError if it cannot be the name of a file."""
     check(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None,
-          f"{name!r} cannot name a figure, a scale or a run; use letters, digits, - and _")
+          f"{name!r} cannot name a figure or a scale; use letters, digits, - and _")
     return name

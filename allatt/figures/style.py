@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.system.paths import PACKAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,9 +41,8 @@ COLORMAP = "cividis"
 """For maps of numbers: dark is low. It looks the same with any color vision."""
 
 STYLE = {
-    "figure.figsize": (WIDTH, HEIGHT), "figure.facecolor": "white", "savefig.facecolor": "white", "savefig.dpi": DPI,
-    "font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "legend.fontsize": 10, "xtick.labelsize": 10,
-    "ytick.labelsize": 10, "axes.titlelocation": "left", "axes.titlepad": 10,
+    "savefig.dpi": DPI, "font.size": 11, "axes.labelsize": 11, "axes.titlesize": 12, "legend.fontsize": 10,
+    "xtick.labelsize": 10, "ytick.labelsize": 10, "axes.titlelocation": "left", "axes.titlepad": 10,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#4D4D4D", "xtick.color": "#4D4D4D",
     "ytick.color": "#4D4D4D", "xtick.labelcolor": "black", "ytick.labelcolor": "black",
     "axes.grid": True, "grid.color": "#E6E6E6", "grid.linewidth": 0.8, "axes.axisbelow": True,
@@ -71,22 +69,17 @@ def figure(name: str) -> Callable[[Draw], Draw]:
 
 def drawing_functions() -> dict[str, Draw]:
     """The drawing functions of all notebooks (allatt.figures.nb00, ...), by figure name."""
-    from allatt import figures
-
-    for module in iter_modules(figures.__path__):
-        if re.fullmatch(r"nb\d\d", module.name):
-            import_module(f"{figures.__name__}.{module.name}")
+    for path in sorted((PACKAGE / "figures").glob("nb*.py")):
+        import_module(f"allatt.figures.{path.stem}")
     return DRAW
 
 
-@contextmanager
-def figure_style() -> Iterator[None]:
+def figure_style() -> AbstractContextManager[None]:
     """Within this context, matplotlib uses the project's style instead of the user's settings."""
     import matplotlib.style
     from cycler import cycler
 
-    with matplotlib.style.context(["default", STYLE | {"axes.prop_cycle": cycler(color=CYCLE)}]):
-        yield
+    return matplotlib.style.context(["default", STYLE | {"axes.prop_cycle": cycler(color=CYCLE)}])
 
 
 def new_figure(columns: int = 1, rows: int = 1, height: float | None = None, **options: Any) -> tuple[Figure, Any]:

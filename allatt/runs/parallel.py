@@ -5,8 +5,6 @@ Each run is a child process, `python -m allatt.runs.parallel` (`allatt.system.pr
 Nothing changes for the runs: they are named by their configs, resumed if interrupted, and read if finished.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -64,10 +62,9 @@ def _missing(configs: list[RunConfig]) -> list[RunConfig]:
 
 def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
     """Train these runs, one per core at a time; a run whose start is among them waits for it."""
-    waiting, working = list(configs), {}
+    waiting, working, done = list(configs), {}, 0
     bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs in parallel", unit="step",
                leave=False, disable=not machine.progress)
-    looked = time.monotonic()
     try:
         while waiting or working:
             pending = {config.id for config in waiting} | set(working)
@@ -84,9 +81,8 @@ def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
                 if process.returncode:
                     raise AllattError(_failure(config, process.returncode))
                 _log(config).unlink(missing_ok=True)
-            if time.monotonic() - looked > 1:
-                looked = time.monotonic()
-                bar.update(sum(map(_steps, configs)) - bar.n)
+                done += config.train.steps
+            bar.update(done + sum(_steps(config) for config, _ in working.values()) - bar.n)
     finally:
         bar.close()
         processes.end(*(process for _, process in working.values()))
@@ -115,9 +111,7 @@ def _failure(config: RunConfig, code: int) -> str:
 
 
 def _steps(config: RunConfig) -> int:
-    """Number of steps that a run has logged."""
-    if finished(config):
-        return config.train.steps
+    """Number of steps that an unfinished run has logged."""
     try:
         lines = (home() / "runs" / config.id / "metrics.jsonl").read_text().splitlines()
         return json.loads(lines[-1])["step"]
@@ -125,16 +119,10 @@ def _steps(config: RunConfig) -> int:
         return 0
 
 
-def _main() -> int:
-    """Train one run in a child process."""
+if __name__ == "__main__":  # train one run, as a child process
     orders = processes.read_orders()
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:
         print(error, flush=True)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
+        sys.exit(2)

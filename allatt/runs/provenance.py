@@ -1,9 +1,8 @@
 """Where a number comes from: versions, hardware and commit."""
 
-from __future__ import annotations
-
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +36,5 @@ def provenance(device: str = "cpu") -> dict:
 
 def _cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
+    name = re.search(r"^model name\s*:(.*)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return name[1].strip() if name else platform.processor() or platform.machine()

@@ -7,12 +7,9 @@ A run's folder is named by the hash of its config:
     result.json         written last: the run is done  gates.safetensors    the gates, if any
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -54,7 +51,7 @@ class Run:
         try:
             return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         except ValueError as error:
-            raise AllattError(f"{path} is damaged ({error}); remove its folder and run again") from None
+            raise AllattError(f"{path} is damaged ({error}); {ADVICE}") from None
 
     def load(self) -> LanguageModel:
         """The trained model with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
@@ -72,7 +69,7 @@ class Run:
         try:
             gates.load_state_dict(load_file(path))
         except Exception as error:
-            raise AllattError(f"{path} does not hold the gates ({error}); remove its folder and run again") from None
+            raise AllattError(f"{path} does not hold the gates ({error}); {ADVICE}") from None
         return gates
 
     def pruned(self) -> LanguageModel:
@@ -80,15 +77,12 @@ class Run:
         gates = self.gates()
         return self.load() if gates is None else remove_closed(self.load(), gates)
 
-    def __repr__(self) -> str:
-        return f"Run {self.id} ({self.config.name}): test perplexity {self.result['test']['perplexity']:.2f}"
-
 
 def find(run_id: str) -> Run:
     """The finished run whose id starts with `run_id`."""
-    found = sorted(path.parent for path in (home() / "runs").glob(f"{run_id}*/result.json")) if run_id.isalnum() else []
-    check(len(found) == 1, f"{len(found)} finished runs start with {run_id!r} in {home() / 'runs'}; give the id of one")
-    return Run(found[0])
+    results = list((home() / "runs").glob(f"{run_id}*/result.json")) if run_id.isalnum() else []
+    check(len(results) == 1, f"{len(results)} finished runs start with {run_id!r} in {home() / 'runs'}; give the id of one")
+    return Run(results[0].parent)
 
 
 def load_pruned(name: str) -> tuple[LanguageModel, Tokens]:
@@ -207,10 +201,9 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     if config.model.kept != model.config.kept and config.model.kept is not None:
         scale = trained.evaluation().amax(dim=-1) if trained is not None else None
         model = remove(model, config.model.kept, scale)
-    weights = model.state_dict()
-    model = LanguageModel(config.model, tokens.vocab)
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    wrong = [name for name in shapes if name not in weights or weights[name].shape != shapes[name]]
+    weights, model = model.state_dict(), LanguageModel(config.model, tokens.vocab)
+    wrong = [name for name, tensor in model.state_dict().items()
+             if name not in weights or weights[name].shape != tensor.shape]
     check(not wrong, f"run {start.id} does not fit the model of {config.name}: {', '.join(wrong[:3])} differ")
     model.load_state_dict(weights)
     return model, gates
@@ -219,12 +212,8 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
 def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, tokens: Tokens) -> dict:
     """Perplexities on valid and test, and sizes; with gates, of the model without its closed heads."""
     small = model if gates is None else remove_closed(model, gates)
-    result: dict[str, Any] = {}
-    for split in ("valid", "test"):
-        counts = tokens.meta["splits"][split]
-        result[split] = evaluate(small, getattr(tokens, split), counts, config.train.rows, precision=config.train.precision)
-    result["parameters"] = small.parameter_counts()
-    result["heads"] = {"kept": [list(heads) for heads in small.config.kept_heads],
-                       "per_layer": list(small.config.heads_per_layer), "total": sum(small.config.heads_per_layer),
-                       "of": config.model.layers * config.model.heads}
-    return result
+    result = {split: evaluate(small, getattr(tokens, split), tokens.meta["splits"][split], config.train.rows,
+                              precision=config.train.precision) for split in ("valid", "test")}
+    heads = {"kept": small.config.kept_heads, "per_layer": small.config.heads_per_layer,
+             "total": sum(small.config.heads_per_layer), "of": config.model.layers * config.model.heads}
+    return result | {"parameters": small.parameter_counts(), "heads": heads}

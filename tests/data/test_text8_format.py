@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allatt.data import text8_format, text_files
+from allatt.data.wikitext_format import SPLITS, file_name
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -32,5 +33,7 @@ def test_text8_like_is_made_in_pieces(tmp_path):
     source = tmp_path / "long.tokens"
     source.write_text(" A long paragraph of 3 words , and <unk> more ." * 60_000)
     assert source.stat().st_size > 2 * text_files.BLOCK
-    text8_format.spell_files([source, source], tmp_path / "out")
-    assert (tmp_path / "out").read_text() == 2 * text8_format.spell(source.read_text())
+    (tmp_path / "out").mkdir()
+    text8_format.convert([source, source], tmp_path / "out")
+    written = "".join((tmp_path / "out" / file_name(split)).read_text() for split in SPLITS)
+    assert written == 2 * text8_format.spell(source.read_text())

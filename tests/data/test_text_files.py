@@ -45,9 +45,11 @@ def test_the_progress_bar_counts_every_byte(tmp_path, monkeypatch, size, capsys)
     path = tmp_path / "text"
     path.write_text("naïve Ἀχιλλεύς 😀\n" * 500, encoding="utf-8")
     length = path.stat().st_size
-    shown = "".join(text_files.read_with_progress(path, "words of train", size, large=length))
+    monkeypatch.setattr(text_files, "LARGE", length)
+    shown = "".join(text_files.read_with_progress(path, "words of train", size))
     assert shown == path.read_text(encoding="utf-8")
     assert set(bars) == {("words of train", length, length)}
     assert "words of train: " in capsys.readouterr().err
-    assert "".join(text_files.read_with_progress(path, "words of train", size, large=length + 1))
+    monkeypatch.setattr(text_files, "LARGE", length + 1)
+    assert "".join(text_files.read_with_progress(path, "words of train", size))
     assert capsys.readouterr().err == ""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from allatt.config import AllattError, DataConfig
-from allatt.data import word_counts
+from allatt.data import text_files, word_counts
 from allatt.data.text_files import blocks
 from allatt.data.tokenizers import Words
 from allatt.data.word_counts import count_words, number_words
@@ -104,9 +104,10 @@ def test_a_text_with_next_to_nothing(tmp_path, text, words):
     assert sum(map(len, found.ids(Words(["<unk>", "<eos>"]).table))) == words
 
 
-def test_large_texts_have_a_progress_bar(tmp_path, capsys):
+def test_large_texts_have_a_progress_bar(tmp_path, monkeypatch, capsys):
     path = write_text(tmp_path / "text", 700)
-    number_words(path, tmp_path / "numbers", "words of train", large=0)
-    assert "words of train: " in capsys.readouterr().err
     number_words(path, tmp_path / "quiet", "words of train")
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr(text_files, "LARGE", 0)
+    number_words(path, tmp_path / "numbers", "words of train")
+    assert "words of train: " in capsys.readouterr().err

@@ -1,13 +1,11 @@
 """The built-in text, which is part of this package. README.md beside this file: its license, source, and how it was made."""
 
-from __future__ import annotations
-
 import lzma
 import shutil
 import tarfile
 from pathlib import Path
 
-from allatt.config import AllattError
+from allatt.config import AllattError, check
 from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.paths import PACKAGE
 
@@ -22,8 +20,7 @@ def unpack(folder: Path, archive: Path = ARCHIVE) -> None:
             for split in SPLITS:
                 # Only the content is read: names, links and modes of the archive never decide what is written.
                 source = members.extractfile(file_name(split))
-                if source is None:
-                    raise AllattError(f"{archive} has no file {file_name(split)}; {advice}")
+                check(source is not None, f"{archive} has no file {file_name(split)}; {advice}")
                 with source, open(folder / file_name(split), "wb") as target:
                     shutil.copyfileobj(source, target)
     except FileNotFoundError as error:

@@ -13,8 +13,6 @@ Shape suffixes:
     N persistent vectors per head   K d_head
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Shape suffixes:
     B rows   T segment
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -5,8 +5,6 @@ values. `checkpoint.json` names the step whose files are complete. It is replace
 writes continues from the checkpoint before.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

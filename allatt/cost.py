@@ -12,8 +12,6 @@ layers (2 H k, once). "body" is all of that; the table of distances (P d), embed
 multiply-add is two floating point operations.
 """
 
-from __future__ import annotations
-
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig, check
 
 

@@ -1,7 +1,5 @@
 """Perplexity and bits per byte, and the protocol under which they were measured."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

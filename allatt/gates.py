@@ -19,8 +19,6 @@ At b = 0 the target is met. Below 0, lambda rewards open heads: if too few would
 Shape suffixes: L layers, H heads.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -9,8 +9,6 @@ Shape suffixes:
     B rows   P tokens of a prompt   L tokens to write   V vocabulary   D d_model   T segment
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -7,8 +7,6 @@ layer are divided by their l2 norm, since layers differ in scale; then the heads
 Shape suffixes: L layers, H heads, B rows, T tokens.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -5,8 +5,6 @@ evaluation multiplies a layer's heads by heads / kept heads, is folded into the 
 heads and never removes them.)
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -19,8 +19,6 @@ Shape suffixes:
     B rows   T segment   d model width   N tokens of all rows (B T)   n tokens of one band
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -6,8 +6,6 @@ An optimizer step always sees `rows x segment` tokens: micro-batches and process
 gradients. An interrupted run continues from its checkpoint exactly (bitwise on a CPU with the same number of threads).
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import math

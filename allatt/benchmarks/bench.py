@@ -12,8 +12,6 @@ Results go to figures/bench/<device>.json, with hardware and versions (see `repo
 '.[bench]'`; it is in the lock file) is left out if it is not installed.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import math

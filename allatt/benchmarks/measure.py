@@ -5,8 +5,6 @@ rounds of the ratio of two variants within a round; best times are given too. A 
 rounds, as an estimate of the highest rate that the machine reached in the meantime.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import statistics

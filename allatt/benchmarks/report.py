@@ -3,8 +3,6 @@
 `python -m allatt.benchmarks.report` puts the tables of figures/bench/cpu.json into the README.md beside it.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

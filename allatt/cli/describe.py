@@ -1,7 +1,5 @@
 """Commands that describe without training: `data` (a corpus) and `cost` (a model's size and multiply-adds)."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The command line: assembles the parser from the commands' modules, and reports errors as one line."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

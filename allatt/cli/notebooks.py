@@ -1,7 +1,5 @@
 """Commands about notebooks, figures and the benchmark: `reproduce`, `bench`, `status`, `figures` and `notebooks`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path

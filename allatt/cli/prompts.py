@@ -1,7 +1,5 @@
 """Prompts as people type them, and generated text as they read it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Commands that make and use runs: `run`, `experiment`, `prune` and `generate`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import replace

@@ -15,8 +15,6 @@ Shape suffixes:
     N persistent vectors per head   K d_head   Q = B T queries of all rows
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """torch.compile, with what this project's pruned models need of it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -14,8 +14,6 @@ Shape suffixes:
     K d_head   E = 4 H K: q, qu, k and v of all heads
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -15,8 +15,6 @@ Shape suffixes:
     H heads   Q queries (of all rows)   N persistent vectors per head   n persistent vectors of a block   K d_head
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

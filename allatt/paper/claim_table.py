@@ -4,8 +4,6 @@
 columns) and into the repository's README.md (the verdicts).
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

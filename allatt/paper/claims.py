@@ -3,8 +3,6 @@
 The functions of `allatt.paper.rules` carry out these rules.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from allatt.paper.experiments import UNTRAINED

@@ -3,8 +3,6 @@
 Nothing is extrapolated: if a curve does not reach a place, the answer there is None.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

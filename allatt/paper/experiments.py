@@ -3,8 +3,6 @@
 Each function takes a study and a seed (None: its first). All models of a comparison train for the same number of steps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple

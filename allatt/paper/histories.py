@@ -1,7 +1,5 @@
 """What training logged of finished runs: learning curves, and how heads opened and closed."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from allatt.runs import Run

@@ -5,8 +5,6 @@ a finding leans to a verdict, with a two-sided p-value over seeds; `allatt.paper
 seed, or if a seed is missing, there is no p-value.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -12,8 +12,6 @@ lambda weighs a SUM over layers x heads against a mean over tokens, so it does n
 its own grid, chosen so that the sweep covers light to heavy pruning.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, GateConfig, ModelConfig, TrainConfig, check

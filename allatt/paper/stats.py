@@ -5,8 +5,6 @@ that the differences between seeds cancel. Points of one seed (several lambdas, 
 scipy is imported inside functions, since training does without it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations

@@ -4,8 +4,6 @@ Shape suffixes:
     L layers   H heads   B rows   T queries   M memory   S = M + T keys   X = S + N keys and persistent vectors   D d_model
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

@@ -4,8 +4,6 @@ Claims of one number (4a, 4b, ...) are a family, and their p-values are correcte
 p-value is below the level, the verdict that the data lean to stands; otherwise it cannot be told.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL

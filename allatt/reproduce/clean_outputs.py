@@ -1,7 +1,5 @@
 """Makes executed notebooks fit to commit: removes everything that differs between machines or from run to run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

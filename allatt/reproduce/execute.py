@@ -5,8 +5,6 @@
 The middle process exits when its stdin closes, so no kernel is left behind even if this process is SIGKILLed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Parameters of notebooks: the literals in their cells tagged `parameters`, and a command's values for them."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import json

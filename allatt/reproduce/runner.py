@@ -7,8 +7,6 @@ Executed notebooks and status.json are in .allatt/reproduce/<scale>-<corpus>-see
 compare seeds have a separate folder there, and one for their figures; the others are the same as with one seed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util

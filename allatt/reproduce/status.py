@@ -1,7 +1,5 @@
 """What has been reproduced: a folder per scale, corpus and seeds, its status.json and lock, and the table of `make status`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -4,8 +4,6 @@
 file, so that `damage` notices a truncated or changed file when the folder is used again.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -96,11 +94,11 @@ def written(folder: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def damage(folder: Path, thorough: bool = False) -> str:
+def damage(folder: Path) -> str:
     """What is wrong with a folder made by `written`, as "FILE is missing"; "" if nothing is.
 
-    Sizes are always compared. Checksums are compared once per process for files up to SMALL bytes and for files whose time
-    has changed, and with `thorough` for all files.
+    Sizes are always compared. Checksums are compared once per process, for files up to SMALL bytes and for files whose time
+    has changed.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -118,7 +116,7 @@ def damage(folder: Path, thorough: bool = False) -> str:
             return f"{path} has {current.st_size:,} bytes instead of {size:,}"
         version = (path, size, current.st_mtime_ns)
         trusted = version in _verified or (size > SMALL and current.st_mtime_ns == time)
-        if (thorough or not trusted) and checksum(path) != sha256:
+        if not trusted and checksum(path) != sha256:
             return f"{path} has another checksum than when it was written"
         _verified.add(version)
     return ""

@@ -1,7 +1,5 @@
 """Where everything is: the package, the repository, all state (.allatt), and the figures. No other module looks for them."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

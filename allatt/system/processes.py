@@ -7,8 +7,6 @@ multiprocessing forks, which is unsafe with the threads of torch and Jupyter, or
 and fails if it has no `if __name__ == "__main__"`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Plain-text tables with aligned columns, for the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

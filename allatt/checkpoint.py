@@ -97,6 +97,6 @@ def _path(folder: Path, step: int, rank: int) -> Path:
 
 def _remove_files(folder: Path, but: int | None = None) -> None:
     """Remove the files of all steps but one, and what a killed process had begun to write."""
-    for path in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".checkpoint-*.tmp")):
+    for path in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".*.tmp")):
         if but is None or not path.name.startswith(f"checkpoint-{but}-"):
             path.unlink()

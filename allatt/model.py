@@ -240,7 +240,7 @@ class LanguageModel(nn.Module):
         """The model of a file that `save` wrote, heads per layer included."""
         try:
             with safe_open(path, "pt", device=device) as file:
-                about = json.loads(file.metadata()["model"])
+                about = _about(file.metadata())
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             model = cls(from_dict(ModelConfig, about["config"]), about["vocab"])
         except AllattError:
@@ -249,6 +249,13 @@ class LanguageModel(nn.Module):
             raise AllattError(f"{path} is not a model of allatt ({error})") from None
         model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
         return model
+
+
+def _about(metadata: dict[str, str]) -> dict:
+    """Config and vocabulary from a file's metadata: one key, or two in files of runs that are older than that."""
+    if "model" in metadata:
+        return json.loads(metadata["model"])
+    return {"config": json.loads(metadata["config"]), "vocab": int(metadata["vocab"])}
 
 
 def _project(x: Tensor, weight_HKD: Tensor, bias_HK: Tensor | None = None) -> Tensor:

@@ -1,11 +1,13 @@
 """The language model: memory, masks, shapes, and the counts of the paper."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from allatt.config import AllattError, ModelConfig
+from allatt.config import AllattError, ModelConfig, to_dict
 from allatt.model import LanguageModel
 
 TINY = ModelConfig(layers=2, heads=3, d_model=12, d_head=4, persistent=5, feed_forward=5, segment=4, memory=6, positions=7,
@@ -98,6 +100,15 @@ def test_the_papers_pruned_models_to_the_unit(heads, body):
     with torch.device("meta"):
         model = LanguageModel(ModelConfig(kept=kept, cutoffs=(20_000, 40_000, 200_000)), 267_735)
     assert model.parameter_counts()["body"] == body
+
+
+def test_models_of_older_runs_are_read(tmp_path):
+    """Their metadata has a key for the config and one for the vocabulary; the ids of runs have not changed since."""
+    model, path = build(kept=((1,), ())), tmp_path / "model.safetensors"
+    save_file(model.state_dict(), path, {"config": json.dumps(to_dict(model.config)), "vocab": "11"})
+    again = LanguageModel.load(path)
+    assert again.config == model.config and again.vocab == 11
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in again.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 import allatt
-from allatt.system.paths import repository
+from allatt.system.paths import PACKAGE
 
 
 def provenance(device: str = "cpu") -> dict:
     """Versions, hardware, threads, commit and time, as JSON values."""
     git = {}
     try:
+        # Of the package's own folder: an installed copy must not name the repository in which somebody happens to work.
         for key, command in {"commit": ["rev-parse", "HEAD"], "changes": ["status", "--porcelain", "--", "allatt"]}.items():
-            git[key] = subprocess.run(["git", "-C", str(repository()), *command], capture_output=True, text=True, check=True,
+            git[key] = subprocess.run(["git", "-C", str(PACKAGE.parent), *command], capture_output=True, text=True, check=True,
                                       timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         git = {"commit": "not a git checkout", "changes": ""}

@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 SMALL = 50_000_000
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
-               errno.ENOTDIR: "a part of the path is a file", errno.EEXIST: "a part of the path is a file"}
+               errno.ENOTDIR: "a part of the path is a file"}
 # Files (path, size, time) whose checksum this process has verified.
 _verified: set[tuple[Path, int, int]] = set()
 
@@ -32,9 +32,11 @@ def disk(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        # `mkdir` reports a file in the place of the folder itself in its own way.
+        code = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno
+        if code not in DISK_ERRORS:
             raise
-        raise AllattError(f"cannot write {where}: {DISK_ERRORS[error.errno]}; free some space, or choose a folder that can "
+        raise AllattError(f"cannot write {where}: {DISK_ERRORS[code]}; free some space, or choose a folder that can "
                           "be written (ALLATT_HOME for all state, ALLATT_FIGURES for figures)") from error
 
 

@@ -1,12 +1,15 @@
 """Versions, hardware and commit of a result."""
 
+import os
+import shutil
 import subprocess
+import sys
 
 import torch
 
 import allatt
 from allatt.runs.provenance import provenance
-from allatt.system.paths import repository
+from allatt.system.paths import PACKAGE, repository
 
 
 def test_it_says_what_ran_where(monkeypatch):
@@ -24,7 +27,14 @@ def test_the_commit_is_that_of_the_repository_from_any_folder(monkeypatch, tmp_p
     assert provenance()["commit"] == expected
 
 
-def test_without_git_it_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("allatt.runs.provenance.repository", lambda: tmp_path)
-    record = provenance()
-    assert record["commit"] == "not a git checkout" and not record["uncommitted_changes"]
+def test_an_installed_copy_does_not_name_the_repository_in_which_it_is_used(tmp_path):
+    site, work = tmp_path / "site", tmp_path / "work"
+    shutil.copytree(PACKAGE, site / "allatt", ignore=shutil.ignore_patterns("__pycache__", "*.xz"))
+    work.mkdir()
+    git = ["git", "-C", str(work), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    code = "from allatt.runs.provenance import provenance; record = provenance(); print(record['commit'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(site)})
+    assert done.stdout.strip() == "not a git checkout", done.stderr

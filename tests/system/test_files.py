@@ -79,6 +79,7 @@ def test_a_folder_is_finished_or_not_there(tmp_path):
         raise ValueError
     assert (folder / "a").read_text() == "first" and files.damage(folder) == ""
     (tmp_path / ".made.draft").mkdir()
+    (tmp_path / ".made.draft" / "c").write_text("of a killed process")
     with files.written(folder) as draft:
         (draft / "b").write_text("third")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]

@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen dataclasses, read back strictly, whose hash names the run's folder.
+"""The configuration of a run: frozen dataclasses whose hash names the run's folder; `allatt.config_json` reads them back.
 
 Only settings that can change a result belong here. The device, the size of a micro-batch or the frequency of logging
 cannot: they are in `allatt.train.Machine`, outside the hash.
@@ -12,14 +12,15 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 # Increment when the meaning of a config changes, so that an old run is never mistaken for a new one.
 FORMAT = 1
+ADAPTIVE_FORMAT = 2
+"""Of models with cutoffs. In format 1, the cluster rows of the adaptive softmax were multiplied by Q h instead of h."""
 
 # Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
-LATER = {"target_kept": None}
+LATER = {"target_kept": None, "skip": 0, "consolidate": False}
 
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
@@ -188,6 +189,8 @@ class TrainConfig:
 
     steps: int = 1000
     """Optimizer steps. 0: evaluate the start as it is."""
+    skip: int = 0
+    """Steps of the text that are skipped, because earlier stages have read them; after its end, the text begins again."""
     rows: int = 16
     """Contiguous streams per optimizer step (the batch); tokens per step = rows x segment."""
     optimizer: str = "adamw"
@@ -207,7 +210,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        check(self.steps >= 0, f"steps is {self.steps}; it must be 0 or more")
+        for name in ("steps", "skip"):
+            check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more")
         check(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be between 0 and 2,147,483,647")
         check(self.rows >= 1, f"rows is {self.rows}; it must be 1 or more")
         check(self.optimizer in ("adamw", "lamb"), f"optimizer is {self.optimizer!r}; choose adamw or lamb")
@@ -233,12 +237,38 @@ class RunConfig:
     gates: GateConfig | None = None
     start: RunConfig | None = None
     """The run whose weights this one starts from. Its heads that `model.kept` leaves out are removed."""
+    consolidate: bool = False
+    """Second phase of pruning: the heads that the start's gates closed are removed, and the rest trains on without gates."""
+
+    def __post_init__(self):
+        start = self.start
+        if self.consolidate:
+            check(start is not None and start.gates is not None,
+                  f"{self.name} consolidates; it must start from a run with gates, whose closed heads it removes")
+            check(self.gates is None and self.model.kept is None,
+                  f"{self.name} consolidates; it keeps the heads that its start's gates keep, without gates of its own")
+        if start is not None:
+            differ = _different_text(self.data, start.data)
+            check(not differ, f"{self.name} starts from a run with another {' and '.join(differ)} of the text; a run and its "
+                              "start need the same text and tokens")
+
+    @property
+    def gated(self) -> RunConfig | None:
+        """The run that chose the heads with gates: this one, or the start that it consolidates; None for other runs."""
+        return self.start if self.consolidate else self if self.gates is not None else None
 
     @cached_property
     def id(self) -> str:
         """12 hexadecimal digits that name the run: the same for the same config, whatever its name."""
-        text = json.dumps({"format": FORMAT, **_anonymous(to_dict(self))}, sort_keys=True, separators=(",", ":"))
+        version = ADAPTIVE_FORMAT if self.model.cutoffs else FORMAT
+        text = json.dumps({"format": version, **_anonymous(to_dict(self))}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _different_text(a: DataConfig, b: DataConfig) -> list[str]:
+    """The settings in which two texts differ; the corpus may have two names if the checksum is the same."""
+    text = "text_sha256" if a.text_sha256 and b.text_sha256 else "corpus"
+    return [name for name in (text, "tokens", "vocab_size", "min_count") if getattr(a, name) != getattr(b, name)]
 
 
 def _anonymous(values: Any) -> Any:
@@ -251,50 +281,3 @@ def _anonymous(values: Any) -> Any:
 def to_dict(config: Any) -> dict:
     """A config as plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(cls: type, values: dict) -> Any:
-    """The config of class `cls` from JSON values. Unknown keys and wrong types are AllattErrors."""
-    check(isinstance(values, dict), f"{cls.__name__} must be an object, not {type(values).__name__}")
-    hints = get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    check(not unknown, f"{cls.__name__} has no {', '.join(unknown)}; it has {', '.join(hints)}")
-    required = [f.name for f in dataclasses.fields(cls)
-                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
-    missing = [name for name in required if name not in values]
-    check(not missing, f"{cls.__name__} lacks {', '.join(missing)}")
-    return cls(**{key: _read(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
-
-
-def alter(values: dict, change: str) -> None:
-    """Apply one "SECTION.KEY=VALUE" (`--set` of the command line) to the JSON values of a config."""
-    path, equals, text = change.partition("=")
-    *sections, key = path.split(".")
-    check(bool(equals and sections and key), f"--set {change!r}: write SECTION.KEY=VALUE, e.g. train.steps=100")
-    for section in sections:
-        have = ", ".join(k for k, v in values.items() if isinstance(v, dict))
-        check(isinstance(values.get(section), dict), f"--set {path}: there is no section {section}; there is {have}")
-        values = values[section]
-    check(key in values, f"--set {path}: there is no {key}; there is {', '.join(values)}")
-    try:
-        values[key] = json.loads(text)
-    except ValueError:
-        values[key] = text
-
-
-def _read(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type `hint`; lists become tuples."""
-    if get_origin(hint) in (Union, UnionType):
-        if value is None:
-            return None
-        hint = next(arg for arg in get_args(hint) if arg is not type(None))
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)
-    if get_origin(hint) is tuple:
-        check(isinstance(value, (list, tuple)), f"{where} is {value!r}; it must be a list")
-        return tuple(_read(get_args(hint)[0], item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    check(right, f"{where} is {value!r}; it must be of type {hint.__name__}")
-    return value

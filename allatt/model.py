@@ -22,7 +22,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from allatt.attention import HeadVectors, reference
-from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, AllattError, ModelConfig, check, from_dict, to_dict
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, AllattError, ModelConfig, check, to_dict
+from allatt.config_json import from_dict
 from allatt.kernels import one_token
 from allatt.kernels.band import fast
 from allatt.kernels.compiled import compiled

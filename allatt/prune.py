@@ -26,6 +26,11 @@ def kept_heads(kept_LH: Tensor) -> Kept:
     return tuple(tuple(layer.nonzero().flatten().tolist()) for layer in kept_LH.bool().cpu())
 
 
+def head_mask(kept: Kept, heads: int) -> Tensor:
+    """The inverse: booleans (layers, heads) of the kept heads."""
+    return torch.tensor([[head in layer for head in range(heads)] for layer in kept])
+
+
 @torch.no_grad()
 def remove(model: LanguageModel, kept: Kept, scale: Tensor | None = None) -> LanguageModel:
     """A new model with only the heads `kept`, numbered as in the model before any pruning; `model` is not changed.

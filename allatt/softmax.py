@@ -9,11 +9,14 @@ width d_i = d / divisor^i and an input projection P_i (d_i, d). Words are sorted
 holds the most frequent ones; C has one row per other band:
 
     x = sqrt(d) E_i[w] P_i
-    log p(w) = log_softmax([E_0; C] (h Q) + b)[w]                                   w in the shortlist
-    log p(w) = log_softmax([E_0; C] (h Q) + b)[band i] + log_softmax(E_i (P_i h) + b_i)[w]      w in band i > 0
+    head     = [E_0 (Q h) + b_0 ; C h + c]
+    log p(w) = log_softmax(head)[w]                                             w in the shortlist
+    log p(w) = log_softmax(head)[band i] + log_softmax(E_i (P_i h) + b_i)[w]    w in band i > 0
 
-The shortlist's output projection Q (d, d) is not tied to P_0; the other bands' is P_i itself. torch's
-AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the other bands.
+Cluster rows read h itself, not Q h, as in the released code and in fairseq; the first code of Dai et al. 2019 projects
+them too, which has the same counts but other weights. The shortlist's output projection Q (d, d) is not tied to P_0; the
+other bands' is P_i itself. torch's AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the
+other bands.
 
 Shape suffixes:
     B rows   T segment   d model width   N tokens of all rows (B T)   n tokens of one band
@@ -127,9 +130,8 @@ class TiedSoftmax(nn.Module):
         """Logits of the shortlist's words, and of the other bands if any."""
         if len(self.bands) == 1:
             return _wide(F.linear(h, self.tables[0], self.bias))
-        rows = torch.cat([self.tables[0], self.cluster_rows])
-        bias = torch.cat([self.bias[:self.bands[0][1]], self.cluster_bias])
-        return _wide(F.linear(h @ self.output_projection, rows, bias))
+        words = F.linear(F.linear(h, self.output_projection), self.tables[0], self.bias[:self.bands[0][1]])
+        return _wide(torch.cat([words, F.linear(h, self.cluster_rows, self.cluster_bias)], dim=-1))
 
     def _tail(self, band: int, h: Tensor) -> Tensor:
         """Logits of the words of a band after the shortlist, given that the word lies in it."""

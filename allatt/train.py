@@ -182,7 +182,7 @@ class Trainer:
         """Take one optimizer step; returns its measurements. Losses stay tensors: to read them would wait for the device."""
         config, t = self.config, self.config.train
         device = self.model.distance_PD.device
-        input_BT, target_BT, first = self.feed.batch(self.step, device)
+        input_BT, target_BT, first = self.feed.batch(t.skip + self.step, device)
         if first:
             self.memory = self.model.empty_memory(len(input_BT))
         for group in self.optimizer.param_groups:
@@ -197,7 +197,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.feed.prepare(self.step, device)
+        self.feed.prepare(t.skip + self.step, device)
         measured = {"loss": loss, "grad_norm": norm, "lr": t.lr * lr_factor(t, self.step - 1)}
         return measured | ({"lambda": lam} if config.gates is not None else {})
 
@@ -279,7 +279,8 @@ class Trainer:
                 "tokens_per_second": len(losses) * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
             line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),
-                     "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()]}
+                     "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()],
+                     "logits": [[round(a, 3) for a in layer] for layer in self.gates.logit_LH.tolist()]}
         return line
 
     def due(self, seconds: float) -> bool:

@@ -1,6 +1,8 @@
 """Configs: strict to read, and hashed by what they are."""
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,12 +16,13 @@ from allatt.config import (
     ModelConfig,
     RunConfig,
     TrainConfig,
-    from_dict,
+    _anonymous,
     to_dict,
 )
+from allatt.config_json import from_dict
 
 FULL = RunConfig("pruned", DataConfig(vocab_size=99), ModelConfig(layers=2, kept=((0,), ()), cutoffs=(5, 9)), TrainConfig(),
-                 GateConfig(), RunConfig("start"))
+                 GateConfig(), RunConfig("start", DataConfig(vocab_size=99)))
 
 
 def test_there_and_back():
@@ -28,7 +31,7 @@ def test_there_and_back():
 
 
 def test_the_name_is_not_part_of_the_hash():
-    assert replace(FULL, name="other", start=RunConfig("another")).id == FULL.id
+    assert replace(FULL, name="other", start=replace(FULL.start, name="another")).id == FULL.id
 
 
 def every_field():
@@ -47,19 +50,63 @@ def test_every_field_is_part_of_the_hash(section, name):
     part = getattr(FULL, section)
     value = getattr(part, name)
     other = OTHER[name] if name in OTHER else value + 1 if value != 0 else type(value)(0.5 if type(value) is float else 1)
-    assert replace(FULL, **{section: replace(part, **{name: other})}).id != FULL.id
+    alone = replace(FULL, start=None)  # a start has the same text
+    assert replace(alone, **{section: replace(part, **{name: other})}).id != alone.id
 
 
 def test_the_start_is_part_of_the_hash():
     assert replace(FULL, start=None).id != FULL.id
-    assert replace(FULL, start=RunConfig("start", train=TrainConfig(lr=0.5))).id != FULL.id
+    assert replace(FULL, start=replace(FULL.start, train=TrainConfig(lr=0.5))).id != FULL.id
 
 
 def test_the_hash_does_not_change_by_itself():
     """A new default or order renames every run, and so does a new field that LATER lacks: then raise FORMAT, and say so
     in the changelog."""
     assert RunConfig("x").id == "787076de6b21"
-    assert FULL.id == "472f038e2412"
+    assert replace(FULL, model=replace(FULL.model, cutoffs=())).id == "250ce931888c"
+    assert FULL.id == "5ec66d9f5796"
+
+
+def test_only_the_adaptive_softmax_has_a_new_format():
+    """Its cluster rows read other numbers than before. Runs without one keep the ids that figures and folders have."""
+    data = DataConfig(text_sha256="3e630530c0edb33f71be269445a7b8ae1426fffd51a550b6d2de444cb3b02fbd")
+    model = ModelConfig(layers=4, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65, init="unit",
+                        persistent_gain=20.0)
+    laptop = RunConfig("x", data, model, TrainConfig(steps=1800, lr=4e-3, warmup=50))
+    assert laptop.id == "6baf8f25072e", "the first baseline of the laptop scale, as committed in 2026"
+    adaptive = replace(laptop, model=replace(laptop.model, cutoffs=(2000,)))
+    plain = json.dumps({"format": 1, **_anonymous(to_dict(adaptive))}, sort_keys=True, separators=(",", ":"))
+    assert adaptive.id != hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
+def test_a_consolidation_keeps_what_the_gates_of_its_start_keep():
+    gated = replace(FULL, model=replace(FULL.model, kept=None), start=None)
+    config = replace(gated, gates=None, start=gated, consolidate=True)
+    assert config.gated == gated and gated.gated == gated and replace(gated, gates=None).gated is None
+    assert config.id != replace(gated, gates=None, start=replace(gated, gates=None)).id
+    assert from_dict(RunConfig, to_dict(config)) == config
+    for bad, message in (({"start": None}, "must start from a run with gates"),
+                         ({"gates": GateConfig()}, "without gates of its own"),
+                         ({"start": replace(gated, gates=None)}, "must start from a run with gates"),
+                         ({"model": FULL.model}, "it keeps the heads that its start's gates keep")):
+        with pytest.raises(AllattError, match=message):
+            replace(config, **bad)
+
+
+@pytest.mark.parametrize("change, word", [({"vocab_size": 98}, "vocab_size"), ({"tokens": "words"}, "tokens"),
+                                          ({"corpus": "text8"}, "corpus"), ({"min_count": 2}, "min_count")])
+def test_a_start_of_another_text_is_refused(change, word):
+    with pytest.raises(AllattError, match=f"another {word} of the text"):
+        replace(FULL, start=replace(FULL.start, data=replace(FULL.start.data, **change)))
+
+
+def test_a_text_may_have_two_names_but_not_two_checksums():
+    def named(corpus, sha256):
+        return DataConfig(corpus, vocab_size=99, text_sha256=sha256)
+
+    assert replace(FULL, data=named("a/path", "ab"), start=replace(FULL.start, data=named("text8", "ab")))
+    with pytest.raises(AllattError, match="another text_sha256 of the text"):
+        replace(FULL, data=named("text8", "ab"), start=replace(FULL.start, data=named("text8", "cd")))
 
 
 def test_a_later_field_is_in_the_hash_where_it_is_set_only():

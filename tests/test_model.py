@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -30,6 +31,77 @@ def read(model, ids, widths, gate=None, cached=False):
         hidden, memory = model(ids[:, at:at + width], memory, gate)
         out, at = [*out, hidden], at + width
     return torch.cat(out, dim=1)
+
+
+def whole_model_in_numpy(weights, ids, memory, gates, cutoffs, heads, eps=1e-5):
+    """-log p of each next word of one row of ids, and what entered each layer: from the paper's equations, without torch.
+
+    weights: arrays under the model's names. memory: what entered each layer for all earlier words. Heads: Python loops.
+    """
+    def norm(x, name):
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    edges = [0, *cutoffs, len(weights["softmax.bias"])]
+    band = [sum(word >= cutoff for cutoff in cutoffs) for word in ids]
+    d, entered = weights["distance_PD"].shape[1], []
+    x = np.stack([d ** 0.5 * weights[f"softmax.tables.{b}"][word - edges[b]] @ weights[f"softmax.projections.{b}"]
+                  for word, b in zip(ids[:-1], band, strict=False)])
+    for layer in range(len(heads)):
+        w = {name.split(".", 2)[2]: value for name, value in weights.items() if name.startswith(f"blocks.{layer}.")}
+        entered.append(x)
+        context = norm(np.concatenate([memory[layer], x]), f"blocks.{layer}.norm")
+        past, attended = len(memory[layer]), np.zeros_like(x)
+        for h in range(heads[layer]):
+            q, k, v = (context @ w[name][h].T for name in ("query_HKD", "key_HKD", "value_HKD"))
+            r = weights["distance_PD"] @ w["position_HKD"][h].T
+            mk, mv = w["persistent_key_HNK"][h], w["persistent_value_HNK"][h]
+            root, many = q.shape[1] ** 0.5, len(mk) ** 0.5
+            for i in range(len(x)):
+                at = past + i
+                seen = range(max(0, at - MEMORY), at + 1)
+                scores = [((q[at] + w["content_bias_HK"][h]) @ k[j] + (q[at] + w["position_bias_HK"][h]) @ r[at - j]) / root
+                          for j in seen]
+                scores += [q[at] @ (root * key) / root for key in mk]
+                chances = np.exp(scores) / np.exp(scores).sum()
+                out = sum(p * value for p, value in zip(chances, [*v[list(seen)], *(many * mv)], strict=True))
+                attended[i] += gates[layer][h] * out @ w["output_HKD"][h]
+        x = x + attended + w["output_bias_D"]
+    losses = []
+    for h, word, b in zip(x, ids[1:], band[1:], strict=True):
+        words = weights["softmax.tables.0"] @ (weights["softmax.output_projection"] @ h) + weights["softmax.bias"][:edges[1]]
+        head = np.exp([*words, *(weights["softmax.cluster_rows"] @ h + weights["softmax.cluster_bias"])])
+        p = head[word if b == 0 else edges[1] + b - 1] / head.sum()
+        if b > 0:
+            inner = weights[f"softmax.tables.{b}"] @ (weights[f"softmax.projections.{b}"] @ h)
+            tail = np.exp(inner + weights["softmax.bias"][edges[b]:edges[b + 1]])
+            p *= tail[word - edges[b]] / tail.sum()
+        losses.append(-np.log(p))
+    return np.array(losses), [np.concatenate([old, new]) for old, new in zip(memory, entered, strict=True)]
+
+
+MEMORY = TINY.memory
+
+
+@pytest.mark.parametrize("path", ["fast", "reference"])
+def test_the_whole_model_is_the_papers_equations_in_numpy(path):
+    """Embedding, attention, gates, memory of two segments, and adaptive softmax in one. Weights and losses are computed
+    here, without a line of the package."""
+    cutoffs, heads = (4, 9), (3, 3)
+    model = build(vocab=19, cutoffs=cutoffs, band_divisor=2)
+    model.path = path
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    rng = np.random.default_rng(7)
+    weights = {name: rng.normal(0, 0.4, shape) for name, shape in sorted(shapes.items())}
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    ids, gates = (3, 12, 1, 7, 18, 0, 5, 10, 2), [[1.5, 0.0, 1.5], [1.0, 1.0, 1.0]]  # words of every band
+    past, memory = [np.zeros((0, 12)), np.zeros((0, 12))], model.empty_memory(1)
+    for begin in (0, 4):
+        part = ids[begin:begin + 5]
+        want, past = whole_model_in_numpy(weights, part, past, gates, cutoffs, heads)
+        row = torch.tensor([part])
+        got, memory = model.loss(row[:, :-1], row[:, 1:], memory, torch.tensor(gates, dtype=torch.float64))
+        np.testing.assert_allclose(got.detach().numpy()[0], want, rtol=1e-10, atol=1e-12)
 
 
 PRUNED = {"kept": ((1,), ())}, {"kept": ((), (0, 2))}

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from allatt.cli.options import SCALES, add_command, add_training_options, machine
-from allatt.config import KINDS, AllattError, RunConfig, alter, check, from_dict, to_dict
+from allatt.config import KINDS, AllattError, RunConfig, check, to_dict
+from allatt.config_json import alter, from_dict
 from allatt.system.text_tables import table
 
 ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
@@ -129,14 +130,16 @@ def _result_table(values: dict) -> str:
 def experiment(options: argparse.Namespace) -> None:
     """List the experiments, or train all runs of one (or all) and print a line per run."""
     from allatt.paper import scales
-    from allatt.paper.experiments import EXPERIMENTS
+    from allatt.paper.experiments import CALIBRATION, EXPERIMENTS
     from allatt.paper.points import Point
     from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
     from allatt.system.paths import home
     from allatt.train import join_torchrun, leave_torchrun
 
+    known = EXPERIMENTS | CALIBRATION
     about = {name: entry.about for name, entry in EXPERIMENTS.items()} | {"all": "all of these, in this order"}
+    about |= {name: entry.about for name, entry in CALIBRATION.items()}
     if not options.name:
         print(table(list(about.items()), "<<"))
         return
@@ -146,7 +149,7 @@ def experiment(options: argparse.Namespace) -> None:
     is_first_process, points = join_torchrun(this_machine.resolve()), []
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
         for seed in study.seeds:
-            configs = EXPERIMENTS[name].configs(study, seed, this_machine)
+            configs = known[name].configs(study, seed, this_machine)
             for config, finished_run in zip(configs, get_or_run_all(configs, this_machine), strict=True):
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.
                 point = Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name}
@@ -173,16 +176,18 @@ def _line(point: dict) -> str:
 def prune(options: argparse.Namespace) -> None:
     """Write a run's model without its closed heads, and about.json, which `generate` reads too."""
     from allatt import runs
+    from allatt.cost import count
     from allatt.system.files import write_json
 
     trained, out = runs.find(options.run), options.out
-    check(trained.config.gates is not None, f"run {trained.id} ({trained.config.name}) has no gates, so no closed heads; "
+    check(trained.config.gated is not None, f"run {trained.id} ({trained.config.name}) has no gates, so no closed heads; "
                                             "give a run that was trained with --lam or --target-kept")
     path = out / "model.safetensors"
     check(not out.exists() or out.is_dir(), f"--out {out} is a file; name a folder")
     check(not path.exists(), f"{path} already exists; choose another folder")
-    full, small = trained.load(), trained.pruned()
-    before, after = full.parameter_counts(), small.parameter_counts()
+    small = trained.pruned()
+    full, after = replace(trained.config.model, kept=None), small.parameter_counts()
+    before = {part: count(full, small.vocab)["parameters"][part] for part in after}
     heads = small.config.heads_per_layer
     small.save(path)
     write_json(out / "about.json", {"run": trained.id, "name": trained.config.name, "data": to_dict(trained.config.data),

@@ -1,12 +1,33 @@
-"""What training logged of finished runs: learning curves, and how heads opened and closed."""
+"""What training logged of finished runs: learning curves, how heads opened and closed, and whether gates had settled."""
 
 from itertools import pairwise
 
-from allatt.runs import Run
+from allatt.runs import Run, get_or_run
+
+LATE = 0.8
+"""Share of the gates' steps after which a gate that opens or closes has not settled (our choice: the last fifth)."""
+NEAR = 0.5
+"""A gate whose logit is closer to 0 than this is undecided: it is open with a probability of 38% to 62% (our choice)."""
 
 
 def history(run: Run) -> dict[str, list]:
-    """The training log as columns: step, tokens, loss; with gates also lambda, expected and kept (numbers of heads)."""
+    """The training log as columns: step, tokens, loss; with gates also lambda, expected and kept (numbers of heads).
+
+    A consolidated run's columns begin with those of its first phase. Then lambda and expected are None.
+    """
+    columns = _columns(run)
+    if not run.config.consolidate:
+        return columns
+    first = history(get_or_run(run.config.start))
+    steps, tokens = first["step"][-1], first["tokens"][-1]
+    columns = {"step": [steps + step for step in columns["step"]], "tokens": [tokens + n for n in columns["tokens"]],
+               "loss": columns["loss"]}
+    lines = len(columns["step"])
+    columns |= {"lambda": [None] * lines, "expected": [None] * lines, "kept": [run.result["heads"]["total"]] * lines}
+    return {name: first[name] + columns[name] for name in first}
+
+
+def _columns(run: Run) -> dict[str, list]:
     lines = run.metrics()
     columns = {key: [line[key] for line in lines] for key in ("step", "tokens", "loss")}
     if run.config.gates is not None:
@@ -24,13 +45,25 @@ def loss_gap(ours: dict[str, list], theirs: dict[str, list]) -> dict[str, list]:
 
 def trajectory(run: Run, control: Run) -> dict[str, list]:
     """Step, kept heads, and training loss above the control's at the same step (None if the control did not log it)."""
-    columns, control_loss = history(run), {line["step"]: line["loss"] for line in control.metrics()}
+    columns, other = history(run), history(control)
+    control_loss = dict(zip(other["step"], other["loss"], strict=True))
     losses = zip(columns["step"], columns["loss"], strict=True)
     above = [loss - control_loss[step] if step in control_loss else None for step, loss in losses]
     return {"step": columns["step"], "kept": columns["kept"], "above": above}
 
 
-def flips(run: Run, after: float = 0.5) -> int:
-    """How often a head opened or closed between logged lines, after this share of the steps; 0 means settled."""
-    kept = ["".join(line["kept"]) for line in run.metrics() if line["step"] >= after * run.config.train.steps]
+def gated(run: Run) -> Run:
+    """The run that trained the gates of a pruned one: its first phase, or itself."""
+    return get_or_run(run.config.gated)
+
+
+def flips(run: Run, after: float = LATE) -> int:
+    """How often a head opened or closed between logged lines, after this share of the gates' steps; 0 means settled."""
+    gates = gated(run)
+    kept = ["".join(line["kept"]) for line in gates.metrics() if line["step"] >= after * gates.config.train.steps]
     return sum(a != b for old, new in pairwise(kept) for a, b in zip(old, new, strict=True))
+
+
+def undecided(run: Run) -> int:
+    """Number of gates whose logit is closer to 0 than NEAR at the end of the gates' training."""
+    return sum(abs(a) < NEAR for layer in gated(run).metrics()[-1]["logits"] for a in layer)

@@ -78,14 +78,17 @@ class Point(Measures):
     per_layer: list[int]
     """Heads kept in each layer."""
     flips: int | None = None
-    """How often a head opened or closed late in training (`histories.flips`), if counted."""
+    """How often a head opened or closed late in the training of its gates (`histories.flips`), if counted."""
+    undecided: int | None = None
+    """Gates that were still near the border at the end (`histories.undecided`), if counted."""
     lost: int | None = None
     """Layers without any head, if counted."""
 
     @classmethod
     def of_run(cls, run: Run) -> Point:
         """The point of a finished run."""
-        result, heads, gates = run.result, run.result["heads"], run.config.gates
+        result, heads = run.result, run.result["heads"]
+        gates = run.config.gated.gates if run.config.gated else None
         small = replace(run.config.model, kept=tuple(map(tuple, heads["kept"])))
         operations = cost.count(small)["multiply_adds"]["body"]
         losses = {f"{split}_{key}": result[split][key] for split in ("valid", "test")

@@ -1,12 +1,19 @@
-"""Four sizes of the same experiments: smoke, laptop, gpu, paper. The source of each value is given.
+"""Five sizes of the same experiments: smoke, laptop, overnight, gpu, paper. The source of each value is given.
 
-    smoke     stepping through the notebooks, and CI; too small for any claim
-    laptop    `make reproduce` without a GPU: every figure, real text, 20 minutes on 2 cores
-    gpu       `make reproduce` with a GPU: the same experiments, larger                       (not run yet)
-    paper     the released configuration on WikiText-103                                      (not run yet)
+    smoke      stepping through the notebooks, and CI; too small for any claim
+    laptop     `make reproduce` without a GPU: every figure, real text, 20 minutes on 2 cores
+    overnight  the claims on a CPU: longer training, settled gates, all controls, several seeds; a night on 2 cores
+    gpu        `make reproduce` with a GPU: the same experiments, larger                       (not run yet)
+    paper      the released configuration on WikiText-103                                      (not run yet)
 
-Each scale has variants on characters and on words (`variant`): laptop-characters, laptop-words. The paper's own setting is
-words, so there is no paper-words: it is paper itself.
+The paper's proportions hold at all of them, since its claims follow from proportions: 8 heads of d / 8, as many persistent
+vectors (or hidden units of the feed-forward) as 4 d, a memory as long as the segment. So the feed-forward, which pruning heads
+cannot touch, is 61.5% of a Transformer-XL body at every size.
+
+Pruning has two phases, except at the paper scale: gates, then consolidation (`Scale.consolidation`).
+
+Each scale but overnight has variants on characters and on words (`variant`): laptop-characters, laptop-words. The paper's own
+setting is words, so there is no paper-words: it is paper itself.
 
 lambda weighs a SUM over layers x heads against a mean over tokens, so it does not carry over between scales: each scale has
 its own grid, chosen so that the sweep covers light to heavy pruning.
@@ -15,6 +22,22 @@ its own grid, chosen so that the sweep covers light to heavy pruning.
 from dataclasses import dataclass, replace
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, GateConfig, ModelConfig, TrainConfig, check
+
+
+def geometry(width: int, segment: int, **more) -> ModelConfig:
+    """An All-attention model in the paper's proportions: 8 heads, d_head = d / 8, N = 4 d, T = M."""
+    return ModelConfig(heads=8, d_model=width, d_head=width // 8, persistent=4 * width, feed_forward=4 * width,
+                       segment=segment, memory=segment, positions=segment + 1, **more)
+
+
+def both(train: TrainConfig) -> dict[str, TrainConfig]:
+    """The same training for both kinds of models."""
+    return dict.fromkeys(KINDS, train)
+
+
+def each(train: dict[str, TrainConfig], **changes) -> dict[str, TrainConfig]:
+    """Both kinds' training with the same changes."""
+    return {kind: replace(stage, **changes) for kind, stage in train.items()}
 
 
 @dataclass(frozen=True)
@@ -27,10 +50,12 @@ class Scale:
     """Size of the vocabulary of the scale's own corpus (to count parameters without the text)."""
     model: ModelConfig
     """All-attention; `scales.model` derives the Transformer-XL of equal size."""
-    baseline: TrainConfig
-    """Dense training, from random weights."""
+    baseline: dict[str, TrainConfig]
+    """Dense training of each kind of model, from random weights. Only the learning rates differ."""
     prune: TrainConfig
-    """Gated training, from the baseline."""
+    """Gated training, from the baseline: the first phase of pruning, or the only one."""
+    consolidation: TrainConfig | None
+    """The second phase: gates frozen, closed heads removed, a falling learning rate. None: one phase, as in the paper."""
     gates: GateConfig
     """Gates with the three training methods; lambda is set by the run."""
     lambdas: dict[str, tuple[float, ...]]
@@ -39,34 +64,46 @@ class Scale:
     """lambda of the notebooks that use only one (05, 06)."""
 
 
+# Our choice: with a share of 0.6 of the steps for the gates, and of 0.4 for the consolidation.
+def two_phases(steps: int, **gated) -> dict[str, TrainConfig]:
+    """The two phases of pruning, `steps` in all: at a constant rate, then by cosine down to a tenth of it."""
+    first = TrainConfig(steps=steps * 6 // 10, schedule="constant", **gated)
+    return {"prune": first, "consolidation": replace(first, steps=steps - first.steps, schedule="cosine")}
+
+
 # Our choice throughout: just large enough that gates move and all shapes differ.
 SMOKE = Scale(
     name="smoke", data=DataConfig(vocab_size=500), vocab=500,
-    model=ModelConfig(layers=2, heads=4, d_model=32, d_head=8, persistent=32, segment=16, memory=16, positions=17,
-                      init="unit", persistent_gain=8.0),
-    baseline=TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5),
-    prune=TrainConfig(steps=30, rows=16, lr=1e-3, schedule="constant"),
+    model=geometry(32, 16, layers=2, init="unit", persistent_gain=8.0),
+    baseline=both(TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5)), **two_phases(50, rows=16, lr=1e-3),
     gates=GateConfig(penalty_warmup=5, lr=0.25), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
 
-# Our choice: of the settings we tried, the one whose two baselines are closest (notebook 03, README).
+# Our choice.
 LAPTOP = Scale(
     name="laptop", data=DataConfig(vocab_size=2000), vocab=2000,
-    model=ModelConfig(layers=4, heads=8, d_model=128, d_head=16, persistent=128, segment=64, memory=64, positions=65,
-                      init="unit", persistent_gain=20.0),
-    baseline=TrainConfig(steps=1800, rows=16, lr=4e-3, warmup=50),
-    prune=TrainConfig(steps=400, rows=16, lr=5e-4, schedule="constant"), gates=GateConfig(penalty_warmup=100, lr=2e-2),
+    model=geometry(128, 64, layers=4, init="unit", persistent_gain=20.0),
+    baseline=both(TrainConfig(steps=3000, rows=8, lr=3e-3, warmup=50)), **two_phases(800, rows=8, lr=8e-4),
+    gates=GateConfig(penalty_warmup=50, lr=8e-3),
     # Heads of All-attention hold the persistent vectors too, so it takes a larger lambda to close them.
-    lambdas={ALL_ATTENTION: (0.03, 0.05, 0.07, 0.1, 0.15, 0.25), TRANSFORMER_XL: (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)},
-    example=0.07)
+    lambdas={ALL_ATTENTION: (0.05, 0.1, 0.16, 0.25), TRANSFORMER_XL: (0.02, 0.05, 0.1, 0.2)}, example=0.1)
 
-# Our choice: a body of about 19M parameters, in bf16. Not run yet: its lambdas are a first guess.
+# Our choice: the laptop's model on a text that is never read twice, longer training, and gates that have time to settle. The
+# learning rates of the baselines: figures/overnight/README.md.
+OVERNIGHT = Scale(
+    name="overnight", data=replace(LAPTOP.data, corpus="wikitext-103"), vocab=2000, model=LAPTOP.model,
+    baseline=both(TrainConfig(steps=16_000, rows=8, lr=2e-3, warmup=400)), **two_phases(4000, rows=8, lr=4e-4),
+    gates=GateConfig(penalty_warmup=240, lr=4e-3),
+    lambdas={ALL_ATTENTION: (0.03, 0.05, 0.08, 0.12, 0.16, 0.22), TRANSFORMER_XL: (0.015, 0.03, 0.05, 0.08, 0.13, 0.2)},
+    example=0.08)
+
+# Our choice: a body of 27M parameters, in bf16, sized for minutes of one H100. Not run yet: its lambdas are a first guess.
 GPU = Scale(
     name="gpu", data=DataConfig(corpus="wikitext-103", vocab_size=8000), vocab=8000,
-    model=ModelConfig(layers=8, heads=8, d_model=512, d_head=64, persistent=1024, segment=192, memory=192, positions=193,
-                      init="unit", persistent_gain=20.0, drop_attention=0.1, drop_projection=0.1),
-    baseline=TrainConfig(steps=6000, rows=64, lr=1e-3, warmup=300, weight_decay=0.01, precision="bf16"),
-    prune=TrainConfig(steps=1500, rows=64, lr=2e-4, schedule="constant", precision="bf16"),
-    gates=GateConfig(penalty_warmup=200, lr=5e-3), lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08)), example=0.02)
+    model=geometry(512, 192, layers=8, init="unit", persistent_gain=20.0),
+    baseline=both(TrainConfig(steps=3000, rows=64, lr=1e-3, warmup=200, weight_decay=0.01, precision="bf16")),
+    **two_phases(800, rows=64, lr=2e-4, precision="bf16"),
+    gates=GateConfig(penalty_warmup=50, lr=8e-3), lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)),
+    example=0.02)
 
 # The released configuration; differences are marked. Not run yet.
 EPOCH = 2800  # steps of 192 x 192 tokens in one pass over WikiText-103's 103,227,021
@@ -76,9 +113,10 @@ PAPER = Scale(
     model=ModelConfig(cutoffs=(20_000, 40_000, 200_000), drop_attention=0.2, drop_projection=0.1, drop_input=0.1,
                       drop_output=0.1, drop_word=0.1),
     # Released code: LAMB, 0.01 to 0.001 by cosine, 20 epochs, the first one warm-up, clip 0.5. fp16 there, bf16 here.
-    baseline=TrainConfig(steps=20 * EPOCH, rows=192, optimizer="lamb", lr=0.01, warmup=EPOCH, precision="bf16"),
-    # Released code: constant 1e-4, 10 to 20 epochs, no weight decay. AdamW is our choice: their optimizer is not known.
-    prune=TrainConfig(steps=10 * EPOCH, rows=192, lr=1e-4, schedule="constant", precision="bf16"),
+    baseline=both(TrainConfig(steps=20 * EPOCH, rows=192, optimizer="lamb", lr=0.01, warmup=EPOCH, precision="bf16")),
+    # Released code: LAMB, constant 1e-4, betas 0.9 and 0.999, no weight decay, 10 to 20 epochs, in one phase.
+    prune=TrainConfig(steps=10 * EPOCH, rows=192, optimizer="lamb", lr=1e-4, schedule="constant", precision="bf16"),
+    consolidation=None,
     gates=GateConfig(penalty_warmup=EPOCH, lr=1e-3),  # released code: lambda rises over one epoch, gates learn at 10 x lr
     lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
 
@@ -88,29 +126,27 @@ WORDS = DataConfig("wikitext-2", tokens="words", vocab_size=0, min_count=3)
 """Words seen once or twice are <unk>, as when WikiText was made: WikiText-2 itself loses none by this."""
 
 # Our choice throughout.
-SMOKE_CHARACTERS = replace(
-    SMOKE, name="smoke-characters", data=CHARACTERS, vocab=27,
-    model=replace(SMOKE.model, segment=32, memory=32, positions=33))
+SMOKE_CHARACTERS = replace(SMOKE, name="smoke-characters", data=CHARACTERS, vocab=27,
+                           model=geometry(32, 32, layers=2, init="unit", persistent_gain=8.0))
 
-# Our choice. Half the rows of laptop: 1,200 steps of 512 characters got about as far as 800 of 1,024 (tried once).
+# Our choice: the laptop's models and recipe.
 LAPTOP_CHARACTERS = replace(
-    LAPTOP, name="laptop-characters", data=CHARACTERS, vocab=27,
-    baseline=replace(LAPTOP.baseline, steps=1000, rows=8), prune=replace(LAPTOP.prune, steps=200, rows=8),
-    gates=replace(LAPTOP.gates, penalty_warmup=50), example=0.12,
+    LAPTOP, name="laptop-characters", data=CHARACTERS, vocab=27, example=0.12,
     lambdas={ALL_ATTENTION: (0.06, 0.12, 0.22, 0.4), TRANSFORMER_XL: (0.03, 0.07, 0.12, 0.25)})
 
 # Our choice: text8 itself, the gpu scale's models with a longer segment, and as many characters per step as it has tokens.
 # Not run yet.
 GPU_CHARACTERS = replace(
     GPU, name="gpu-characters", data=TEXT8, vocab=27, model=replace(GPU.model, segment=512, memory=512, positions=513),
-    baseline=replace(GPU.baseline, rows=24), prune=replace(GPU.prune, rows=24))
+    baseline=each(GPU.baseline, rows=24), prune=replace(GPU.prune, rows=24),
+    consolidation=replace(GPU.consolidation, rows=24))
 
 # Released code: text8, 12 layers, T = 512. The rest is not known; we keep the values for words. Not run yet.
 TEXT8_EPOCH = 915  # steps of 192 x 512 characters in one pass over the 90 million
 PAPER_CHARACTERS = replace(
     PAPER, name="paper-characters", data=TEXT8, vocab=27,
     model=replace(PAPER.model, layers=12, segment=512, memory=512, positions=513, cutoffs=()),
-    baseline=replace(PAPER.baseline, steps=20 * TEXT8_EPOCH, warmup=TEXT8_EPOCH),
+    baseline=each(PAPER.baseline, steps=20 * TEXT8_EPOCH, warmup=TEXT8_EPOCH),
     prune=replace(PAPER.prune, steps=10 * TEXT8_EPOCH), gates=replace(PAPER.gates, penalty_warmup=TEXT8_EPOCH))
 
 # Our choice throughout: the built-in text, with cutoffs so low that every band of the softmax is used.
@@ -118,22 +154,19 @@ SMOKE_WORDS = replace(
     SMOKE, name="smoke-words", data=replace(WORDS, corpus="wikipedia-excerpt", vocab_size=4000), vocab=4000,
     model=replace(SMOKE.model, cutoffs=(200, 1000)), lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
-# WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout. Chosen on seed 0: the learning rate of
-# pruning (of 1e-4, 2e-4 and 5e-4, the one at which All-attention's control stays as good as its baseline), and lambdas that,
-# at this rate, keep 27 to about 7 heads.
+# WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout.
 LAPTOP_WORDS = replace(
     LAPTOP, name="laptop-words", data=WORDS, vocab=33_278, model=replace(LAPTOP.model, cutoffs=(2000, 10_000)),
-    baseline=replace(LAPTOP.baseline, steps=800, rows=8), prune=replace(LAPTOP.prune, steps=200, rows=8, lr=1e-4),
-    gates=replace(LAPTOP.gates, penalty_warmup=50), lambdas=dict.fromkeys(KINDS, (0.01, 0.02, 0.03, 0.05)), example=0.02)
+    lambdas=dict.fromkeys(KINDS, (0.02, 0.04, 0.08, 0.15)), example=0.08)
 
 # The gpu scale's models on the paper's words, with its text and cutoffs. Not run yet.
 GPU_WORDS = replace(
     GPU, name="gpu-words", data=PAPER.data, vocab=PAPER.vocab, model=replace(GPU.model, cutoffs=PAPER.model.cutoffs))
 
-_MAIN = (SMOKE, LAPTOP, GPU, PAPER)
+_MAIN = (SMOKE, LAPTOP, OVERNIGHT, GPU, PAPER)
 _VARIANTS = (SMOKE_CHARACTERS, LAPTOP_CHARACTERS, GPU_CHARACTERS, PAPER_CHARACTERS, SMOKE_WORDS, LAPTOP_WORDS, GPU_WORDS)
 NAMES = tuple(scale.name for scale in _MAIN)
-"""The four scales. Runs and figures of a variant belong to its scale."""
+"""The five scales. Runs and figures of a variant belong to its scale."""
 SCALES = {scale.name: scale for scale in _MAIN + _VARIANTS}
 
 
@@ -146,7 +179,8 @@ def get(name: str) -> Scale:
 
 def variant(name: str, tokens: str) -> str:
     """The name of a scale's variant on "characters" or "words"."""
-    check(name in NAMES, f"scale is {name!r}; only {', '.join(NAMES)} have variants")
+    have = [scale for scale in NAMES if f"{scale}-characters" in SCALES]
+    check(name in have, f"scale is {name!r}; only {', '.join(have)} have variants")
     check(tokens in ("characters", "words"), f"tokens is {tokens!r}; there are variants for characters and words")
     return name if SCALES[name].data.tokens == tokens else f"{name}-{tokens}"
 

@@ -1,7 +1,9 @@
 """A study: the runs of one scale on one text, for one or several seeds, and the folder of its figures.
 
-Every pruning run starts from the baseline of its own seed. The fair comparison of a pruned model is with the control (gates
-with lambda 0), which trained for the same number of steps, not with the baseline.
+Every pruning run starts from the baseline of its own seed. Pruning has two phases, each a run of its own: gates, then
+consolidation, which starts from the weights that the gates left. With one phase, as in the paper, the gates train for all
+steps. The fair comparison of a pruned model is with the control (gates with lambda 0, through the same phases), which trained
+for the same number of steps, not with the baseline.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import functools
 import re
 from dataclasses import dataclass, replace
 
-from allatt.config import KINDS, DataConfig, RunConfig, check
+from allatt.config import KINDS, DataConfig, RunConfig, TrainConfig, check
 from allatt.data.corpora import locate, note
 from allatt.data.download import Unreachable
 from allatt.data.tokens import pin
@@ -53,6 +55,8 @@ class Study:
     """The first seed."""
     count: int = 1
     """Number of seeds."""
+    one_phase: bool = False
+    """Prune in one phase, as in the paper, for as many steps as the scale's two phases have together."""
 
     def __post_init__(self):
         object.__setattr__(self, "scale", scales.resolve(self.scale, variants=True))
@@ -72,6 +76,8 @@ class Study:
             parts.append(re.sub(r"[^A-Za-z0-9]+", "-", self.corpus).strip("-"))
         if self.seed:
             parts.append(f"seed{self.seed}")
+        if self.one_phase:
+            parts.append("one-phase")
         if self.count > 1:
             parts.append(f"{self.count}seeds")
         return "-".join(parts)
@@ -95,19 +101,39 @@ class Study:
 
     def baseline(self, kind: str, seed: int | None = None) -> RunConfig:
         """Dense training from random weights."""
-        train = replace(scales.get(self.scale).baseline, seed=self.seed if seed is None else seed)
-        return RunConfig(f"{kind} baseline", self.data, scales.model(self.scale, kind), train)
+        model = scales.model(self.scale, kind)
+        train = replace(scales.get(self.scale).baseline[kind], seed=self.seed if seed is None else seed)
+        return RunConfig(f"{kind} baseline", self.data, model, train)
 
     def pruning(self, kind: str, lam: float, seed: int | None = None, **switches) -> RunConfig:
-        """Gated training from the baseline at one lambda; `switches` are fields of GateConfig, e.g. output_scaling=False."""
+        """Pruning of the baseline at one lambda; `switches` are fields of GateConfig, e.g. output_scaling=False."""
         scale, start = scales.get(self.scale), self.baseline(kind, seed)
-        train = replace(scale.prune, seed=start.train.seed)
         gates = replace(scale.gates, lam=lam, **switches)
-        return RunConfig(f"{kind} lambda {lam:g}", start.data, start.model, train, gates, start)
+        return self.finish(RunConfig(f"{kind} lambda {lam:g}", start.data, start.model, self.first_phase(start), gates, start))
 
     def to_target(self, kind: str, share: float, seed: int | None = None) -> RunConfig:
-        """Gated training from the baseline that keeps this share of all heads: lambda starts at 0 and adapts."""
-        return replace(self.pruning(kind, 0.0, seed, target_kept=float(share)), name=f"{kind} target {share:g}")
+        """Pruning of the baseline until this share of all heads is kept: lambda starts at 0 and adapts."""
+        gated = self.pruning(kind, 0.0, seed, target_kept=float(share)).gated
+        return self.finish(replace(gated, name=f"{kind} target {share:g}"))
+
+    def first_phase(self, start: RunConfig) -> TrainConfig:
+        """Training of the first phase (or the only one) of pruning, from the place in the text where `start` stopped."""
+        scale = scales.get(self.scale)
+        more = scale.consolidation.steps if self.one_phase and scale.consolidation else 0
+        return replace(scale.prune, steps=scale.prune.steps + more, seed=start.train.seed, skip=start.train.steps)
+
+    def finish(self, first: RunConfig) -> RunConfig:
+        """The second phase after a first: its closed heads removed if it has gates, and the falling learning rate.
+
+        With one phase, `first` itself.
+        """
+        second = scales.get(self.scale).consolidation
+        if second is None or self.one_phase:
+            return first
+        train = replace(second, seed=first.train.seed, skip=first.train.skip + first.train.steps)
+        gated = first.gates is not None
+        return replace(first, train=train, gates=None, start=replace(first, name=f"{first.name}, first phase"),
+                       consolidate=gated)
 
     def sweep(self, kind: str, seed: int | None = None) -> list[RunConfig]:
         """The control, then the scale's lambdas in ascending order."""

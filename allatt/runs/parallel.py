@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from allatt.config import AllattError, RunConfig, from_dict, to_dict
+from allatt.config import AllattError, RunConfig, to_dict
+from allatt.config_json import from_dict
 from allatt.cost import count
 from allatt.data.tokens import load
 from allatt.runs import Run, finished, get_or_run

@@ -9,6 +9,7 @@ A run's folder is named by the hash of its config:
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,13 +18,14 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 
 from allatt.checkpoint import remove_checkpoint
-from allatt.config import AllattError, DataConfig, RunConfig, check, from_dict, to_dict
+from allatt.config import AllattError, DataConfig, RunConfig, check, to_dict
+from allatt.config_json import from_dict
 from allatt.data.corpora import locate
 from allatt.data.tokens import Tokens, load
 from allatt.evaluate import evaluate
-from allatt.gates import HeadGates
+from allatt.gates import HeadGates, output_scale
 from allatt.model import LanguageModel
-from allatt.prune import remove, remove_closed
+from allatt.prune import head_mask, kept_heads, remove, remove_closed
 from allatt.runs.provenance import provenance
 from allatt.system.files import read_json, write, write_json
 from allatt.system.paths import home
@@ -193,15 +195,17 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     if start is None:
         return LanguageModel(config.model, tokens.vocab), gates
     model, trained = start.load(), start.gates()
-    check(trained is None or config.model.kept is not None,
-          f"{config.name} starts from run {start.id}, whose gates have closed heads; list the heads to keep in model.kept")
+    kept = kept_heads(trained.kept()) if config.consolidate else config.model.kept
+    check(trained is None or kept is not None,
+          f"{config.name} starts from run {start.id}, whose gates have closed heads; consolidate, or list the heads to keep in "
+          "model.kept")
     check(model.vocab == tokens.vocab,
           f"run {start.id} has {model.vocab} tokens, but the text of {config.name} has {tokens.vocab}; "
           "a run and its start need the same text and tokens")
-    if config.model.kept != model.config.kept and config.model.kept is not None:
-        scale = trained.evaluation().amax(dim=-1) if trained is not None else None
-        model = remove(model, config.model.kept, scale)
-    weights, model = model.state_dict(), LanguageModel(config.model, tokens.vocab)
+    if kept != model.config.kept and kept is not None:
+        scaled = trained is not None and trained.config.output_scaling
+        model = remove(model, kept, output_scale(head_mask(kept, config.model.heads))[:, 0] if scaled else None)
+    weights, model = model.state_dict(), LanguageModel(replace(config.model, kept=kept), tokens.vocab)
     wrong = [name for name, tensor in model.state_dict().items()
              if name not in weights or weights[name].shape != tensor.shape]
     check(not wrong, f"run {start.id} does not fit the model of {config.name}: {', '.join(wrong[:3])} differ")

@@ -13,7 +13,8 @@ import pytest
 from refusals import refused
 
 from allatt.cli.main import main
-from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, RunConfig, from_dict, to_dict
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, RunConfig, to_dict
+from allatt.config_json import from_dict
 from allatt.system.paths import repository
 
 SMALL = ("--set", "train.steps=2", "--set", "model.layers=1", "--set", "data.tokens=characters")
@@ -144,15 +145,16 @@ def tiny_scale():
     model = replace(smoke.model, layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=32, memory=32, positions=33)
     return replace(
         smoke, data=DataConfig(tokens="characters"), model=model, prune=replace(smoke.prune, **TINY),
-        baseline=replace(smoke.baseline, **TINY), lambdas=dict.fromkeys(KINDS, (0.3,)))
+        consolidation=replace(smoke.consolidation, **TINY), baseline=scales.each(smoke.baseline, **TINY),
+        lambdas=dict.fromkeys(KINDS, (0.3,)))
 
 
 def test_experiments_are_listed(capsys):
-    from allatt.paper.experiments import EXPERIMENTS
+    from allatt.paper.experiments import CALIBRATION, EXPERIMENTS
 
     assert main(["experiment"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [*EXPERIMENTS, "all"]
+    assert [line.split()[0] for line in lines] == [*EXPERIMENTS, "all", *CALIBRATION]
     assert all(len(line.split()) > 3 for line in lines)
 
 
@@ -169,7 +171,7 @@ def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
     for row, config in zip(rows, configs, strict=True):
         result = runs.find(config.id).result
         heads = f"{result['heads']['total']}/4"
-        expected = [config.id, *config.name.split(), config.train.seed, f"{config.gates.lam:g}", heads,
+        expected = [config.id, *config.name.split(), config.train.seed, f"{config.gated.gates.lam:g}", heads,
                     f"{result['parameters']['body']:,}", f"{result['valid']['perplexity']:.2f}",
                     f"{result['test']['perplexity']:.2f}", *result["heads"]["per_layer"]]
         assert row.split() == list(map(str, expected))

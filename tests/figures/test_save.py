@@ -18,9 +18,9 @@ from allatt.config import (
     GateConfig,
     ModelConfig,
     RunConfig,
-    from_dict,
     to_dict,
 )
+from allatt.config_json import from_dict
 from allatt.cost import relative
 from allatt.figures import redraw, save_figure
 from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure

@@ -157,7 +157,8 @@ def test_a_changed_text_is_another_run(dense, text):
 CHILD = """
 import sys, json, time
 from pathlib import Path
-from allatt.config import RunConfig, from_dict
+from allatt.config import RunConfig
+from allatt.config_json import from_dict
 from allatt.runs import get_or_run
 from allatt.train import Machine, Trainer
 step = Trainer.one_step

@@ -1,0 +1,50 @@
+"""How a scale was set, and how far it can be trusted: learning rates, and a ladder of sizes and tokens.
+
+Each kind of model has its own learning rate. It is the best of RATES by validation loss, on a seed that no result uses, with
+the same budget for both kinds. The ladder trains both kinds, unpruned, at several sizes and for several numbers of tokens: does
+the gap between them close (claim 2b)?
+"""
+
+from dataclasses import replace
+
+from allatt.config import KINDS, RunConfig
+from allatt.paper import scales
+from allatt.paper.study import Study
+
+SEED = 100
+"""The seed that settings are chosen on. No result uses it."""
+RATES = (1e-3, 2e-3, 4e-3)
+"""Learning rates that are tried for each kind (our choice)."""
+WIDTHS = (64, 96, 128, 192)
+"""d_model of the ladder's models, at the scale's number of steps."""
+SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
+"""Of the scale's steps, at the scale's own d_model."""
+
+
+def learning_rates(study: Study) -> dict[tuple[str, float], RunConfig]:
+    """The baselines of each kind at each of RATES, on the seed for calibration, by kind and rate."""
+    configs = {}
+    for kind in KINDS:
+        baseline = study.baseline(kind, SEED)
+        for rate in RATES:
+            train = replace(baseline.train, lr=rate)
+            configs[kind, rate] = replace(baseline, name=f"{kind}, learning rate {rate:g}", train=train)
+    return configs
+
+
+def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], RunConfig]:
+    """Baselines of each kind by kind, d_model and steps: the scale's width at SHARES of its steps, and WIDTHS at all steps.
+
+    Learning rates are the scale's own at every rung.
+    """
+    configs = {}
+    for kind in KINDS:
+        baseline = study.baseline(kind, seed)
+        own, steps, warmup = baseline.model, baseline.train.steps, baseline.train.warmup
+        for width, share in [*((own.d_model, share) for share in SHARES), *((width, 1) for width in WIDTHS)]:
+            shape = scales.geometry(width, own.segment)
+            model = replace(own, **{name: getattr(shape, name) for name in ("d_model", "d_head", "persistent", "feed_forward")})
+            train = replace(baseline.train, steps=round(share * steps), warmup=round(share * warmup))
+            name = f"{kind}, width {width}, {train.steps} steps"
+            configs[kind, width, train.steps] = replace(baseline, name=name, model=model, train=train)
+    return configs

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from allatt.cli.options import SCALES, add_command, add_training_options, machine
-from allatt.config import KINDS, AllattError, RunConfig, check, to_dict
+from allatt.config import KINDS, AllattError, DataConfig, RunConfig, check, to_dict
 from allatt.config_json import alter, from_dict
 from allatt.system.text_tables import table
 
@@ -14,6 +14,8 @@ ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
 """A line of `experiment`. Its widths are fixed, because each line is printed as soon as its run is finished."""
 HEADER = ROW.format("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
                     "heads per layer (valid, test: perplexity per token)")
+
+ONE_PHASE = "prune in one phase, as in the paper: gates for all steps, no consolidation"
 
 
 def add_commands(commands) -> None:
@@ -27,8 +29,10 @@ def add_commands(commands) -> None:
                         help="train gates from the baseline until this share of the heads is left; lambda adapts")
     parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
     parser.add_argument("--seed", type=int, help="random seed (default: 0)")
+    parser.add_argument("--one-phase", action="store_true", help=ONE_PHASE)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
-                        help="change one value, e.g. train.steps=100; may be repeated")
+                        help="change one value, e.g. train.steps=100 (start.train.steps: of the run that it starts from); "
+                             "data.* and model.* change all runs that it starts from, too; may be repeated")
     add_training_options(parser)
 
     parser = add_command(commands, "experiment", experiment, "train all runs of an experiment of the paper, without Jupyter")
@@ -37,6 +41,7 @@ def add_commands(commands) -> None:
     parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
     parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
+    parser.add_argument("--one-phase", action="store_true", help=ONE_PHASE)
     add_training_options(parser)
 
     parser = add_command(commands, "prune", prune, "remove a run's closed heads and write the smaller model")
@@ -80,15 +85,32 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
     values = _read_config(options) if options.config else to_dict(_config_of_scale(options))
     for change in options.set:
-        alter(values, change)
-    config = from_dict(RunConfig, values)
-    return replace(config, data=pin(config.data))  # after --set, since data.corpus may name another text
+        for stage in _stages_of(values, change):
+            alter(stage, change)
+    for stage in _stages(values):  # after --set, since data.corpus may name another text
+        stage["data"] = to_dict(pin(from_dict(DataConfig, stage.get("data", {}))))
+    return from_dict(RunConfig, values)
+
+
+def _stages(values: dict) -> list[dict]:
+    """The values of a run and of the runs it starts from."""
+    return [values, *(_stages(values["start"]) if isinstance(values.get("start"), dict) else [])]
+
+
+def _stages_of(values: dict, change: str) -> list[dict]:
+    """The stages that one --set changes: all for the text and the model, the one with gates for gates, else the last."""
+    section, key = change.split(".")[0], change.partition("=")[0]
+    if section in ("data", "model") and key != "model.kept":
+        return _stages(values)
+    if section == "gates":
+        return [stage for stage in _stages(values) if stage.get("gates")][:1] or [values]
+    return [values]
 
 
 def _read_config(options: argparse.Namespace) -> dict:
     """The values of --config, which excludes the options that choose a run by scale."""
-    choices = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed")
-               if getattr(options, name) not in ("", None)]
+    choices = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed", "one_phase")
+               if getattr(options, name) not in ("", None) and getattr(options, name) is not False]
     check(not choices, f"--config is a complete run, so --{'/--'.join(choices)} cannot be given too; use --set")
     try:
         return json.loads(options.config.read_text())
@@ -101,7 +123,7 @@ def _config_of_scale(options: argparse.Namespace) -> RunConfig:
     from allatt.paper.study import Study
 
     check(options.scale and options.model, "say what to train: --config FILE.json, or --scale SCALE and --model MODEL")
-    study = Study(options.scale, options.corpus, options.seed or 0)
+    study = Study(options.scale, options.corpus, options.seed or 0, one_phase=options.one_phase)
     check(options.lam is None or options.target_kept is None,
           "--lam fixes lambda, --target-kept adapts it; give only one (or --target-kept with --set gates.lam=FIRST_VALUE)")
     if options.target_kept is not None:
@@ -144,7 +166,7 @@ def experiment(options: argparse.Namespace) -> None:
         print(table(list(about.items()), "<<"))
         return
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
-    study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds)
+    study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds, options.one_phase)
     this_machine = machine(options)
     is_first_process, points = join_torchrun(this_machine.resolve()), []
     for name in EXPERIMENTS if options.name == "all" else [options.name]:

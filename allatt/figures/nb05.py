@@ -1,5 +1,7 @@
 """Figures of notebook 05: pruning one model."""
 
+import math
+
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
@@ -12,9 +14,13 @@ CLOSED_AND_OPEN = ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])
 
 @figure("05_gates_over_steps")
 def gates_over_steps(data: dict) -> Figure:
-    """A pruning run by step: expected and kept heads, lambda, and the training losses of run and control."""
+    """A pruning run by step: expected and kept heads, lambda, and the training losses of run and control.
+
+    With two phases, a line marks the end of the first; after it there are neither expected heads nor lambda.
+    """
     fig, (heads, lam, loss) = new_figure(rows=3, height=8, sharex=True, height_ratios=(3, 1.4, 2))
     run, control = data["run"], data["control"]
+    run |= {name: [math.nan if value is None else value for value in run[name]] for name in ("expected", "lambda")}
     heads.axhline(data["of"], color=COLORS["control"], linestyle="--", label="all heads")
     heads.plot(run["step"], run["expected"], **look(ALL_ATTENTION, marker="", label="expected open heads (penalty)"))
     heads.step(run["step"], run["kept"], where="post", color=COLORS[TRANSFORMER_XL], label="kept heads (a ≥ 0)")
@@ -26,6 +32,13 @@ def gates_over_steps(data: dict) -> Figure:
     loss.plot(run["step"], run["loss"], **look(ALL_ATTENTION, marker="", label=f"λ = {data['lam']:g}"))
     loss.set(xlabel="step", ylabel="training loss\n(nats a token)")
     loss.legend()
+    if data["boundary"] is not None:
+        for ax in (heads, lam, loss):
+            ax.axvline(data["boundary"], color=COLORS["control"], linestyle=":")
+        heads.annotate("gates", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(-6, -2),
+                       textcoords="offset points", ha="right", va="top")
+        heads.annotate("consolidation", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(6, -2),
+                       textcoords="offset points", va="top")
     fig.align_ylabels()
     return fig
 

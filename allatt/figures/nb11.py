@@ -3,25 +3,46 @@
 from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
-from allatt.figures.panels import strip
-from allatt.figures.style import COLORS, figure, new_figure
+from allatt.figures.panels import legend_below
+from allatt.figures.style import COLORS, CYCLE, figure, new_figure
+
+BUDGETS = {"start": ("cut at the start, all steps", CYCLE[0], "o", -0.18),
+           "late": ("cut late, consolidation", CYCLE[3], "s", 0.18)}
+"""Label, color, marker and offset of each budget."""
 
 
 @figure("11_rivals")
 def loss_and_layers_of_rivals(data: dict) -> Figure:
-    """Models whose heads were selected in other ways: loss minus that of the learned gates, and kept heads by layer."""
-    fig, (loss, layers) = new_figure(columns=2, height=4.4, width_ratios=(3, 2), sharey=True)
-    strip(loss, data["loss"], COLORS[ALL_ATTENTION])
-    loss.set(xlabel="test loss above that of the learned gates\n(nats a token)", title=f"As many heads, of {data['of']}")
-    for y, lists in enumerate(data["layers"].values()):
-        means = [sum(kept) / len(kept) for kept in zip(*lists, strict=True)]
+    """Models whose heads were selected in other ways: loss minus that of the learned gates, and kept heads by layer.
+
+    For each budget a dot per seed and, with several seeds, their mean (tick) and its 95% interval.
+    """
+    rows = data["rows"]
+    fig, (loss, layers) = new_figure(columns=2, height=1.8 + 0.36 * len(rows), width_ratios=(3, 2), sharey=True)
+    loss.axvline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
+    for y, row in enumerate(rows.values()):
+        for budget, (label, color, marker, offset) in BUDGETS.items():
+            group = row.get(budget)
+            if group is None:
+                continue
+            if len(group["values"]) > 1:
+                mean, low, high, _ = group["interval"]
+                loss.plot([low, high], [y + offset] * 2, color=color, linewidth=2, solid_capstyle="butt")
+                loss.plot(mean, y + offset, color=color, marker="|", markersize=11, markeredgewidth=3)
+            loss.plot(group["values"], [y + offset] * len(group["values"]), color=color, marker=marker, markersize=4.5,
+                      linestyle="", alpha=0.7, label=label)
+        means = [sum(kept) / len(kept) for kept in zip(*row["layers"], strict=True)]
         for layer, kept in enumerate(means, start=1):
             shade = kept / data["heads"]
             layers.fill_between([layer - 0.5, layer + 0.5], y - 0.38, y + 0.38, linewidth=1, edgecolor="white",
                                 color=COLORS[ALL_ATTENTION], alpha=0.1 + 0.8 * shade)
             layers.text(layer, y, f"{kept:.1f}".removesuffix(".0"), ha="center", va="center", fontsize=9,
                         color="white" if shade > 0.5 else "black")
+    loss.set(xlabel="test loss above that of the learned gates\n(nats per token)", yticks=range(len(rows)), yticklabels=rows,
+             ylim=(len(rows) - 0.4, -0.6), title=f"As many heads, of {data['of']}")
+    loss.grid(axis="y", visible=False)
     layers.set(xlabel="layer", xticks=range(1, len(means) + 1), title="Heads kept (mean)")
     layers.grid(False)
     layers.tick_params(axis="y", length=0)
+    legend_below(fig, loss, columns=2)
     return fig

@@ -1,13 +1,13 @@
 """How a scale was set, and how far it can be trusted: learning rates, and a ladder of sizes and tokens.
 
 Each kind of model has its own learning rate. It is the best of RATES by validation loss, on a seed that no result uses, with
-the same budget for both kinds. The ladder trains both kinds, unpruned, at several sizes and for several numbers of tokens: does
+the same budget for both kinds: half of a baseline's steps. The ladder trains both kinds, unpruned, at several sizes and for several numbers of tokens: does
 the gap between them close (claim 2b)?
 """
 
 from dataclasses import replace
 
-from allatt.config import KINDS, RunConfig
+from allatt.config import KINDS, RunConfig, TrainConfig
 from allatt.paper import scales
 from allatt.paper.study import Study
 
@@ -17,6 +17,8 @@ RATES = (1e-3, 2e-3, 4e-3)
 """Learning rates that are tried for each kind (our choice)."""
 WIDTHS = (64, 96, 128, 192)
 """d_model of the ladder's models, at the scale's number of steps."""
+BUDGET = 1 / 2
+"""Share of the scale's steps with which learning rates are compared (our choice)."""
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of the scale's steps, at the scale's own d_model."""
 
@@ -27,7 +29,7 @@ def learning_rates(study: Study) -> dict[tuple[str, float], RunConfig]:
     for kind in KINDS:
         baseline = study.baseline(kind, SEED)
         for rate in RATES:
-            train = replace(baseline.train, lr=rate)
+            train = _shortened(replace(baseline.train, lr=rate), BUDGET)
             configs[kind, rate] = replace(baseline, name=f"{kind}, learning rate {rate:g}", train=train)
     return configs
 
@@ -40,11 +42,16 @@ def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], 
     configs = {}
     for kind in KINDS:
         baseline = study.baseline(kind, seed)
-        own, steps, warmup = baseline.model, baseline.train.steps, baseline.train.warmup
+        own = baseline.model
         for width, share in [*((own.d_model, share) for share in SHARES), *((width, 1) for width in WIDTHS)]:
             shape = scales.geometry(width, own.segment)
             model = replace(own, **{name: getattr(shape, name) for name in ("d_model", "d_head", "persistent", "feed_forward")})
-            train = replace(baseline.train, steps=round(share * steps), warmup=round(share * warmup))
+            train = _shortened(baseline.train, share)
             name = f"{kind}, width {width}, {train.steps} steps"
             configs[kind, width, train.steps] = replace(baseline, name=name, model=model, train=train)
     return configs
+
+
+def _shortened(train: TrainConfig, share: float) -> TrainConfig:
+    """The same training, with all its parts shortened to this share of the steps."""
+    return replace(train, steps=round(share * train.steps), warmup=round(share * train.warmup))

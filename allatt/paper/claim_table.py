@@ -10,7 +10,8 @@ from pathlib import Path
 
 from allatt.config import AllattError
 from allatt.figures import figures_folder
-from allatt.paper.claims import ABOUT, CLAIMS, LEVEL
+from allatt.paper.claims import CLAIMS, LEVEL, MARGINS, Margins
+from allatt.paper.decisions import UNTOLD
 from allatt.paper.measurements import Measurements
 from allatt.paper.verdicts import judge
 from allatt.runs.provenance import provenance
@@ -24,13 +25,14 @@ NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_me
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
 
 
-def judge_claims(measured: Measurements, level: float = LEVEL, about: float = ABOUT) -> list[dict]:
-    """One row of the table per claim, as plain values: id, the fields of Claim, ours, verdict, p, scale, notebook, folder,
-    seeds, runs."""
+def judge_claims(measured: Measurements, level: float = LEVEL, margins: Margins = MARGINS) -> list[dict]:
+    """One row of the table per claim, as plain values: id, the fields of Claim, ours, verdict, p, detectable, scale, notebook,
+    folder, seeds, runs."""
     table = []
-    for number, (finding, verdict, p) in judge(measured, level, about).items():
+    for number, (finding, verdict, p) in judge(measured, level, margins).items():
         claim = CLAIMS[number]
         table.append({"id": number, **claim._asdict(), "ours": finding.ours, "verdict": verdict, "p": p,
+                      "detectable": finding.detectable,
                       "scale": measured.scale, "notebook": NOTEBOOKS[claim.figure[:2]],
                       "folder": measured.single if claim.exact else measured.folder,  # figures of counts show one seed
                       "seeds": 0 if claim.exact else len(measured.seeds),
@@ -58,7 +60,10 @@ def markdown(rows: list[dict], root: str) -> str:
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"])
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
-        cells = row["id"], row["words"], row["paper"], row["ours"], seeds, p, f"**{row['verdict']}**", _links(row, root)
+        shown = row["ours"]
+        if row["verdict"] == UNTOLD and row["detectable"] is not None:
+            shown += f" (these seeds would have shown {row['detectable']:.3f})"
+        cells = row["id"], row["words"], row["paper"], shown, seeds, p, f"**{row['verdict']}**", _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from allatt.runs import Run, get_or_run
+from allatt.runs import Run
 
 LATE = 0.8
 """Share of the gates' steps after which a gate that opens or closes has not settled (our choice: the last fifth)."""
@@ -18,7 +18,7 @@ def history(run: Run) -> dict[str, list]:
     columns = _columns(run)
     if not run.config.consolidate:
         return columns
-    first = history(get_or_run(run.config.start))
+    first = history(run.gated())
     steps, tokens = first["step"][-1], first["tokens"][-1]
     columns = {"step": [steps + step for step in columns["step"]], "tokens": [tokens + n for n in columns["tokens"]],
                "loss": columns["loss"]}
@@ -52,18 +52,13 @@ def trajectory(run: Run, control: Run) -> dict[str, list]:
     return {"step": columns["step"], "kept": columns["kept"], "above": above}
 
 
-def gated(run: Run) -> Run:
-    """The run that trained the gates of a pruned one: its first phase, or itself."""
-    return get_or_run(run.config.gated)
-
-
 def flips(run: Run, after: float = LATE) -> int:
     """How often a head opened or closed between logged lines, after this share of the gates' steps; 0 means settled."""
-    gates = gated(run)
+    gates = run.gated()
     kept = ["".join(line["kept"]) for line in gates.metrics() if line["step"] >= after * gates.config.train.steps]
     return sum(a != b for old, new in pairwise(kept) for a, b in zip(old, new, strict=True))
 
 
 def undecided(run: Run) -> int:
     """Number of gates whose logit is closer to 0 than NEAR at the end of the gates' training."""
-    return sum(abs(a) < NEAR for layer in gated(run).metrics()[-1]["logits"] for a in layer)
+    return sum(abs(a) < NEAR for layer in run.gated().metrics()[-1]["logits"] for a in layer)

@@ -5,13 +5,15 @@ claims.json keeps it under "measured" (`Measurements.as_dict`), so that verdicts
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from allatt import cost
 from allatt.config import ALL_ATTENTION, KINDS, RunConfig
 from allatt.paper import experiments, scales
-from allatt.paper.histories import flips
+from allatt.paper.histories import flips, undecided
 from allatt.paper.points import Point, json_values
+from allatt.paper.rivals import rivals as make_rivals
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
 from allatt.runs.parallel import get_or_run_all
@@ -45,9 +47,9 @@ class SeedResults:
     sweeps: dict[str, list[Point]]
     """By kind of model: the control, then ascending lambdas."""
     methods: dict[str, Point]
-    """By name in `experiments.method_comparison`, with flips and lost layers; "variants" in claims.json."""
+    """By name in `experiments.method_comparison`, with flips, undecided gates and lost layers; "variants" in claims.json."""
     rivals: dict[str, Point]
-    """By name in `experiments.rivals`."""
+    """By name in `rivals.rivals`."""
     characters: dict[str, list[Point]] | None = None
     """Sweeps on characters."""
     words: dict[str, list[Point]] | None = None
@@ -91,16 +93,16 @@ class Measurements:
 
 def measure(study: Study) -> Measurements:
     """Read the runs of the notebooks; trains those that are missing."""
-    variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.is_complete else {}
+    variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.has_variants else {}
     configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
     configs += [config for variant in variants.values() for seed in study.seeds for config in variant.sweeps(seed)]
     get_or_run_all(configs)
-    rivals = {seed: experiments.rivals(study, seed) if study.is_complete else {} for seed in study.seeds}
+    rivals = {seed: make_rivals(study, seed) if study.is_complete else {} for seed in study.seeds}
     get_or_run_all(config for configs in rivals.values() for config in configs.values())
     seeds = [SeedResults(
         seed=seed,
         baselines={kind: _point(study.baseline(kind, seed)) for kind in KINDS},
-        sweeps=_by_kind(study.sweeps(seed)),
+        sweeps=_by_kind(study.sweeps(seed), _with_gates),
         methods={name: _with_gates(config) for name, config in experiments.method_comparison(study, seed).items()},
         rivals={name: _point(config) for name, config in rivals[seed].items()},
         **{tokens: _by_kind(variant.sweeps(seed)) for tokens, variant in variants.items()},
@@ -133,11 +135,12 @@ def _point(config: RunConfig) -> Point:
 
 def _with_gates(config: RunConfig) -> Point:
     run = get_or_run(config)
-    return replace(Point.of_run(run), flips=flips(run), lost=run.result["heads"]["per_layer"].count(0))
+    lost = run.result["heads"]["per_layer"].count(0)
+    return replace(Point.of_run(run), flips=flips(run), undecided=undecided(run), lost=lost)
 
 
-def _by_kind(configs: list[RunConfig]) -> dict[str, list[Point]]:
-    return {kind: [_point(config) for config in configs if config.model.kind == kind] for kind in KINDS}
+def _by_kind(configs: list[RunConfig], point: Callable[[RunConfig], Point] = _point) -> dict[str, list[Point]]:
+    return {kind: [point(config) for config in configs if config.model.kind == kind] for kind in KINDS}
 
 
 def _from_dicts(values: dict) -> dict:

@@ -54,6 +54,8 @@ class Measures:
     """Bits per character on the test text, of models on characters (`bits_per_character`)."""
     above: float | None = None
     """test_loss minus the control's, if compared with it (`curves.above_control`)."""
+    valid_above: float | None = None
+    """The same for valid_loss."""
     removed: float | None = None
     """Share of the control's body parameters that is removed, if compared with it."""
 

@@ -7,39 +7,33 @@ seed, or if a seed is missing, there is no p-value.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import median
 
 import numpy as np
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper.curves import SPARSITIES, above_control, gain, interpolate, off_the_curve, sparsity_at_equal_loss
-from allatt.paper.experiments import GATES
+from allatt.paper.decisions import (
+    FAILS,
+    HOLDS,
+    TEXTS,
+    UNTOLD,
+    Finding,
+    best_supported,
+    both,
+    equal,
+    exactly,
+    on_both_texts,
+    three_way,
+)
 from allatt.paper.measurements import Counts, Measurements
 from allatt.paper.points import Point
-from allatt.paper.stats import interval, mean_above, mean_below, mean_differs, mean_within, unequal_spread
-from allatt.paper.survivors import kept_at_random, unevenness
+from allatt.paper.rivals import GATES, LATE
+from allatt.paper.stats import holm, interval, mean_above, mean_below, mean_differs, rank_correlation, unequal_spread
+from allatt.paper.survivors import kept_at_random, mean_rank_correlation, unevenness
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told at this scale"
-UNMEASURED = "not measured: it is with more seeds"
-SIZES = 3
-"""Sparsities that all seeds must reach, at least, for a verdict on every size."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was measured for a claim."""
-
-    ours: str
-    """In words."""
-    leans: str = UNTOLD
-    """The verdict that the data lean to."""
-    p: float | None = None
-    """Its two-sided p-value, before correction."""
-    points: Sequence[Point] = ()
-    """The runs behind it."""
-    exact: bool = False
-    """A verdict without a test: by counting, or by a counterexample."""
+UNMEASURED = "not measured: see the laptop scale with several seeds"
 
 
 def feed_forward_untouched(theirs: Counts) -> Finding:
@@ -47,113 +41,132 @@ def feed_forward_untouched(theirs: Counts) -> Finding:
     (parameters) and 1/2 (multiply-adds)."""
     parameters, operations = theirs.feed_forward
     holds = theirs.untouched and abs(parameters - 2 / 3) < 0.1 and abs(operations - 1 / 2) < 0.1
-    return _exactly(f"{parameters:.1%} of the parameters, {operations:.1%} of the multiply-adds", holds)
+    return exactly(f"{parameters:.1%} of the parameters, {operations:.1%} of the multiply-adds", holds)
 
 
 def falls_in_proportion(ours: Counts, theirs: Counts) -> Finding:
     """1b: Half and none of All-attention's heads leave within 1 point of 50% and 0% of the body."""
     half, others = ours.left["half"], theirs.left["half"]
     holds = all(abs(share - 1 / 2) < 0.01 for share in half) and max(ours.left["none"]) < 0.01
-    return _exactly(f"half of the heads: {half[0]:.1%} and {half[1]:.1%} are left (Transformer-XL: {others[0]:.1%}, "
+    return exactly(f"half of the heads: {half[0]:.1%} and {half[1]:.1%} are left (Transformer-XL: {others[0]:.1%}, "
                     f"{others[1]:.1%})", holds)
 
 
 def equal_size(ours: Counts, theirs: Counts) -> Finding:
     """2a: The bodies have less than 1% difference in parameters."""
     apart = abs(ours.body / theirs.body - 1)
-    return _exactly(f"{ours.body:,} and {theirs.body:,}: {apart:.2%} apart", apart < 0.01)
+    return exactly(f"{ours.body:,} and {theirs.body:,}: {apart:.2%} apart", apart < 0.01)
 
 
-def equal_perplexity(measured: Measurements, about: float) -> Finding:
-    """2b: The baselines' test losses are less than `about` nats apart (two one-sided tests); fails if more."""
+def equal_perplexity(measured: Measurements, margin: float) -> Finding:
+    """2b: The baselines' losses are less than `margin` apart (two one-sided tests); fails if more."""
     pairs = [(results.baselines[ALL_ATTENTION], results.baselines[TRANSFORMER_XL]) for results in measured.seeds]
-    gaps = [ours.test_loss - theirs.test_loss for ours, theirs in pairs]
     ours, theirs = (math.exp(math.fsum(point.test_loss for point in side) / len(side)) for side in zip(*pairs, strict=True))
-    outside = mean_above(gaps, about) if sum(gaps) > 0 else mean_below(gaps, -about)  # on the side where the mean lies
-    return Finding(f"{ours:.1f} against {theirs:.1f} (Transformer-XL): {interval(gaps)} nats",
-                   *_better_supported(mean_within(gaps, about), outside), [point for pair in pairs for point in pair])
+    return on_both_texts(lambda y: [getattr(ours, y) - getattr(theirs, y) for ours, theirs in pairs],
+                          lambda gaps: equal(gaps, margin), [point for pair in pairs for point in pair],
+                          f"{ours:.1f} against {theirs:.1f} (Transformer-XL): ", margin)
 
 
-def better_at_every_size(measured: Measurements) -> Finding:
-    """3a: `_better_everywhere` for the sweeps; the words also say how it stands from each model's own control."""
-    pairs = [(results.sweeps[ALL_ATTENTION], results.sweeps[TRANSFORMER_XL]) for results in measured.seeds]
-    own = [(above_control(ours, ours[0]), above_control(theirs, theirs[0])) for ours, theirs in pairs]
-    finding, relative = _better_everywhere(pairs), _better_everywhere(own, "above")
-    return replace(finding, ours=f"{finding.ours}; from each model's own control: {relative.ours}", points=_all_points(pairs))
+def better_at_equal_parameters(measured: Measurements, margin: float) -> Finding:
+    """3a, the primary outcome: the gain of All-attention at equal parameters, averaged over SPARSITIES, is above `margin`;
+    fails if below its negative. Untold if a seed does not reach one of these sparsities."""
+    return _mean_gain(_sweeps(measured), margin)
 
 
-def better_on_other_tokens(measured: Measurements, tokens: str) -> Finding:
-    """6a, 6b: `_better_everywhere` for the sweeps on "characters" or "words"."""
+def cheaper_to_prune(measured: Measurements, margin: float) -> Finding:
+    """3b: As 3a, with each loss measured from the model's own control."""
+    own = [(above_control(ours, ours[0]), above_control(theirs, theirs[0])) for ours, theirs in _sweeps(measured)]
+    return _mean_gain(own, margin, {"test_loss": "above", "valid_loss": "valid_above"})
+
+
+def better_on_other_tokens(measured: Measurements, tokens: str, margin: float) -> Finding:
+    """6a, 6b: As 3a, for the sweeps on "characters" or "words"."""
     sweeps = [getattr(results, tokens) for results in measured.seeds]
-    pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps if by_kind]
-    if not pairs:
+    if not all(sweeps):
         return Finding(UNMEASURED)
-    finding = _better_everywhere(pairs)
-    return replace(finding, ours=f"{finding.ours} ({measured.corpora[tokens]})", points=_all_points(pairs))
+    pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
+    return _mean_gain(pairs, margin, begin=f"{measured.corpora[tokens]}: ")
 
 
-def _better_everywhere(pairs: list[tuple[list[Point], list[Point]]], y: str = "test_loss") -> Finding:
-    """At equal parameters, All-attention is lower at all of SPARSITIES that all seeds reach; fails if higher at one of them."""
-    gains = {sparsity: [gain(ours, theirs, sparsity, y) for ours, theirs in pairs] for sparsity in SPARSITIES}
-    gains = {sparsity: values for sparsity, values in gains.items() if None not in values}
-    if not gains:
-        return Finding("no size that all seeds reach")
-    least, most = (choose(gains, key=lambda sparsity: sum(gains[sparsity])) for choose in (min, max))
-    words = (f"gain {interval(gains[least])} at {least:.0%} to {interval(gains[most])} at {most:.0%} nats "
-             f"({min(gains):.0%} to {max(gains):.0%} removed)")
-    better, worse = ([test(values, 0) for values in gains.values()] for test in (mean_above, mean_below))
-    if None in better or len(gains) < SIZES:
-        return Finding(words)
-    # Better everywhere needs every test; worse somewhere needs one of them, corrected for the number of questions.
-    return Finding(words, *_better_supported(max(better), min(1.0, len(worse) * min(worse))))
+def better_at_every_size(measured: Measurements, margin: float) -> Finding:
+    """3c: As 3a at each of SPARSITIES; fails if it fails at one of them, corrected for their number."""
+    pairs = _sweeps(measured)
+
+    def worst(gains: Sequence[list[float]]) -> tuple[str, float | None]:
+        better, worse = [mean_above(at, margin) for at in gains], [mean_below(at, -margin) for at in gains]
+        if None in better:
+            return UNTOLD, None
+        return best_supported({HOLDS: max(better), FAILS: min(1.0, len(worse) * min(worse))})
+
+    def each(y: str) -> list[list[float]] | None:
+        gains = [[gain(ours, theirs, sparsity, y) for ours, theirs in pairs] for sparsity in SPARSITIES]
+        return None if any(None in at for at in gains) else gains
+
+    by_text = {y: each(y) for y in TEXTS}
+    if None in by_text.values():
+        return Finding(_unreached(pairs), points=_all_points(pairs))
+    words = ", ".join(f"{sparsity:.0%} {interval(at)}" for sparsity, at in zip(SPARSITIES, by_text["test_loss"], strict=True))
+    leans, p = both(*(worst(gains) for gains in by_text.values()))
+    return Finding(f"gain at {words} nats", leans, p, _all_points(pairs))
 
 
-def as_good_at_43_percent(measured: Measurements, about: float) -> Finding:
-    """3b: The loss of All-attention at 43% sparsity is lower than that of Transformer-XL at 25%, or less than `about` nats
-    higher; fails if higher by more. Untold if a sweep does not reach there."""
-    pairs = [(results.sweeps[ALL_ATTENTION], results.sweeps[TRANSFORMER_XL]) for results in measured.seeds]
-    losses = [(interpolate(ours, "sparsity", "test_loss", 0.43), interpolate(theirs, "sparsity", "test_loss", 0.25))
-              for ours, theirs in pairs]
-    gaps = [ours - theirs for ours, theirs in losses if ours is not None and theirs is not None]
-    if not gaps:
-        return Finding("the sweeps do not reach there", points=_all_points(pairs))
+def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
+    """3d: The loss of All-attention at 43% sparsity is lower than that of Transformer-XL at 25%, or less than `margin` higher;
+    fails if higher by more. Untold if a sweep does not reach there."""
+    pairs = _sweeps(measured)
+
+    def gaps(y: str) -> list[float] | None:
+        losses = [(interpolate(ours, "sparsity", y, 0.43), interpolate(theirs, "sparsity", y, 0.25)) for ours, theirs in pairs]
+        return None if any(None in pair for pair in losses) else [ours - theirs for ours, theirs in losses]
+
     equals = (sparsity_at_equal_loss(ours, theirs, 0.25) for ours, theirs in pairs)
     by_seed = ", ".join("at none" if sparsity is None else f"{sparsity:.0%}" for sparsity in equals)
-    is_reached = len(gaps) == len(pairs)
-    lean = _better_supported(mean_below(gaps, about), mean_above(gaps, about)) if is_reached else (UNTOLD, None)
-    return Finding(f"{interval(gaps)} nats; as good as Transformer-XL at 25%, by seed: {by_seed}", *lean, _all_points(pairs))
+    return on_both_texts(
+        gaps, lambda values: best_supported({HOLDS: mean_below(values, margin), FAILS: mean_above(values, margin)}),
+        _all_points(pairs), "", margin, f"; as good as Transformer-XL at 25%, by seed: {by_seed}")
 
 
-def worse_without(measured: Measurements, name: str) -> Finding:
-    """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads; fails if below.
-
-    Untold if a model is outside of its seed's sweep (but see `off_the_curve`).
-    """
+def worse_without(measured: Measurements, name: str, margin: float) -> Finding:
+    """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads by more than `margin`;
+    fails if below by more. Untold if a model is outside of its seed's sweep (but see `off_the_curve`)."""
     if any(name not in results.methods for results in measured.seeds):
         return Finding(UNMEASURED)
     models = [results.methods[name] for results in measured.seeds]
     sweeps = [results.sweeps[ALL_ATTENTION] for results in measured.seeds]
-    points = models + [point for sweep in sweeps for point in sweep]
-    words = f"otherwise {' '.join(str(model.heads) for model in models)} heads are kept"
-    off = [off_the_curve(model, sweep) for model, sweep in zip(models, sweeps, strict=True)]
-    if None in off:
-        return Finding(f"{words}: outside of the sweep in {off.count(None)} of {len(off)} seeds", points=points)
+
+    def off(y: str) -> list[float] | None:
+        values = [off_the_curve(model, sweep, y) for model, sweep in zip(models, sweeps, strict=True)]
+        return None if None in values else values
+
     is_bound = any(model.heads < min(point.heads for point in sweep) for model, sweep in zip(models, sweeps, strict=True))
-    return Finding(f"{words}, and at equal heads: {'at most ' if is_bound else ''}{interval(off)} nats",
-                   *_above_zero(off), points)
+    words = f"otherwise {' '.join(str(model.heads) for model in models)} heads are kept, and at equal heads: "
+    return on_both_texts(off, lambda values: three_way(values, margin),
+                          models + [point for sweep in sweeps for point in sweep], words + "at most " * is_bound, margin)
 
 
-def spreads_less(measured: Measurements) -> Finding:
-    """4d: Kept heads spread less over seeds with all three methods than with none (Brown and Forsythe's test, from 5 seeds
-    on); fails if they spread as much or more."""
+def more_stable(measured: Measurements) -> Finding:
+    """4d: With all three methods against none of them, by four readings: layers without heads, late flips, undecided gates
+    (paired t-tests), and the spread of the kept heads over seeds (Brown and Forsythe's test, from 5 seeds on), corrected for
+    their number. Holds if one is better and none worse; fails if one is worse and none better."""
     full, none = ([results.methods[name] for results in measured.seeds] for name in ("all three", "none of the three"))
     with_all, with_none = ([point.heads for point in points] for points in (full, none))
-    flips, lost = ([sum(getattr(point, name) for point in points) for points in (full, none)] for name in ("flips", "lost"))
-    words = (f"kept heads with all three {' '.join(map(str, with_all))}, with none {' '.join(map(str, with_none))}; late flips "
-             f"{flips[0]} and {flips[1]}, lost layers {lost[0]} and {lost[1]}")
-    # Deviations from the median, as in the test.
-    spreads = [math.fsum(abs(kept - median(heads)) for kept in heads) for heads in (with_all, with_none)]
-    return Finding(words, HOLDS if spreads[0] < spreads[1] else FAILS, unequal_spread(with_all, with_none), full + none)
+    spreads = [math.fsum(abs(kept - median(heads)) for kept in heads) for heads in (with_all, with_none)]  # as in the test
+    words, p, worse = [], {"spread": unequal_spread(with_all, with_none)}, {"spread": spreads[0] - spreads[1]}
+    for name, text in (("lost", "lost layers"), ("flips", "late flips"), ("undecided", "undecided gates")):
+        values = [[getattr(point, name) for point in points] for points in (full, none)]
+        differences = [ours - theirs for ours, theirs in zip(*values, strict=True)]
+        words.append(f"{text} {' '.join(map(str, values[0]))} and {' '.join(map(str, values[1]))}")
+        p[name], worse[name] = mean_differs(differences), sum(differences)
+    known = holm({name: value for name, value in p.items() if value is not None})
+    by_sign = {sign: [value for name, value in known.items() if worse[name] * sign > 0] for sign in (-1, 1)}
+    better, against = (min(by_sign[sign], default=1.0) for sign in (-1, 1))
+    text = (f"by seed, all three and none: kept heads {' '.join(map(str, with_all))} and {' '.join(map(str, with_none))}; "
+            f"{'; '.join(words)}")
+    if not known:
+        return Finding(text, points=full + none)
+    # The other direction must not be supported at any usual level: then the readings contradict each other.
+    leans = UNTOLD if max(better, against) < 0.1 else HOLDS if better < against else FAILS
+    return Finding(text, leans, min(better, against), full + none)
 
 
 def uneven_layers(measured: Measurements) -> Finding:
@@ -171,21 +184,85 @@ def uneven_layers(measured: Measurements) -> Finding:
                    HOLDS if ratio > 1 else FAILS, p, [point for points in pruned for point in points])
 
 
-def layer_2_hardest(measured: Measurements) -> Finding:
-    """5b: No layer keeps fewer heads than layer 2, in every pruned model of every seed; fails if one does.
-
-    One counterexample refutes "each time". Without one, the p-value is how often chance picks layer 2 in every seed.
-    """
+def same_layers(measured: Measurements) -> Finding:
+    """5b: The seeds order the layers alike: the mean rank correlation between their kept heads by layer (means over lambdas)
+    is above 0; fails if below. p-value: against random orders of the layers in each seed. (The paper has one seed and three
+    lambdas, and its layer is 2 of 16; with four layers, which one it is says nothing about that.)"""
     pruned = _pruned_models(measured)
     if not pruned:
         return Finding("no model in this range, in one seed or more")
     points = [point for points in pruned for point in points]
-    second = sum(point.per_layer[1:2] == [min(point.per_layer)] for point in points)
-    if second < len(points):
-        return _exactly(f"at {second} of {len(points)} models", False, points)
-    _, random = _nearest_to_half(pruned, measured.heads)
-    by_chance = math.prod(float(np.mean(draws[:, 1] == draws.min(axis=1))) for draws in random)
-    return Finding(f"at all {second} models", HOLDS, by_chance if len(pruned) > 1 else None, points)
+    means = [np.mean([point.per_layer for point in points], axis=0) for points in pruned]
+    hardest = [int(np.argmin(kept)) + 1 for kept in means]
+    words = f"pruned hardest, by seed: layer {' '.join(map(str, hardest))}"
+    if len(means) < 2 or any(np.ptp(kept) == 0 for kept in means):
+        return Finding(words, points=points)
+    correlation = float(np.mean([rank_correlation(a, b) for a, b in combinations(means, 2)]))
+    from scipy.stats import rankdata
+
+    ranks_SL = np.stack([rankdata(kept) for kept in means])
+    z_SL = (ranks_SL - ranks_SL.mean(1, keepdims=True)) / ranks_SL.std(1, keepdims=True)
+    rng = np.random.default_rng(0)
+    chance = mean_rank_correlation(rng.permuted(np.broadcast_to(z_SL, (20_000, *z_SL.shape)), axis=-1))
+    tail = min(np.mean(chance >= correlation - 1e-9), np.mean(chance <= correlation + 1e-9))
+    p = min(1.0, float(2 * tail) + 1 / len(chance))
+    words = f"{words}; rank correlation between seeds {correlation:+.2f}"
+    return Finding(words, HOLDS if correlation > 0 else FAILS, p, points)
+
+
+def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> Finding:
+    """7a to 7d: The loss of the rival (the mean of the models `names`) is higher than that of the gates by more than
+    `margin`; fails if lower by more. With both budgets, if there are two: they must lean the same way, and the larger p-value
+    is taken."""
+    if any(name not in results.rivals for results in measured.seeds for name in (GATES, *names)):
+        return Finding(UNMEASURED)
+    late = all(name + LATE in results.rivals for results in measured.seeds for name in names)
+    budgets = {"cut at the start": names} | ({"cut late": [name + LATE for name in names]} if late else {})
+    parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
+    leans, p = both(*((part.leans, part.p) for part in parts))
+    points = list({point.run: point for part in parts for point in part.points}.values())
+    known = [part.detectable for part in parts if part.detectable is not None]
+    return Finding("; ".join(part.ours for part in parts), leans, p, points, detectable=max(known, default=None))
+
+
+def gates_beat_scratch(measured: Measurements, name: str, margin: float) -> Finding:
+    """7e: As 7a, for the one budget that a model from random weights has."""
+    if any(name not in results.rivals for results in measured.seeds):
+        return Finding(UNMEASURED)
+    return _against_gates(measured, [name], margin, "")
+
+
+def _against_gates(measured: Measurements, names: Sequence[str], margin: float, begin: str) -> Finding:
+    """Loss of the rivals' mean minus that of the gates."""
+    rivals = [[results.rivals[name] for name in names] for results in measured.seeds]
+    gates = [results.rivals[GATES] for results in measured.seeds]
+    return on_both_texts(
+        lambda y: [math.fsum(getattr(rival, y) for rival in group) / len(group) - getattr(ours, y)
+                   for group, ours in zip(rivals, gates, strict=True)],
+        lambda values: three_way(values, margin), [*(point for group in rivals for point in group), *gates],
+        f"{begin}rival minus gates ", margin)
+
+
+def _sweeps(measured: Measurements) -> list[tuple[list[Point], list[Point]]]:
+    return [(results.sweeps[ALL_ATTENTION], results.sweeps[TRANSFORMER_XL]) for results in measured.seeds]
+
+
+def _mean_gain(pairs: list[tuple[list[Point], list[Point]]], margin: float, fields: dict[str, str] | None = None,
+               begin: str = "") -> Finding:
+    """The gain at equal parameters, averaged over SPARSITIES; `fields` replaces the names of the losses."""
+    def means(y: str) -> list[float] | None:
+        gains = [[gain(*pair, sparsity, (fields or {}).get(y, y)) for sparsity in SPARSITIES] for pair in pairs]
+        return None if any(None in values for values in gains) else [math.fsum(values) / len(values) for values in gains]
+
+    if means("test_loss") is None:
+        return Finding(_unreached(pairs), points=_all_points(pairs))
+    return on_both_texts(means, lambda values: three_way(values, margin), _all_points(pairs), f"{begin}mean gain ", margin)
+
+
+def _unreached(pairs: list[tuple[list[Point], list[Point]]]) -> str:
+    """Which of the sparsities the sweeps do not reach, in words."""
+    missing = [sparsity for sparsity in SPARSITIES if any(gain(*pair, sparsity) is None for pair in pairs)]
+    return f"the sweeps do not reach {', '.join(f'{sparsity:.0%}' for sparsity in missing)} in every seed; extend their lambdas"
 
 
 def _pruned_models(measured: Measurements) -> list[list[Point]]:
@@ -203,30 +280,5 @@ def _nearest_to_half(pruned: list[list[Point]], heads: int) -> tuple[list[list[i
     return half, [kept_at_random(kept, heads, seed) for seed, kept in enumerate(half)]
 
 
-def gates_beat(measured: Measurements, name: str) -> Finding:
-    """7a to 7d: The test loss of the rival `name` is higher than that of the gates; fails if lower."""
-    if any(name not in results.rivals for results in measured.seeds):
-        return Finding(UNMEASURED)
-    pairs = [(results.rivals[name], results.rivals[GATES]) for results in measured.seeds]
-    gaps = [rival.test_loss - gates.test_loss for rival, gates in pairs]
-    return Finding(f"rival minus gates: {interval(gaps)} nats", *_above_zero(gaps), [point for pair in pairs for point in pair])
-
-
-def _exactly(words: str, holds: bool, points: Sequence[Point] = ()) -> Finding:
-    return Finding(words, HOLDS if holds else FAILS, None, points, exact=True)
-
-
 def _all_points(pairs: list[tuple[list[Point], list[Point]]]) -> list[Point]:
     return [point for pair in pairs for points in pair for point in points]
-
-
-def _above_zero(values: list[float]) -> tuple[str, float | None]:
-    """Whether a difference is above 0 (holds) or below (fails), two-sided."""
-    return (HOLDS if sum(values) > 0 else FAILS), mean_differs(values)
-
-
-def _better_supported(holds: float | None, fails: float | None) -> tuple[str, float | None]:
-    """Of two exclusive hypotheses, the one with the smaller p-value, which is doubled, since it could have been either."""
-    if holds is None or fails is None:
-        return UNTOLD, None
-    return (HOLDS, min(1.0, 2 * holds)) if holds <= fails else (FAILS, min(1.0, 2 * fails))

@@ -81,6 +81,20 @@ def mean_within(values: Sequence[float], margin: float) -> float | None:
     return None if None in sides else max(sides)
 
 
+def detectable(values: Sequence[float], margin: float = 0.0, level: float = 0.05, power: float = 0.8) -> float | None:
+    """The smallest mean that a t-test with these values' scatter would tell from `margin`, two-sided, with this power.
+
+    None with one seed. Approximate, from the central t distribution.
+    """
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    n, mean = len(values), math.fsum(values) / len(values)
+    error = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n)
+    return margin + float(t.ppf(1 - level / 2, n - 1) + t.ppf(power, n - 1)) * error
+
+
 def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
     """p-value of Brown and Forsythe's test (Levene's, around medians) of "a and b spread equally".
 

@@ -89,6 +89,11 @@ class Study:
         return self.scale != "laptop" or self.count > 1
 
     @property
+    def has_variants(self) -> bool:
+        """Whether characters and words are measured too. At the overnight scale they are not: the night would not suffice."""
+        return self.is_complete and self.scale != "overnight" and self.scale in scales.NAMES
+
+    @property
     def data(self) -> DataConfig:
         """The study's text, split into the scale's kind of tokens."""
         config = scales.get(self.scale).data

@@ -41,7 +41,7 @@ def kept_by_layer(runs: Iterable[Run]) -> dict[float, list[list[int]]]:
     """For each lambda, the number of heads that each layer kept: one list per run, in the runs' order (one per seed)."""
     lists: dict[float, list[list[int]]] = {}
     for run in runs:
-        lists.setdefault(run.config.gates.lam, []).append(run.result["heads"]["per_layer"])
+        lists.setdefault(run.config.gated.gates.lam, []).append(run.result["heads"]["per_layer"])
     return lists
 
 

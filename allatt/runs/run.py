@@ -62,8 +62,17 @@ class Run:
         except AllattError as error:
             raise AllattError(f"run {self.id} is damaged: {error}; remove the folder {self.folder}") from None
 
+    def gated(self) -> "Run | None":
+        """The run that trained the gates of a pruned model: this one, or the first phase that it consolidates."""
+        chosen = self.config.gated
+        if chosen is None or chosen == self.config:
+            return self if chosen else None
+        folder = self.folder.parent / chosen.id
+        check((folder / "result.json").exists(), f"run {self.id} consolidates run {chosen.id}, which is not in {folder.parent}")
+        return Run(folder)
+
     def gates(self) -> HeadGates | None:
-        """The trained gates; None for a run without gates."""
+        """The gates that this run trained; None for a run without gates."""
         if self.config.gates is None:
             return None
         gates = HeadGates(self.config.gates, self.config.model.layers, self.config.model.heads)

@@ -36,7 +36,7 @@ def gated(text, home_of_tests, tmp_path_factory):
     from allatt.paper.study import Study
 
     values = to_dict(Study("smoke", str(text)).pruning(ALL_ATTENTION, 0.1))
-    for stage in (values, values["start"]):
+    for stage in (values, values["start"], values["start"]["start"]):
         stage["train"] |= {"steps": 2, "rows": 4}
         stage["data"] |= {"tokens": "characters"}
     path = tmp_path_factory.mktemp("config") / "config.json"
@@ -51,7 +51,7 @@ def test_run_trains_what_the_config_says(gated, capsys):
     path, result = gated
     config = from_dict(RunConfig, json.loads(path.read_text()))
     assert result["id"] == config.id
-    assert result["heads"]["of"] == 8 and result["tokens_seen"] == 2 * 4 * 16
+    assert result["heads"]["of"] == 16 and result["tokens_seen"] == 2 * 4 * 16
     assert json.loads((Path(result["folder"]) / "result.json").read_text())["test"] == result["test"]
     assert main(["run", "--config", str(path)]) == 0
     table = capsys.readouterr().out
@@ -81,9 +81,16 @@ def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
         main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--lam", "0.5", "--corpus", str(text), *SMALL,
               "--set", "start.train.lr=0.25", "--set", "gates.output_scaling=false"])
     config = requested.value.args[0]
-    assert (config.gates.lam, config.gates.output_scaling, config.start.train.lr) == (0.5, False, 0.25)
-    assert (config.train.steps, config.model.layers, config.data.tokens) == (2, 1, "characters")
-    assert config.data.text_sha256, "a text of the user's is identified by its checksum"
+    gated = config.start
+    assert (gated.gates.lam, gated.gates.output_scaling, gated.train.lr) == (0.5, False, 0.25)
+    assert config.consolidate and config.train.steps == 2 and gated.train.steps > 2, "train.* is the last stage's"
+    for stage in (config, gated, gated.start):
+        assert (stage.model.layers, stage.data.tokens) == (1, "characters"), "--set reaches the runs that it starts from"
+        assert stage.data.text_sha256, "a text of the user's is identified by its checksum"
+    with pytest.raises(Requested) as requested:
+        main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--lam", "0.5", "--one-phase"])
+    config = requested.value.args[0]
+    assert config == Study("smoke", one_phase=True).pruning(ALL_ATTENTION, 0.5) and config.gates.lam == 0.5
     with pytest.raises(Requested) as requested:
         main(["run", "--scale", "smoke", "--model", ALL_ATTENTION, "--target-kept", "0.5"])
     assert requested.value.args[0] == Study("smoke").to_target(ALL_ATTENTION, 0.5)
@@ -108,7 +115,7 @@ SMOKE = ("--scale", "smoke", "--model", ALL_ATTENTION)
     ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
     ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
     ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
-    ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, rows"),
+    ([*SMOKE, "--set", "train.step=1"], "there is no step; there is steps, skip, rows"),
     ([*SMOKE, "--set", "gates.lam=1"], "there is no section gates"),
     ([*SMOKE, "--set", "train.steps=many"], "it must be of type int"),
     ([*SMOKE, "--set", "train.steps=-1"], "steps is -1; it must be 0 or more"),
@@ -204,6 +211,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     """The points of the figures, named by experiment; an experiment that trains to list its runs gets the machine."""
     from allatt import runs
     from allatt.paper import experiments
+    from allatt.paper.criteria import CRITERIA
     from allatt.paper.points import Point
 
     def staged(study, seed, machine):
@@ -221,7 +229,8 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
         f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
     assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
         (kind, lam) for kind in KINDS for lam in (0.0, 0.3)]
-    assert len(groups["controls"]) == 5 and len({p["heads"] for p in groups["controls"]}) == 1
+    assert len(groups["controls"]) == 1 + 2 * len(CRITERIA) + 6
+    assert len({p["heads"] for p in groups["controls"][:-2]}) == 1, "as many heads, but for the last two, which have all"
     assert [p["run"] for p in groups["characters"]] == [p["run"] for p in groups["sweep"]], "the small scale has characters"
     assert len(groups["words"]) == 4 and not {p["run"] for p in groups["words"]} & {p["run"] for p in groups["sweep"]}
     assert [(p["name"], p["run"]) for p in groups["staged"]] == \
@@ -297,7 +306,7 @@ def test_prune_refuses(gated, tmp_path, capsys):
     from allatt import runs
 
     assert "0 finished runs start with 'ffffffff'" in refused(capsys, "prune", "ffffffff", "--out", str(tmp_path))
-    dense = runs.find(gated[1]["id"]).config.start.id
+    dense = runs.find(gated[1]["id"]).config.start.start.id
     assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
     (tmp_path / "file").touch()
     assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))

@@ -20,7 +20,7 @@ ADAPTIVE_FORMAT = 2
 """Of models with cutoffs. In format 1, the cluster rows of the adaptive softmax were multiplied by Q h instead of h."""
 
 # Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
-LATER = {"target_kept": None, "skip": 0, "consolidate": False}
+LATER = {"target_kept": None, "clipped": False, "skip": 0, "consolidate": False}
 
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
@@ -165,6 +165,8 @@ class GateConfig:
     """A layer's output times heads / open heads, detached ("attention-output scaling")."""
     lr: float = 1e-3
     """Learning rate of the gates (paper: ten times that of the weights); no weight decay."""
+    clipped: bool = False
+    """Whether the gates are part of the gradient whose norm is clipped (released code: yes)."""
     beta: float = 0.333
     gamma: float = -0.1
     zeta: float = 1.1
@@ -204,7 +206,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     beta2: float = 0.999
     clip: float = 0.5
-    """Largest norm of the gradient of the weights (gates excluded)."""
+    """Largest norm of the gradient of the weights (of the gates too, if `GateConfig.clipped`)."""
     precision: str = "fp32"
     """fp32, or bf16: autocast, weights stay fp32."""
     seed: int = 0

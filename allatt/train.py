@@ -193,7 +193,8 @@ class Trainer:
             lam = self.gates.lambda_at(self.step, t.steps)
             (lam * self.gates.penalty()).backward()
         all_reduce_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.clip)
+        clipped = self.parameters if config.gates is not None and config.gates.clipped else self.model.parameters()
+        norm = nn.utils.clip_grad_norm_(clipped, t.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

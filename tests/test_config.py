@@ -1,4 +1,4 @@
-"""Configs: strict to read, and hashed by what they are."""
+"""Configs: checked when they are made, and hashed by what they are."""
 
 import dataclasses
 import hashlib
@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from allatt.config import (
+    LATER,
     AllattError,
     DataConfig,
     GateConfig,
@@ -19,15 +18,9 @@ from allatt.config import (
     _anonymous,
     to_dict,
 )
-from allatt.config_json import from_dict
 
 FULL = RunConfig("pruned", DataConfig(vocab_size=99), ModelConfig(layers=2, kept=((0,), ()), cutoffs=(5, 9)), TrainConfig(),
                  GateConfig(), RunConfig("start", DataConfig(vocab_size=99)))
-
-
-def test_there_and_back():
-    assert from_dict(RunConfig, to_dict(FULL)) == FULL
-    assert from_dict(RunConfig, to_dict(FULL)).id == FULL.id
 
 
 def test_the_name_is_not_part_of_the_hash():
@@ -84,7 +77,7 @@ def test_a_consolidation_keeps_what_the_gates_of_its_start_keep():
     config = replace(gated, gates=None, start=gated, consolidate=True)
     assert config.gated == gated and gated.gated == gated and replace(gated, gates=None).gated is None
     assert config.id != replace(gated, gates=None, start=replace(gated, gates=None)).id
-    assert from_dict(RunConfig, to_dict(config)) == config
+    assert config.id != replace(config, start=replace(gated, gates=GateConfig(lam=0.5))).id, "other gates, other heads"
     for bad, message in (({"start": None}, "must start from a run with gates"),
                          ({"gates": GateConfig()}, "without gates of its own"),
                          ({"start": replace(gated, gates=None)}, "must start from a run with gates"),
@@ -110,38 +103,16 @@ def test_a_text_may_have_two_names_but_not_two_checksums():
 
 
 def test_a_later_field_is_in_the_hash_where_it_is_set_only():
-    assert replace(FULL, gates=GateConfig(target_kept=None)).id == FULL.id
+    """The ids of runs that are older than these fields are pinned above."""
+    known = {name for section in (FULL.data, FULL.model, FULL.train, FULL.gates, FULL) for name in vars(section)}
+    assert set(LATER) <= known, "a field that has another name by now would rename every run"
+    assert not any(name in json.dumps(_anonymous(to_dict(FULL))) for name in LATER)
     shares = [replace(FULL, gates=GateConfig(target_kept=share)) for share in (0.0, 0.5, 1.0)]
     assert len({FULL.id, *(config.id for config in shares)}) == 4
-    assert all(from_dict(RunConfig, to_dict(config)) == config for config in shares)
-    old = to_dict(FULL)
-    del old["gates"]["target_kept"]
-    assert from_dict(RunConfig, old) == FULL, "configs that were written before it had a name"
 
 
-@pytest.mark.parametrize("values,message", [
-    ({"name": "x", "modle": {}}, "RunConfig has no modle"),
-    ({"name": "x", "model": {"layer": 3}}, "ModelConfig has no layer"),
-    ({}, "RunConfig lacks name"),
-    ({"name": "x", "model": {"layers": "4"}}, "ModelConfig.layers is '4'; it must be of type int"),
-    ({"name": "x", "model": {"layers": True}}, "ModelConfig.layers is True"),
-    ({"name": "x", "train": {"lr": None}}, "TrainConfig.lr is None"),
-    ({"name": "x", "model": {"kept": 3}}, "ModelConfig.kept is 3; it must be a list"),
-    ({"name": "x", "model": []}, "ModelConfig must be an object"),
-])
-def test_wrong_values_are_one_clear_line(values, message):
-    with pytest.raises(AllattError) as error:
-        from_dict(RunConfig, values)
-    assert message in str(error.value) and "\n" not in str(error.value)
-
-
-@given(st.integers(-100, 100))
-def test_integers_are_read_as_floats_where_floats_belong(value):
-    assert from_dict(GateConfig, {"initial": value}) == GateConfig(initial=float(value))
-
-
-@pytest.mark.parametrize("changes,word", [({"steps": -1}, "steps"), ({"seed": 10**20}, "seed"), ({"seed": -1}, "seed"),
-                                          ({"rows": 0}, "rows"), ({"optimizer": "sgd"}, "optimizer"),
+@pytest.mark.parametrize("changes,word", [({"steps": -1}, "steps"), ({"skip": -1}, "skip"), ({"seed": 10**20}, "seed"),
+                                          ({"seed": -1}, "seed"), ({"rows": 0}, "rows"), ({"optimizer": "sgd"}, "optimizer"),
                                           ({"lr": 0.0}, "lr"), ({"clip": 0.0}, "clip"), ({"precision": "fp16"}, "precision"),
                                           ({"final_lr": 2.0}, "final_lr"), ({"schedule": "linear"}, "schedule")])
 def test_training_values_out_of_range(changes, word):

@@ -15,6 +15,19 @@ def gates_with(logits, **switches):
     return gates
 
 
+def opened(gates, generator):
+    """Open (1) or closed (0), from logistic noise in double precision."""
+    x_LH = torch.rand(gates.logit_LH.shape, generator=generator, dtype=torch.float64)
+    return (torch.logit(x_LH) >= -gates.logit_LH.detach()).float()
+
+
+def generator_after(numbers, seed):
+    """A generator that has drawn this many numbers in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.rand(numbers, generator=generator, dtype=torch.float64)
+    return generator
+
+
 def test_gates_start_where_the_config_says():
     assert HeadGates(GateConfig(initial=2.0), 3, 4).logit_LH.eq(2).all()
     assert HeadGates(GateConfig(initial=0.0), 3, 4).logit_LH.eq(0).all()
@@ -122,14 +135,29 @@ def test_without_a_target_lambda_is_fixed_and_nothing_more_is_saved():
 
 
 def test_noise_comes_only_from_the_given_generator():
-    gates = HeadGates(GateConfig(initial=0.0), 4, 8)
-    torch.manual_seed(0)
-    a = gates.sample(torch.Generator().manual_seed(3))
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    assert torch.equal(a, gates.sample(torch.Generator().manual_seed(3)))
-    assert torch.equal(before, torch.get_rng_state())
-    assert not torch.equal(a, gates.sample(torch.Generator().manual_seed(4)))
+    """Whatever state torch's own generator is in, the samples are those that the given one determines, and it alone moves."""
+    gates, seen = HeadGates(GateConfig(initial=0.0, output_scaling=False), 125, 8), []
+    for own, given in ((0, 3), (1, 3), (1, 4)):
+        torch.manual_seed(own)
+        before, generator = torch.get_rng_state(), torch.Generator().manual_seed(given)
+        seen.append([gates.sample(generator).detach() for _ in range(2)])
+        assert torch.equal(before, torch.get_rng_state()), "torch's own generator was asked"
+        assert torch.equal(seen[-1][0], opened(gates, torch.Generator().manual_seed(given)))
+        assert torch.equal(seen[-1][1], opened(gates, generator_after(1000, given))), "the next 1,000 numbers"
+        assert torch.equal(generator.get_state(), generator_after(2000, given).get_state())
+    assert torch.equal(seen[0][0], seen[1][0]) and not torch.equal(seen[1][0], seen[2][0])
+
+
+def test_a_gate_is_open_exactly_where_the_noise_is_above_minus_its_logit():
+    """c >= 1/2 iff z >= 1/2 (the stretch is symmetric about it) iff logit(x) + a >= 0, whatever the temperature is."""
+    a_LH = torch.linspace(-3, 3, 4000).view(500, 8)
+    gates = gates_with(a_LH.tolist(), output_scaling=False)
+    sample = gates.sample(torch.Generator().manual_seed(2)).detach()
+    expected = opened(gates, torch.Generator().manual_seed(2))
+    assert torch.equal(sample, expected)
+    x_LH = torch.rand(500, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    near = (torch.logit(x_LH) + a_LH).abs() < 0.1  # a threshold of 0.4 or 0.6 would put these on one side
+    assert 10 < sample[near].sum() < near.sum() - 10
 
 
 @pytest.mark.parametrize("bad", [{"lam": -1.0}, {"penalty_warmup": -1}, {"beta": 0.0}, {"gamma": 0.1}, {"zeta": 1.0},

@@ -22,7 +22,7 @@ from allatt.system.paths import repository
 ROOT = repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-METHOD = ("attention", "batches", "checkpoint", "config", "cost", "evaluate", "gates", "generate", "importance",
+METHOD = ("attention", "batches", "checkpoint", "config", "config_json", "cost", "evaluate", "gates", "generate", "importance",
           "model", "prune", "segment_memory", "softmax", "train")
 CORE = METHOD + ("kernels", "system", "data", "runs", "cli", "paper.scales")
 """What a GPU machine without Jupyter uses: modules and folders of allatt."""
@@ -158,7 +158,7 @@ def test_every_module_has_a_place_in_the_order():
     assert {name for layer in order["layers"] for name in layer.split(" : ")} == top and order["exhaustive"]
     files = {path.stem for path in (ROOT / "allatt").glob("*.py")} - {"__init__", "__main__"}
     assert files == set(METHOD), "whatever lies on top of allatt/ is the method"
-    method = {f"allatt.{name}" for name in METHOD if name != "config"} | {"allatt.kernels"}
+    method = {f"allatt.{name}" for name in METHOD if name not in ("config", "config_json")} | {"allatt.kernels"}
     assert set(no_service["source_modules"]) == set(no_method["forbidden_modules"]) == method
     services = {f"allatt.system.{path.stem}" for path in (ROOT / "allatt" / "system").glob("[a-z]*.py")}
     assert set(no_service["forbidden_modules"]) == ({"allatt.data"} | services) - {"allatt.system.files"}

@@ -9,7 +9,7 @@ from test_model import KINDS, TINY, build, read
 from allatt.config import AllattError, GateConfig
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
-from allatt.prune import kept_heads, remove, remove_closed
+from allatt.prune import head_mask, kept_heads, remove, remove_closed
 
 OPEN = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=2)
 
@@ -74,6 +74,13 @@ def test_heads_that_are_not_there_cannot_be_kept():
 
 def test_kept_heads_of_booleans():
     assert kept_heads(torch.tensor([[True, False, True], [False] * 3])) == ((0, 2), ())
+
+
+@given(OPEN)
+def test_a_mask_of_kept_heads_is_where_they_are(open_LH):
+    mask_LH = head_mask(kept_heads(torch.tensor(open_LH)), 3)
+    assert mask_LH.dtype == torch.bool and mask_LH.tolist() == open_LH
+    assert head_mask(((), (2,)), 4).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 def test_a_removed_head_no_longer_costs_time_or_memory():

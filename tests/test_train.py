@@ -26,6 +26,7 @@ GATES = GateConfig(lam=0.3, penalty_warmup=3, lr=0.2)
 DENSE = RunConfig("dense", model=MODEL, train=TRAIN)
 GATED = RunConfig("gated", model=MODEL, train=TRAIN, gates=GATES)
 TARGET = replace(GATED, name="target", gates=replace(GATES, lam=0.0, target_kept=0.5))
+SKIPPING = replace(GATED, name="skipping", train=replace(TRAIN, skip=7))
 QUIET = Machine(device="cpu", log_every=3, checkpoint_seconds=1e9, progress=False)
 IDS = np.random.default_rng(0).integers(0, 9, 150).astype(np.uint8)  # two epochs and a bit in 12 steps of 4 x 4
 
@@ -78,7 +79,7 @@ def test_micro_batches_change_nothing(gated, micro_rows):
     assert max((a - b).abs().max() for a, b in zip(*found, strict=True)) < 1e-12
 
 
-@pytest.mark.parametrize("config", [DENSE, GATED, TARGET], ids=["dense", "gated", "target"])
+@pytest.mark.parametrize("config", [DENSE, GATED, TARGET, SKIPPING], ids=["dense", "gated", "target", "skipping"])
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_an_interrupted_run_continues_bitwise(config, optimizer, tmp_path):
     config = replace(config, train=replace(config.train, optimizer=optimizer))
@@ -106,16 +107,20 @@ def test_an_interrupted_run_continues_bitwise(config, optimizer, tmp_path):
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
 
 
-def test_noise_of_the_gates_does_not_depend_on_dropout(tmp_path):
-    """The gates' own generator: with lambda so small that nothing is learned, samples are the same with and without."""
+def test_noise_of_the_gates_depends_on_the_seed_alone(tmp_path, monkeypatch):
+    """With and without dropout, and whatever torch's own generator has drawn: the numbers of a generator of this seed."""
     without = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
-    states = []
-    for model in (MODEL, without):
-        t = trainer(replace(GATED, model=model), tmp_path / str(len(states)))
-        for _ in range(3):
+    half = GateConfig(initial=0.0, lr=0.0, output_scaling=False)
+    generator, expected = torch.Generator().manual_seed(5), HeadGates(half, 2, 2)
+    expected = [expected.sample(generator).detach() for _ in range(6)]
+    for number, model in enumerate((MODEL, without)):
+        t = trainer(replace(GATED, model=model, gates=half, train=replace(TRAIN, seed=5)), tmp_path / str(number))
+        torch.manual_seed(number)
+        sample, samples = t.gates.sample, []
+        monkeypatch.setattr(t.gates, "sample", lambda *given, of=sample, to=samples: (to.append(of(*given)), to[-1])[1])
+        for _ in range(6):
             t.one_step()
-        states.append(t.noise.get_state())
-    assert torch.equal(*states)
+        assert all(torch.equal(ours.detach(), theirs) for ours, theirs in zip(samples, expected, strict=True))
 
 
 def test_memory_starts_empty_at_each_epoch(tmp_path, monkeypatch):
@@ -128,15 +133,50 @@ def test_memory_starts_empty_at_each_epoch(tmp_path, monkeypatch):
     assert filled == epoch * 2 and len(epoch) > 2
 
 
-def test_each_step_has_its_batch_ready_and_prepares_the_next(tmp_path, monkeypatch):
-    t, calls = trainer(DENSE, tmp_path), []
+def batches_read(t, steps, monkeypatch):
+    """What `steps` steps give to the model: the ids of each batch, and how much memory there was before."""
+    read, loss = [], t.model.loss
+    monkeypatch.setattr(t.model, "loss", lambda i, o, memory, gate: (read.append((i.tolist(), o.tolist(), memory.filled)),
+                                                                    loss(i, o, memory, gate))[1])
+    for _ in range(steps):
+        t.one_step()
+    return read
+
+
+def test_a_later_stage_reads_on_where_the_earlier_one_stopped(tmp_path, monkeypatch):
+    """Two stages see the text of one, in the same order, across the end of an epoch of 9 steps."""
+    whole = batches_read(trainer(DENSE, tmp_path), 20, monkeypatch)
+    assert [target for _, target, _ in whole[:9]] != [target for _, target, _ in whole[11:]]
+    assert whole[0][0][1] == IDS[37:41].tolist() and whole[8][1][3] == IDS[111 + 33:111 + 37].tolist(), "rows of 37 ids"
+    later = replace(DENSE, train=replace(TRAIN, skip=13))
+    ids = [read[:2] for read in whole]
+    rest = batches_read(trainer(later, tmp_path), 7, monkeypatch)
+    assert [read[:2] for read in rest] == ids[13:] and ids[13] == ids[4]
+    assert [filled for *_, filled in rest] == [0, 4, 4, 4, 4, 0, 4], "a new run has no memory, and an epoch begins at step 18"
+
+
+def test_skipped_steps_are_no_steps_of_training(tmp_path):
+    """The learning rate and lambda begin at their warm-ups; tokens are counted from the run's own start."""
+    seen = {}
+    for name, config in {"from the start": GATED, "later": SKIPPING}.items():
+        trainer(config, tmp_path / name).run()
+        seen[name] = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
+    first, later = seen.values()
+    for key in ("step", "tokens", "lr", "lambda"):
+        assert [line[key] for line in first] == [line[key] for line in later], key
+    assert [line["loss"] for line in first] != [line["loss"] for line in later]
+
+
+@pytest.mark.parametrize("skip", [0, 30])
+def test_each_step_has_its_batch_ready_and_prepares_the_next(skip, tmp_path, monkeypatch):
+    t, calls = trainer(replace(DENSE, train=replace(TRAIN, skip=skip)), tmp_path), []
     batch, stepped = t.feed.batch, t.optimizer.step
     monkeypatch.setattr(t.feed, "batch", lambda step, device: (calls.append(("batch", step)), batch(step, device))[1])
     monkeypatch.setattr(t.feed, "prepare", lambda step, device: calls.append(("prepare", step)))
     monkeypatch.setattr(t.optimizer, "step", lambda: (calls.append("work is queued"), stepped())[1])
     t.step = 5
     t.one_step()
-    assert calls == [("batch", 5), "work is queued", ("prepare", 6)]
+    assert calls == [("batch", skip + 5), "work is queued", ("prepare", skip + 6)]
 
 
 def test_the_model_learns_and_heavy_pruning_closes_heads(tmp_path):
@@ -186,6 +226,38 @@ def test_gates_have_their_own_learning_rate_and_no_decay(tmp_path):
     assert plain == {name for name in names.values() if "bias" in name or "norm" in name} and len(plain) == 11
     counted = sum(len(g["params"]) for g in t.optimizer.param_groups)
     assert counted == len(list(t.model.parameters())) + 1
+
+
+@pytest.mark.parametrize("clipped", [True, False])
+def test_gates_are_clipped_with_the_weights_or_not_at_all(clipped, tmp_path, monkeypatch):
+    """One factor for all gradients that are clipped, so that their norm together is the largest one allowed."""
+    found = []
+    for clip in (1e9, 1e-3):
+        gates = replace(GATES, initial=0.0, clipped=clipped)
+        t = trainer(replace(GATED, gates=gates, train=replace(TRAIN, clip=clip)), tmp_path / str(clip))
+        monkeypatch.setattr(t.optimizer, "step", lambda of=t: found.append((
+            torch.cat([p.grad.flatten() for p in of.model.parameters()]), of.gates.logit_LH.grad.flatten().clone())))
+        norm = t.one_step()["grad_norm"]
+    (weights, gates), (small_weights, small_gates) = found
+    assert gates.norm() > 0.01 * weights.norm() > 0
+    if clipped:
+        weights, small_weights = torch.cat([weights, gates]), torch.cat([small_weights, small_gates])
+    else:
+        assert torch.equal(small_gates, gates)
+    assert norm == pytest.approx(weights.norm().item(), rel=1e-5)
+    assert torch.allclose(small_weights, weights * 1e-3 / weights.norm(), rtol=1e-2, atol=1e-9)
+
+
+def test_the_log_holds_every_gate(tmp_path):
+    t = trainer(GATED, tmp_path)
+    t.run()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    last = lines[-1]
+    assert torch.allclose(torch.tensor(last["logits"]), t.gates.logit_LH, atol=6e-4)
+    assert last["kept"] == ["".join("10"[a < 0] for a in layer) for layer in t.gates.logit_LH.tolist()]
+    assert all(line["logits"] != last["logits"] for line in lines[:-1])
+    trainer(DENSE, tmp_path / "dense").run()
+    assert not {"logits", "kept", "lambda"} & set(json.loads((tmp_path / "dense" / "metrics.jsonl").open().readline()))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

@@ -25,7 +25,7 @@ def cost_by_part(data: dict) -> Figure:
             ax.set_yticks(range(2), [KIND_NAMES[kind] if quantity == "parameters" else "" for kind in size["models"]])
             ax.set(ylim=(1.5, -0.5), xlim=(0, 1.06 * left),
                    title=f"{size['name']} size" if quantity == "parameters" else "",
-                   xlabel="parameters of the body" if quantity == "parameters" else "multiply-adds a token")
+                   xlabel="parameters of the body" if quantity == "parameters" else "multiply-adds per token")
             ax.grid(axis="y", visible=False)
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1.2)

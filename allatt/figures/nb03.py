@@ -1,7 +1,8 @@
-"""Figure of notebook 03: the two baselines."""
+"""Figures of notebook 03: the two baselines."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from allatt.figures.panels import SEED_LINE
 from allatt.figures.style import COLORS, figure, look, new_figure
@@ -21,14 +22,33 @@ def learning_curves(data: dict) -> Figure:
                     look(kind, marker="", label=data["labels"][kind]))
         left.plot([last / unit] * len(curves), data["valid"][kind], **look(kind, fillstyle="none", linestyle="", clip_on=False))
     left.plot([], [], **look("control", marker="o", linestyle="", fillstyle="none", label="validation, at the end"))
-    left.set(ylabel="training loss (nats a token)", title="Both models")
+    left.set(ylabel="training loss (nats per token)", title="Both models")
     left.legend()
     right.axhline(0, color=COLORS["control"], linestyle="--")
     _plot_seeds(right, [([tokens / unit for tokens in gap["tokens"]], gap["loss"]) for gap in data["gaps"]],
                 {"color": COLORS["paper"]})
-    right.set(ylabel="All-attention − Transformer-XL (nats a token)", title="Their difference")
+    right.set(ylabel="All-attention − Transformer-XL (nats per token)", title="Their difference")
     for ax in (left, right):
         ax.set(xlabel=f"tokens seen ({unit_name})", xlim=(0, last / unit))
+    return fig
+
+
+@figure("03_ladder")
+def gap_by_tokens_and_size(data: dict) -> Figure:
+    """All-attention minus Transformer-XL, unpruned: by tokens at one size, and by size at the same number of tokens."""
+    fig, axes = new_figure(columns=2, height=3.8, sharey=True)
+    labels = {"tokens": "tokens of training", "body": "parameters of the body"}
+    for ax, (what, label) in zip(axes, labels.items(), strict=True):
+        ax.axhline(0, color=COLORS["control"], linestyle="--")
+        for split, style in (("test", {}), ("valid", {"fillstyle": "none", "linestyle": ":"})):
+            ax.plot([rung[what] for rung in data[what]], [rung[split] for rung in data[what]],
+                    **{"color": COLORS["paper"], "marker": "o", "label": f"{split} text"} | style)
+        ax.set(xlabel=label, xscale="log", title=data["titles"][what])
+        ax.set_xticks([rung[what] for rung in data[what]])
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_minor_locator(NullLocator())
+    axes[0].set_ylabel("All-attention − Transformer-XL\n(nats per token)")
+    axes[0].legend()
     return fig
 
 

@@ -20,7 +20,8 @@ def gates_over_steps(data: dict) -> Figure:
     """
     fig, (heads, lam, loss) = new_figure(rows=3, height=8, sharex=True, height_ratios=(3, 1.4, 2))
     run, control = data["run"], data["control"]
-    run |= {name: [math.nan if value is None else value for value in run[name]] for name in ("expected", "lambda")}
+    # A copy: the data goes into the sidecar, which holds no nan.
+    run = run | {name: [math.nan if value is None else value for value in run[name]] for name in ("expected", "lambda")}
     heads.axhline(data["of"], color=COLORS["control"], linestyle="--", label="all heads")
     heads.plot(run["step"], run["expected"], **look(ALL_ATTENTION, marker="", label="expected open heads (penalty)"))
     heads.step(run["step"], run["kept"], where="post", color=COLORS[TRANSFORMER_XL], label="kept heads (a ≥ 0)")

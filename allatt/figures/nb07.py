@@ -13,12 +13,16 @@ from allatt.figures.style import COLORS, figure, look, new_figure
 def perplexity_against_size(data: dict) -> Figure:
     """The paper's main result: test perplexity as heads are pruned, against the body's parameters and multiply-adds.
 
-    Thin lines are seeds; marks are the means over seeds at each lambda.
+    Thin lines are seeds; marks are the means over seeds at each lambda. The floor is what a Transformer-XL without any head
+    still has: its feed-forward. Pruning heads cannot bring it into the shaded region.
     """
     fig, axes = new_figure(columns=2, height=5, sharey=True)
     for ax, size in zip(axes, ("body_parameters", "body_multiply_adds"), strict=True):
+        ax.axvspan(0, data["floor"][size], color=COLORS["feed-forward"], alpha=0.15, linewidth=0)
         pruning_curves(ax, data["models"], size, lambda p: math.exp(p["test_loss"]))
-    perplexity_axis(axes[0], "test perplexity (a token)")
+    axes[0].annotate("smaller than\nTransformer-XL's\nfeed-forward", (data["floor"]["body_parameters"] / 2, 0.98), fontsize=9,
+                     xycoords=("data", "axes fraction"), ha="center", va="top")
+    perplexity_axis(axes[0], "test perplexity (per token)")
     legend_below(fig, axes[0], columns=2)
     return fig
 
@@ -29,7 +33,7 @@ def gains_at_equal_parameters(data: dict) -> Figure:
     fig, axes = new_figure(columns=2, height=4, sharex=True, sharey=True)
     for ax, (title, gains) in zip(axes, data["readings"].items(), strict=True):
         strip(ax, gains, COLORS[ALL_ATTENTION])
-        ax.set(title=title, xlabel="gain of All-attention (nats a token)")
+        ax.set(title=title, xlabel="gain of All-attention (nats per token)")
     axes[0].set_ylabel("heads removed from All-attention")
     return fig
 
@@ -50,6 +54,6 @@ def loss_above_control(data: dict) -> Figure:
                 ordered = sorted(points, key=lambda p: p[share])
                 ax.plot([100 * p[share] for p in ordered], [p["above"] for p in ordered], **look(kind, **style))
         ax.set(xlabel=xlabel, xlim=(-3, 103))
-    axes[0].set_ylabel("test loss above the control's (nats a token)")
+    axes[0].set_ylabel("test loss above the control's (nats per token)")
     axes[0].legend(loc="upper left")
     return fig

@@ -1,6 +1,7 @@
 """Figure of notebook 11: controls."""
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
@@ -40,6 +41,7 @@ def loss_and_layers_of_rivals(data: dict) -> Figure:
                         color="white" if shade > 0.5 else "black")
     loss.set(xlabel="test loss above that of the learned gates\n(nats per token)", yticks=range(len(rows)), yticklabels=rows,
              ylim=(len(rows) - 0.4, -0.6), title=f"As many heads, of {data['of']}")
+    loss.xaxis.set_major_locator(MaxNLocator(4))
     loss.grid(axis="y", visible=False)
     layers.set(xlabel="layer", xticks=range(1, len(means) + 1), title="Heads kept (mean)")
     layers.grid(False)

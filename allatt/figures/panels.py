@@ -53,7 +53,7 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
         for p, marker, label in ((control, "D", "control, λ = 0"), (curves["baseline"], "o", "baseline")):
             ax.plot(p[size], quality(p), **look(kind, linestyle="", fillstyle="none", marker=marker, markersize=9,
                                                 label=f"{KIND_NAMES[kind]}, {label}"))
-    labels = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds a token"}
+    labels = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds per token"}
     ax.set(xlabel=labels[size], xlim=(0, None))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(5))

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from allatt.config import check, to_dict
+from allatt.config import check
 from allatt.figures.style import Draw, drawing_functions, figure_style
 from allatt.system import paths
 from allatt.system.files import read_json, write, write_json
@@ -58,6 +58,7 @@ def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = ()) -> 
     cannot be written. TypeError for other values.
     """
     from allatt.runs.provenance import provenance  # imports torch, which redrawing does without
+    from allatt.runs.records import write_record
 
     folder, draw = figures_folder(scale), _drawing_function(_file_name(name))
     data = json.loads(json.dumps(data, default=_to_plain))
@@ -71,8 +72,7 @@ def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = ()) -> 
     }
     # In this order, a sidecar never names a run that is missing, and `redraw` can restore missing pictures.
     for run in runs:
-        record = {"id": run.id, "config": to_dict(run.config), "result": run.result, "provenance": run.provenance}
-        write_json(folder / "runs" / f"{run.id}.json", record)
+        write_record(run, folder / "runs")
     write_json(folder / f"{name}.json", sidecar)
     for suffix, content in pictures.items():
         write(folder / f"{name}.{suffix}", content)

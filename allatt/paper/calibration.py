@@ -1,8 +1,8 @@
 """How a scale was set, and how far it can be trusted: learning rates, and a ladder of sizes and tokens.
 
 Each kind of model has its own learning rate. It is the best of RATES by validation loss, on a seed that no result uses, with
-the same budget for both kinds: half of a baseline's steps. The ladder trains both kinds, unpruned, at several sizes and for several numbers of tokens: does
-the gap between them close (claim 2b)?
+the same budget for both kinds: half of a baseline's steps. The ladder trains both kinds, unpruned, at several sizes and for
+several numbers of tokens: does the gap between them close (claim 2b)?
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """The table of claims: judged, saved with provenance, and shown.
 
-`python -m allatt.paper.claim_table` puts the rows of figures/laptop-5seeds/claims.json into the README.md beside it (all
+`python -m allatt.paper.claim_table` puts the rows of figures/laptop/claims.json into the README.md beside it (all
 columns) and into the repository's README.md (the verdicts).
 """
 
@@ -18,7 +18,7 @@ from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
 from allatt.system.paths import repository
 
-SHOWN = "laptop-5seeds"
+SHOWN = "laptop"
 """The folder of figures whose claims are shown."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",

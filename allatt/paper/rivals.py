@@ -27,7 +27,7 @@ GATES = "learned gates"
 LATE = ", cut late"
 """What follows a criterion's name if its heads are cut where the gates had settled."""
 RESTARTED, REWOUND = "learned set, restarted", "learned set, rewound"
-SCRATCH, SHORT_SCRATCH = "its shape from scratch", "its shape from scratch, pruning's steps alone"
+SCRATCH, SHORT_SCRATCH = "its shape from scratch", "its shape from scratch, short"
 CONTROL, NO_GATES = "all heads, gates at λ = 0", "all heads, no gates"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper.curves import SPARSITIES, above_control, gain, interpolate, off_the_curve, sparsity_at_equal_loss
 from allatt.paper.decisions import (
+    EQUAL,
     FAILS,
     HOLDS,
     TEXTS,
@@ -31,7 +32,7 @@ from allatt.paper.measurements import Counts, Measurements
 from allatt.paper.points import Point
 from allatt.paper.rivals import GATES, LATE
 from allatt.paper.stats import holm, interval, mean_above, mean_below, mean_differs, rank_correlation, unequal_spread
-from allatt.paper.survivors import kept_at_random, mean_rank_correlation, unevenness
+from allatt.paper.survivors import kept_at_random, mean_rank_correlation
 
 UNMEASURED = "not measured: see the laptop scale with several seeds"
 
@@ -138,10 +139,14 @@ def worse_without(measured: Measurements, name: str, margin: float) -> Finding:
         values = [off_the_curve(model, sweep, y) for model, sweep in zip(models, sweeps, strict=True)]
         return None if None in values else values
 
+    def decide(values: list[float]) -> tuple[str, float | None]:
+        leans, p = three_way(values, margin)
+        return (UNTOLD, 1.0) if is_bound and leans in (HOLDS, EQUAL) else (leans, p)  # an upper bound shows neither of these
+
     is_bound = any(model.heads < min(point.heads for point in sweep) for model, sweep in zip(models, sweeps, strict=True))
     words = f"otherwise {' '.join(str(model.heads) for model in models)} heads are kept, and at equal heads: "
-    return on_both_texts(off, lambda values: three_way(values, margin),
-                          models + [point for sweep in sweeps for point in sweep], words + "at most " * is_bound, margin)
+    return on_both_texts(off, decide, models + [point for sweep in sweeps for point in sweep], words, margin,
+                          " at most" * is_bound)
 
 
 def more_stable(measured: Measurements) -> Finding:
@@ -176,8 +181,9 @@ def uneven_layers(measured: Measurements) -> Finding:
     if not pruned:
         return Finding("no model in this range, in one seed or more")
     half, random = _nearest_to_half(pruned, measured.heads)
-    ratio = np.mean([unevenness(kept, measured.heads) for kept in half])
-    chance = np.mean([draws.var(1) / draws.var(1).mean() for draws in random], axis=0)
+    expected = [draws.var(1).mean() for draws in random]  # divides both, so that lists as uneven as ours count as ties
+    ratio = np.mean([np.var(kept) / mean for kept, mean in zip(half, expected, strict=True)])
+    chance = np.mean([draws.var(1) / mean for draws, mean in zip(random, expected, strict=True)], axis=0)
     tail = min(np.mean(chance >= ratio - 1e-9), np.mean(chance <= ratio + 1e-9))
     p = min(1.0, float(2 * tail) + 1 / len(chance)) if len(pruned) > 1 else None
     return Finding(f"{ratio:.1f} times as uneven as chance, at the λ nearest to half of the heads",

@@ -76,14 +76,14 @@ SMOKE = Scale(
     name="smoke", data=DataConfig(vocab_size=500), vocab=500,
     model=geometry(32, 16, layers=2, init="unit", persistent_gain=8.0),
     baseline=both(TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5)), **two_phases(50, rows=16, lr=1e-3),
-    gates=GateConfig(penalty_warmup=5, lr=0.25), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
+    gates=GateConfig(clipped=True, penalty_warmup=5, lr=0.25), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
 
 # Our choice.
 LAPTOP = Scale(
     name="laptop", data=DataConfig(vocab_size=2000), vocab=2000,
     model=geometry(128, 64, layers=4, init="unit", persistent_gain=20.0),
     baseline=both(TrainConfig(steps=3000, rows=8, lr=3e-3, warmup=50)), **two_phases(800, rows=8, lr=8e-4),
-    gates=GateConfig(penalty_warmup=50, lr=8e-3),
+    gates=GateConfig(clipped=True, penalty_warmup=50, lr=8e-3),
     # Heads of All-attention hold the persistent vectors too, so it takes a larger lambda to close them.
     lambdas={ALL_ATTENTION: (0.05, 0.1, 0.16, 0.25), TRANSFORMER_XL: (0.02, 0.05, 0.1, 0.2)}, example=0.1)
 
@@ -92,7 +92,7 @@ LAPTOP = Scale(
 OVERNIGHT = Scale(
     name="overnight", data=replace(LAPTOP.data, corpus="wikitext-103"), vocab=2000, model=LAPTOP.model,
     baseline=both(TrainConfig(steps=16_000, rows=8, lr=2e-3, warmup=400)), **two_phases(4000, rows=8, lr=4e-4),
-    gates=GateConfig(penalty_warmup=240, lr=4e-3),
+    gates=GateConfig(clipped=True, penalty_warmup=240, lr=4e-3),
     lambdas={ALL_ATTENTION: (0.03, 0.05, 0.08, 0.12, 0.16, 0.22), TRANSFORMER_XL: (0.015, 0.03, 0.05, 0.08, 0.13, 0.2)},
     example=0.08)
 
@@ -102,8 +102,8 @@ GPU = Scale(
     model=geometry(512, 192, layers=8, init="unit", persistent_gain=20.0),
     baseline=both(TrainConfig(steps=3000, rows=64, lr=1e-3, warmup=200, weight_decay=0.01, precision="bf16")),
     **two_phases(800, rows=64, lr=2e-4, precision="bf16"),
-    gates=GateConfig(penalty_warmup=50, lr=8e-3), lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)),
-    example=0.02)
+    gates=GateConfig(clipped=True, penalty_warmup=50, lr=8e-3),
+    lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)), example=0.02)
 
 # The released configuration; differences are marked. Not run yet.
 EPOCH = 2800  # steps of 192 x 192 tokens in one pass over WikiText-103's 103,227,021
@@ -117,7 +117,8 @@ PAPER = Scale(
     # Released code: LAMB, constant 1e-4, betas 0.9 and 0.999, no weight decay, 10 to 20 epochs, in one phase.
     prune=TrainConfig(steps=10 * EPOCH, rows=192, optimizer="lamb", lr=1e-4, schedule="constant", precision="bf16"),
     consolidation=None,
-    gates=GateConfig(penalty_warmup=EPOCH, lr=1e-3),  # released code: lambda rises over one epoch, gates learn at 10 x lr
+    # Released code: lambda rises over one epoch, gates learn at 10 x lr and are clipped with the weights.
+    gates=GateConfig(clipped=True, penalty_warmup=EPOCH, lr=1e-3),
     lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.015, 0.02, 0.03)), example=0.02)
 
 CHARACTERS = DataConfig("text8-like", tokens="characters", vocab_size=0)

@@ -17,6 +17,7 @@ from allatt.config import check
 from allatt.data.tokens import load
 from allatt.model import Block
 from allatt.runs import Run
+from allatt.system.files import read_json, write_json
 
 
 def kept_at_random(per_layer: Sequence[int], heads: int, seed: int = 0, draws: int = 20_000) -> np.ndarray:
@@ -81,12 +82,23 @@ def mean_rank_correlation(z_SL: np.ndarray) -> np.ndarray:
     return ((z_SL.sum(-2) ** 2).mean(-1) - seeds) / (seeds * (seeds - 1))
 
 
-@torch.no_grad()
 def where_heads_look(run: Run, rows: int = 8, segments: int = 4) -> dict[str, Tensor]:
     """`attention_summary` of all heads (L, H) of an unpruned All-attention run, on validation text.
 
-    It is taken from the last of `segments`, with a full memory. AllattError unless the segment is as long as the memory.
+    It is taken from the last of `segments`, with a full memory, and kept in the run's folder, so that it is known where the
+    weights are not. AllattError unless the segment is as long as the memory.
     """
+    path, amount = run.folder / "attention.json", {"rows": rows, "segments": segments}
+    saved = read_json(path, "remove it and run again") if path.exists() else {}
+    if not amount.items() <= saved.items():
+        summary = _look(run, rows, segments)
+        saved = amount | {"summary": {name: values.tolist() for name, values in summary.items()}}
+        write_json(path, saved)
+    return {name: torch.tensor(values) for name, values in saved["summary"].items()}
+
+
+@torch.no_grad()
+def _look(run: Run, rows: int, segments: int) -> dict[str, Tensor]:
     model = run.load()
     T, M = model.config.segment, model.config.memory
     check(T == M, f"run {run.id} has segments of {T} tokens and a memory of {M}; to read its attention, both must be equal")

@@ -57,8 +57,11 @@ class Run:
 
     def load(self) -> LanguageModel:
         """The trained model with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
+        path = self.folder / "model.safetensors"
+        check(path.exists(), f"run {self.id} ({self.config.name}) is here without its weights, as after `unpack`; to train it "
+                             f"again, remove {self.folder}")
         try:
-            return LanguageModel.load(self.folder / "model.safetensors").eval()
+            return LanguageModel.load(path).eval()
         except AllattError as error:
             raise AllattError(f"run {self.id} is damaged: {error}; remove the folder {self.folder}") from None
 
@@ -214,9 +217,11 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     if kept != model.config.kept and kept is not None:
         scaled = trained is not None and trained.config.output_scaling
         model = remove(model, kept, output_scale(head_mask(kept, config.model.heads))[:, 0] if scaled else None)
-    weights, model = model.state_dict(), LanguageModel(replace(config.model, kept=kept), tokens.vocab)
-    wrong = [name for name, tensor in model.state_dict().items()
-             if name not in weights or weights[name].shape != tensor.shape]
+    heads, weights = model.config.heads, model.state_dict()
+    model = LanguageModel(replace(config.model, kept=kept), tokens.vocab)
+    own = model.state_dict()
+    wrong = [name for name in own | weights if name not in own or name not in weights or own[name].shape != weights[name].shape]
+    wrong += ["heads"] if heads != config.model.heads else []  # tensors of the heads that are left may fit all the same
     check(not wrong, f"run {start.id} does not fit the model of {config.name}: {', '.join(wrong[:3])} differ")
     model.load_state_dict(weights)
     return model, gates

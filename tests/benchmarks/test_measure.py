@@ -107,7 +107,7 @@ def test_real_measurement_has_finite_numbers(model):
     assert all(math.isfinite(v) and v > 0 for v in values)
 
 
-@pytest.mark.parametrize("share, heads", [(0, 4), (0.25, 3), (0.5, 2), (0.75, 1), (1, 0)])
+@pytest.mark.parametrize("share, heads", [(0, 8), (0.25, 6), (0.3, 6), (0.5, 4), (0.75, 2), (1, 0)])
 def test_kept_evenly_removes_the_last_heads_of_each_layer(share, heads):
     assert measure.kept_evenly(MODELS[ALL_ATTENTION], share) == (tuple(range(heads)),) * 2
 
@@ -237,10 +237,10 @@ def test_training_holds_more_and_fewer_heads_hold_less(model):
 
 
 def test_activations_agree_with_the_allocator(model):
-    """Only torch's allocator sees the internal buffers of kernels, which are small here."""
+    """Only torch's allocator sees the internal buffers of kernels, which are small beside as many rows."""
     from torch.profiler import ProfilerActivity, profile
 
-    call = measure.make_pass(model, 4, train=True)
+    call = measure.make_pass(model, 16, train=True)
     watched = measure.activation_bytes(call)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         call()

@@ -35,12 +35,13 @@ def test_cost_of_transformer_xl_as_a_table(capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--scale", "huge"], "scale is 'huge'; choose one of smoke, laptop, gpu, paper, or a variant such as laptop-characters"),
+    (["--scale", "huge"],
+     "scale is 'huge'; choose one of smoke, laptop, overnight, gpu, paper, or a variant such as laptop-characters"),
     (["--model", "gpt"], "model is 'gpt'; choose one of all-attention, transformer-xl"),
     (["--kept", "8,3"], "--kept has 2 numbers; the model has 16 layers"),
     (["--kept", "8,three"], "--kept is '8,three'; write one number per layer"),
-    (["--scale", "smoke", "--kept", "4,5"], "--kept has 5; a layer keeps between 0 and 4 heads"),
-    (["--scale", "smoke", "--kept", "4,-1"], "--kept has -1; a layer keeps between 0 and 4 heads"),
+    (["--scale", "smoke", "--kept", "8,9"], "--kept has 9; a layer keeps between 0 and 8 heads"),
+    (["--scale", "smoke", "--kept", "8,-1"], "--kept has -1; a layer keeps between 0 and 8 heads"),
 ])
 def test_cost_refuses(arguments, message, capsys):
     assert message in refused(capsys, "cost", *arguments)

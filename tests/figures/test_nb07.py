@@ -9,7 +9,11 @@ from allatt.figures.style import COLORS
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_perplexity_against_both_sizes(seeds):
-    fig = draw("07_perplexity", {"models": {kind: curves(5.0 * number, seeds) for number, kind in enumerate(KINDS)}})
+    fig = draw("07_perplexity", {"models": {kind: curves(5.0 * number, seeds) for number, kind in enumerate(KINDS)},
+                                 "floor": {"body_parameters": 40, "body_multiply_adds": 70}})
+    for ax, floor in zip(fig.axes, (40, 70), strict=True):
+        (shaded,) = ax.patches
+        assert (shaded.get_x(), shaded.get_width()) == (0, floor), "what no Transformer-XL can reach"
     for ax, factor in zip(fig.axes, (1, 2), strict=True):
         for kind in KINDS:
             *thin, curve = [line for line in lines(ax, COLORS[kind]) if len(line.get_xdata()) > 1]
@@ -21,9 +25,9 @@ def test_perplexity_against_both_sizes(seeds):
             assert all(line.get_linewidth() < curve.get_linewidth() for line in thin)
             hollow = {(line.get_xdata()[0], round(line.get_ydata()[0], 6)) for line in marks if line.get_fillstyle() == "none"}
             assert hollow == {(100 * factor, 50 + shift), (100 * factor, 70)}, "unpruned models are hollow"
-        assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
+        assert sorted(text.get_text() for text in ax.texts if "%" in text.get_text()) == ["25%", "25%", "50%", "50%"]
     assert fig.axes[0].get_xlabel() == "parameters of the body"
-    assert fig.axes[1].get_xlabel() == "multiply-adds a token"
+    assert fig.axes[1].get_xlabel() == "multiply-adds per token"
     assert legend_labels(fig) == [f"{name}, {what}" for name in KIND_NAMES.values()
                                   for what in ("pruned", "control, λ = 0", "baseline")]
 

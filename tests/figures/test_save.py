@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from allatt.config import (
     ALL_ATTENTION,
@@ -53,6 +54,7 @@ def run(tmp_path):
     for name, values in (("config", to_dict(config)), ("result", {"test": {"perplexity": 12.5}}),
                          ("provenance", provenance() | {"data": {"sha256": "abc"}})):
         (folder / f"{name}.json").write_text(json.dumps(values))
+    save_file({"logit_LH": torch.zeros(2, 8)}, folder / "gates.safetensors")
     return Run(folder)
 
 

@@ -14,6 +14,9 @@ def test_off_the_curve_inside_and_beyond_its_end():
     at = curves.off_the_curve
     assert at(some_point(heads=6, test_loss=4.5), curve) == pytest.approx(0.3)
     assert at(some_point(heads=1, test_loss=4.6), curve) == pytest.approx(-0.4), "fewer heads and better than the smallest"
+    other = [replace(point, valid_loss=point.test_loss + 1) for point in curve]
+    assert at(some_point(heads=6, test_loss=0, valid_loss=5.5), other, "valid_loss") == pytest.approx(0.3)
+    assert at(some_point(heads=1, test_loss=9, valid_loss=5.6), other, "valid_loss") == pytest.approx(-0.4)
     assert at(some_point(heads=1, test_loss=5.1), curve) is None and at(some_point(heads=9, test_loss=3.0), curve) is None
 
 
@@ -21,6 +24,8 @@ def test_comparisons_at_equal_parameters_and_at_equal_loss_by_hand():
     ours = [some_point(sparsity=s, body_parameters=100 * (1 - s), test_loss=loss) for s, loss in ((0, 4.0), (0.5, 4.2))]
     theirs = [some_point(sparsity=s, body_parameters=100 - 40 * s, test_loss=loss) for s, loss in ((0, 4.0), (1, 4.8))]
     assert curves.gain(ours, theirs, 0.2) == pytest.approx(4.4 - 4.08)  # both at 80 parameters
+    on_valid = ([replace(point, valid_loss=2 * point.test_loss) for point in points] for points in (ours, theirs))
+    assert curves.gain(*on_valid, 0.2, "valid_loss") == pytest.approx(2 * (4.4 - 4.08))
     assert curves.gain(ours, theirs, 0.45) is None, "Transformer-XL ends at 60"
     assert curves.sparsity_at_equal_loss(ours, theirs, 0.25) == pytest.approx(0.5)  # both lose 0.2
     assert curves.sparsity_at_equal_loss(ours, theirs, 0.1) == pytest.approx(0.2)
@@ -71,8 +76,8 @@ def test_parameters_needed_are_not_extrapolated(loss):
     assert curves.parameters_needed([], loss) is None
 
 
-def test_above_control_measures_against_the_control():
-    control = some_point(test_loss=4.0, body_parameters=200)
-    first, second = curves.above_control([control, some_point(test_loss=4.5, body_parameters=50)], control)
-    assert (first.above, first.removed) == (0, 0)
-    assert (second.above, second.removed) == (0.5, 0.75)
+def test_above_control_measures_both_texts_against_the_control():
+    control = some_point(test_loss=4.0, valid_loss=4.2, body_parameters=200)
+    first, second = curves.above_control([control, some_point(test_loss=4.5, valid_loss=5.0, body_parameters=50)], control)
+    assert (first.above, first.valid_above, first.removed) == (0, 0, 0)
+    assert (second.above, second.valid_above, second.removed) == (0.5, pytest.approx(0.8), 0.75)

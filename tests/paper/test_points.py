@@ -32,6 +32,21 @@ def test_point_of_a_real_run(pruned):
     assert Point.of_run(get_or_run(pruned.config.start)).lam is None
 
 
+def test_a_consolidated_model_has_the_lambda_or_the_target_of_its_gates(pruned):
+    """And its name, seed and id are its own. A rival that trained no gates and consolidates none has neither."""
+    class Second:
+        id, result = "abc", pruned.result
+        config = replace(pruned.config, name="second", gates=None, start=pruned.config, consolidate=True)
+
+    point = Point.of_run(Second())
+    assert (point.run, point.name, point.lam, point.target) == ("abc", "second", 1e-4, None)
+    to_target = replace(pruned.config, gates=replace(pruned.config.gates, target_kept=0.5))
+    Second.config = replace(Second.config, start=to_target)
+    assert (Point.of_run(Second()).lam, Point.of_run(Second()).target) == (None, 0.5)
+    Second.config = replace(Second.config, consolidate=False)
+    assert (Point.of_run(Second()).lam, Point.of_run(Second()).target) == (None, None)
+
+
 def test_bits_per_character_are_those_of_the_predicted_characters(pruned):
     """By hand: nats of the text, each character but the first once. Bits per byte share them out among all bytes."""
     tokens = load(pruned.config.data)
@@ -47,7 +62,7 @@ def test_bits_per_character_are_those_of_the_predicted_characters(pruned):
 def test_bits_per_character_of_other_tokens_are_refused(pruned):
     class Other:
         id, result = "abc", pruned.result
-        config = replace(pruned.config, data=replace(pruned.config.data, tokens="words"))
+        config = replace(pruned.config, start=None, data=replace(pruned.config.data, tokens="words"))
 
     with pytest.raises(AllattError, match="run abc .* predicts words; bits per character need characters"):
         bits_per_character(Other)
@@ -77,8 +92,11 @@ def test_a_point_comes_back_from_json(pruned):
 def test_optional_fields_are_left_out_of_json_and_others_are_not():
     values = some_point(flips=0, test_bits=2.5).as_dict()
     assert (values["flips"], values["test_bits"], values["lambda"], values["target"]) == (0, 2.5, None, None)
-    assert {"lost", "above", "removed"}.isdisjoint(values)
+    assert {"lost", "undecided", "above", "valid_above", "removed"}.isdisjoint(values)
     assert Point.from_dict(values) == some_point(flips=0, test_bits=2.5)
+    counted = some_point(undecided=0, lost=2, above=0.0, valid_above=0.1, removed=0.5)
+    assert counted.as_dict().items() >= {"undecided": 0, "lost": 2, "above": 0.0, "valid_above": 0.1, "removed": 0.5}.items()
+    assert Point.from_dict(counted.as_dict()) == counted
 
 
 def test_average_is_over_seeds_at_each_lambda():

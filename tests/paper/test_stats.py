@@ -12,6 +12,7 @@ from allatt.config import AllattError
 from allatt.paper.stats import (
     agreement,
     describe,
+    detectable,
     holm,
     interval,
     mean_above,
@@ -91,6 +92,49 @@ def test_unequal_spread_sees_spread_and_not_place():
     narrow, wide = [10, 10, 11, 10, 11, 10], [2, 19, 30, 8, 25, 1]
     assert unequal_spread(narrow, wide) < 0.01
     assert unequal_spread(narrow, [x + 50 for x in narrow]) == pytest.approx(1)
+
+
+SKEWED, EVEN = [1, 2, 3, 4, 15, 3], [9, 7, 8, 10, 11, 9]
+
+
+def test_unequal_spread_is_around_medians():
+    """By hand: how far values are from the medians, 3 and 9, compared by a one-way analysis of variance.
+
+    Around the means, 4.67 and 9, the outlier would pull the others away from itself: a p-value of 0.13, not 0.41.
+    """
+    from scipy.stats import f_oneway
+
+    expected = f_oneway([2, 1, 0, 1, 12, 0], [0, 2, 1, 1, 2, 0]).pvalue
+    assert unequal_spread(SKEWED, EVEN) == unequal_spread(EVEN, SKEWED) == pytest.approx(expected)
+
+
+def test_skewed_values_that_spread_alike_are_seldom_told_apart():
+    """Levene's test around means would tell 15% of them apart."""
+    rng = np.random.default_rng(0)
+    told = [unequal_spread(*pair) < 0.05 for pair in rng.exponential(size=(300, 2, 10)).tolist()]
+    assert np.mean(told) < 0.08
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 12])
+@pytest.mark.parametrize("margin", [0.0, 0.05])
+def test_detectable_has_the_power_that_it_promises(seeds, margin):
+    """Exact, from the noncentral t distribution: how often a two-sided test of the margin comes out at a true mean of this."""
+    from scipy.stats import nct, t
+
+    values = [0.4 + 0.01 * x for x in range(seeds)]  # the mean does not matter
+    error = 0.01 * math.sqrt((seeds + 1) / 12)  # variance of equally spaced values: n (n + 1) / 12
+
+    def power(mean):
+        return nct.sf(t.ppf(0.975, seeds - 1), seeds - 1, (mean - margin) / error)
+
+    smallest = detectable(values, margin)
+    assert power(smallest) == pytest.approx(0.8, abs=0.04) and power(margin) == pytest.approx(0.025)
+    assert detectable([10 * x for x in values], margin) - margin == pytest.approx(10 * (smallest - margin))
+    assert detectable(values, margin, power=0.5) < smallest < detectable(values, margin, level=0.01)
+
+
+def test_detectable_of_one_seed_is_not_known():
+    assert detectable([0.3]) is None and detectable([0.3, 0.3], 0.05) == 0.05
 
 
 def test_holm_by_hand():

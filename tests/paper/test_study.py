@@ -11,13 +11,67 @@ from allatt.paper import scales
 from allatt.paper.study import Study, available_corpus
 
 
-def test_a_sweep_begins_with_its_control_and_changes_lambda_alone():
-    control, *others = Study("laptop").sweep(ALL_ATTENTION)
-    lambdas = [config.gates.lam for config in others]
-    assert control.gates.lam == 0 and lambdas == sorted(lambdas) and lambdas[0] > 0
+def without_lambda(config):
+    """A pruning run with lambda 0 and the control's name."""
+    gated = config.gated
+    gated = replace(gated, name="", gates=replace(gated.gates, lam=0.0))
+    return replace(config, name="", start=gated) if config.consolidate else gated
+
+
+@pytest.mark.parametrize("scale", ["laptop", "overnight", "paper"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_begins_with_its_control_and_changes_lambda_alone(scale, kind):
+    control, *others = Study(scale, one_phase=False).sweep(kind)
+    lambdas = [config.gated.gates.lam for config in others]
+    assert control.gated.gates.lam == 0 and lambdas == sorted(lambdas) and lambdas[0] > 0
+    assert lambdas == list(scales.get(scale).lambdas[kind])
+    assert len({config.id for config in (control, *others)}) == 1 + len(others)
     for config in others:
-        assert replace(config, name=control.name, gates=replace(config.gates, lam=0.0)) == control
-        assert config.train.steps == control.train.steps
+        assert without_lambda(config) == without_lambda(control)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "overnight", "gpu", "laptop-words"])
+def test_two_phases_are_gates_and_then_training_without_them(scale):
+    """Each stage starts from the one before, reads on where it stopped, and only the last one's learning rate falls."""
+    study = Study(scale, seed=3)
+    second = study.pruning(ALL_ATTENTION, 0.1)
+    first, baseline = second.start, second.start.start
+    assert baseline == study.baseline(ALL_ATTENTION) and baseline.start is None
+    assert second.consolidate and not first.consolidate and second.gated == first == first.gated
+    assert (baseline.gates, first.gates.lam, second.gates) == (None, 0.1, None)
+    assert {stage.model for stage in (baseline, first, second)} == {scales.model(scale, ALL_ATTENTION)}
+    assert {stage.train.seed for stage in (baseline, first, second)} == {3}
+    assert [stage.train.skip for stage in (baseline, first, second)] == [
+        0, baseline.train.steps, baseline.train.steps + first.train.steps]
+    assert (first.train.schedule, second.train.schedule) == ("constant", "cosine")
+    assert first.train.lr == second.train.lr and second.train.final_lr == pytest.approx(0.1)
+    assert first.name == f"{second.name}, first phase"
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "overnight", "gpu", "laptop-words"])
+def test_one_phase_trains_gates_for_the_steps_of_both(scale):
+    one, two = (Study(scale, one_phase=phase).pruning(TRANSFORMER_XL, 0.1) for phase in (True, False))
+    assert one.start == two.start.start and not one.consolidate and one.gated == one
+    assert one.train.steps == two.train.steps + two.start.train.steps > two.start.train.steps
+    assert replace(one.train, steps=two.start.train.steps) == two.start.train, "at the rate of the first phase"
+    assert (one.gates, one.model) == (two.start.gates, two.model) and one.id not in (two.id, two.start.id)
+    assert Study(scale, one_phase=True).baseline(TRANSFORMER_XL) == Study(scale).baseline(TRANSFORMER_XL)
+
+
+def test_the_paper_s_scale_has_one_phase_anyway():
+    one, usual = (Study("paper", "wikipedia-excerpt", one_phase=phase) for phase in (True, False))
+    assert one.sweeps() == usual.sweeps() and one.pruning(ALL_ATTENTION, 0.02).gated == one.pruning(ALL_ATTENTION, 0.02)
+    assert one.pruning(ALL_ATTENTION, 0.02).train.steps == scales.get("paper").prune.steps
+
+
+def test_a_dense_model_has_the_same_two_phases():
+    """The control without gates, and heads that are cut at the start: as many steps, at the same rates, from the same text."""
+    study = Study("laptop", seed=2)
+    gated = study.pruning(ALL_ATTENTION, 0.1)
+    dense = study.finish(replace(gated.gated, name="dense", gates=None))
+    assert dense.train == gated.train and dense.start.train == gated.start.train
+    assert dense.start.start == gated.start.start and dense.gated is None
+    assert not dense.consolidate and dense.gates is dense.start.gates is None
 
 
 def test_sweeps_are_those_of_both_models():
@@ -26,34 +80,45 @@ def test_sweeps_are_those_of_both_models():
     assert smoke.sweeps(4) == Study("smoke", seed=4).sweeps()
 
 
-def test_a_target_is_the_control_with_a_lambda_that_adapts():
-    laptop = Study("laptop", seed=3)
+@pytest.mark.parametrize("one_phase", [False, True])
+def test_a_target_is_the_control_with_a_lambda_that_adapts(one_phase):
+    laptop = Study("laptop", seed=3, one_phase=one_phase)
     config, control = laptop.to_target(ALL_ATTENTION, 0.5), laptop.pruning(ALL_ATTENTION, 0.0)
-    assert config.gates.target_kept == 0.5 and config.name == "all-attention target 0.5" and config.id != control.id
-    assert replace(config, name=control.name, gates=replace(config.gates, target_kept=None)) == control
+    assert config.gated.gates.target_kept == 0.5 and config.name == "all-attention target 0.5" and config.id != control.id
+    gated = replace(config.gated, gates=replace(config.gated.gates, target_kept=None))
+    fixed = gated if one_phase else replace(config, start=gated)
+    assert without_lambda(fixed) == without_lambda(control)
     assert laptop.to_target(ALL_ATTENTION, 1).id == laptop.to_target(ALL_ATTENTION, 1.0).id
 
 
 @pytest.mark.parametrize("make, run_id", [
-    (lambda: Study("laptop").baseline(ALL_ATTENTION), "6baf8f25072e"),
-    (lambda: Study("laptop").pruning(ALL_ATTENTION, 0.07), "8831e2d18432"),
-    (lambda: Study("smoke").pruning(TRANSFORMER_XL, 0.3), "7b9023a01d38"),
-], ids=["baseline", "pruning", "smoke"])
+    (lambda: Study("laptop").baseline(ALL_ATTENTION), "52e42a88de66"),
+    (lambda: Study("laptop").pruning(ALL_ATTENTION, 0.1).gated, "3ba72a037aec"),
+    (lambda: Study("laptop").pruning(ALL_ATTENTION, 0.1), "c45cbbdc28ef"),
+    (lambda: Study("laptop", one_phase=True).pruning(ALL_ATTENTION, 0.1), "9a4f1ca1a398"),
+    (lambda: Study("smoke").pruning(TRANSFORMER_XL, 0.3), "3e23868d3995"),
+], ids=["baseline", "first phase", "both phases", "one phase", "smoke"])
 def test_runs_keep_their_ids(make, run_id):
-    """These are committed with the figures, and name folders of users."""
+    """These name folders of users, and records beside figures. A scale that is set anew has new ones."""
     assert make().id == run_id
 
 
 def test_switches_are_fields_of_the_gates():
     config = Study("smoke").pruning(ALL_ATTENTION, 0.1, output_scaling=False)
-    assert not config.gates.output_scaling and Study("smoke").pruning(ALL_ATTENTION, 0.1).gates.output_scaling
+    assert not config.gated.gates.output_scaling and Study("smoke").pruning(ALL_ATTENTION, 0.1).gated.gates.output_scaling
+    assert config.consolidate and config.id != Study("smoke").pruning(ALL_ATTENTION, 0.1).id
+
+
+def stages(config):
+    """A run, and the runs that it starts from."""
+    return [config, *(stages(config.start) if config.start else [])]
 
 
 def test_a_seed_reaches_the_baseline_and_the_pruning():
     config = Study("smoke").pruning(ALL_ATTENTION, 0.1, seed=3)
-    assert config.train.seed == config.start.train.seed == 3
-    assert config.id != Study("smoke").pruning(ALL_ATTENTION, 0.1).id
-    assert config.start.id != Study("smoke").baseline(ALL_ATTENTION).id
+    assert config.train.seed == config.start.train.seed == config.start.start.train.seed == 3
+    ids = {stage.id for seed in (0, 3) for stage in stages(Study("smoke").pruning(ALL_ATTENTION, 0.1, seed))}
+    assert len(ids) == 6
 
 
 def test_the_first_seed_is_the_default():
@@ -75,9 +140,10 @@ def test_another_corpus_keeps_the_scale_s_tokens(text):
 def test_a_variant_has_sweeps_like_a_scale(variant):
     for kind in KINDS:
         control, *pruned = Study(variant, seed=2).sweep(kind)
-        assert len(pruned) == len(scales.get(variant).lambdas[kind]) and control.gates.lam == 0
-        assert control.start == Study(variant).baseline(kind, seed=2)
-        assert control.data == Study(variant).data and control.data.tokens == variant.split("-")[1]
+        assert len(pruned) == len(scales.get(variant).lambdas[kind]) and control.gated.gates.lam == 0
+        assert control.gated.start == Study(variant).baseline(kind, seed=2)
+        assert {stage.data for stage in stages(control)} == {Study(variant).data}
+        assert control.data.tokens == variant.split("-")[1]
 
 
 def test_a_study_s_variant_keeps_its_seeds_and_names_its_text(text):
@@ -85,6 +151,7 @@ def test_a_study_s_variant_keeps_its_seeds_and_names_its_text(text):
     assert other == Study("smoke-characters", "text8-like", 3, 2)
     assert other.baseline(ALL_ATTENTION) == Study("smoke-characters").baseline(ALL_ATTENTION, 3), "the scale's own text"
     assert Study("smoke", str(text)).variant("words") == Study("smoke-words", str(text))
+    assert Study("smoke", one_phase=True).variant("characters").one_phase
     with pytest.raises(AllattError, match="only smoke, laptop, gpu, paper have variants"):
         other.variant("words")
 
@@ -138,11 +205,20 @@ def test_auto_is_decided_once_and_a_study_does_not_change():
 
 def test_one_seed_of_the_laptop_scale_is_not_complete():
     assert not Study("laptop").is_complete and Study("laptop", count=2).is_complete and Study("smoke").is_complete
+    assert Study("overnight").is_complete
+
+
+def test_a_complete_study_of_a_scale_with_variants_measures_them():
+    measured = {name: Study(name, count=2).has_variants for name in scales.SCALES}
+    assert {name for name, has in measured.items() if has} == {"smoke", "laptop", "gpu", "paper"}
+    assert not Study("laptop").has_variants
 
 
 def test_folders_are_named_by_the_scale_and_what_is_not_its_default():
     assert Study("laptop").folder == "laptop"
     assert Study("laptop", "wikitext-2", 3).folder == "laptop-wikitext-2-seed3"
     assert Study("laptop", count=5).folder == "laptop-5seeds"
+    assert Study("laptop", one_phase=True).folder == "laptop-one-phase"
+    assert Study("laptop", "text8", 3, 5, one_phase=True).folder == "laptop-text8-seed3-one-phase-5seeds"
     assert Study("smoke", "/some where/my text.v2").folder == "smoke-some-where-my-text-v2"
     assert len({Study("smoke", corpus, seed).folder for corpus in ("", "text8") for seed in (0, 1)}) == 4

@@ -1,6 +1,7 @@
 """Kept heads by layer, and what chance would give; and where heads look."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_where_heads_look_is_read_from_the_last_segment(pruned):
 
 def test_where_heads_look_needs_a_segment_as_long_as_the_memory(pruned):
     class Other:
-        id = "abc"
+        id, folder = "abc", Path("nowhere")
 
         def load(self):
             return SimpleNamespace(config=SimpleNamespace(segment=8, memory=4))

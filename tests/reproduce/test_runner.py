@@ -234,7 +234,7 @@ def test_outputs_do_not_change_the_fingerprint(tmp_path):
     ({"seeds": 3, "notebooks": "3"}, r"SEEDS is 3, but notebook 03 uses one seed \(it has no parameter seeds\); leave"),
     ({"notebooks": "0 77"}, r"there is no notebook 77; choose from 00 01 02 03"),
     ({"corpus": "wikitext-104"}, r"there is no corpus 'wikitext-104'; did you mean wikitext-103\?"),
-    ({"scale": "huge"}, r"scale is 'huge'; choose one of smoke, laptop, gpu, paper"),
+    ({"scale": "huge"}, r"scale is 'huge'; choose one of smoke, laptop, overnight, gpu, paper"),
     ({"seed": -1}, r"seed is -1; it must be 0 or more"),
 ])
 def test_wrong_options_stop_everything_before_it_begins(project, tmp_path, monkeypatch, options, message):

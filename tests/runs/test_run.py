@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 from small_text import write_small_text
 
-from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
+from allatt.config import KINDS, AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig, to_dict
 from allatt.data.tokens import load, pin
 from allatt.evaluate import nll
 from allatt.runs import Run, find, get_or_run
@@ -171,9 +172,12 @@ get_or_run(from_dict(RunConfig, json.loads(Path(sys.argv[1]).read_text())),
 """
 
 
-def test_killed_and_started_again_ends_with_the_same_numbers(gated, tmp_path, monkeypatch):
+@pytest.mark.parametrize("phase", ["gates", "consolidation"])
+def test_killed_and_started_again_ends_with_the_same_numbers(gated, phase, tmp_path, monkeypatch):
     """SIGKILL in the middle: the finished baseline is not repeated, the pruning run continues, bitwise as undisturbed."""
-    config = replace(gated, train=replace(gated.train, steps=40))
+    config = replace(gated, train=replace(gated.train, steps=40, skip=20))
+    if phase == "consolidation":
+        config = replace(config, gates=None, consolidate=True, start=gated)
     whole = get_or_run(config, QUIET)
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
@@ -188,7 +192,7 @@ def test_killed_and_started_again_ends_with_the_same_numbers(gated, tmp_path, mo
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert (folder / "checkpoint.json").exists() and not (folder / "result.json").exists()
-    baseline = tmp_path / "home" / "runs" / gated.start.id / "result.json"
+    baseline = tmp_path / "home" / "runs" / config.start.id / "result.json"
     before = baseline.stat().st_mtime_ns
     resumed = get_or_run(config, QUIET)
     assert baseline.stat().st_mtime_ns == before
@@ -196,7 +200,7 @@ def test_killed_and_started_again_ends_with_the_same_numbers(gated, tmp_path, mo
     for name, tensor in whole.load().state_dict().items():
         assert torch.equal(tensor, resumed.load().state_dict()[name]), name
     keys = ("step", "loss", "kept", "grad_norm")
-    assert [[m[k] for k in keys] for m in whole.metrics()] == [[m[k] for k in keys] for m in resumed.metrics()]
+    assert [[m.get(k) for k in keys] for m in whole.metrics()] == [[m.get(k) for k in keys] for m in resumed.metrics()]
     assert not list(folder.glob("checkpoint*")), "a finished run keeps no checkpoint"
 
 
@@ -225,7 +229,7 @@ def test_a_run_of_another_text_is_not_taken_for_this_one(dense, monkeypatch):
 
 
 def test_closed_heads_do_not_open_again_by_themselves(gated):
-    with pytest.raises(AllattError, match="whose gates have closed heads; list the heads to keep"):
+    with pytest.raises(AllattError, match="whose gates have closed heads; consolidate, or list the heads to keep"):
         get_or_run(RunConfig("tuned", gated.data, MODEL, gated.train, None, gated), QUIET)
 
 
@@ -234,3 +238,130 @@ def test_a_damaged_result_is_one_clear_line(dense, tmp_path):
     (run.folder / "result.json").write_text("{")
     with pytest.raises(AllattError, match=r"result.json cannot be read .*remove its folder"):
         Run(run.folder)
+
+
+# Two phases
+
+WIDE = replace(MODEL, heads=4, feed_forward=6)
+
+
+def first_phase(dense, kind="all-attention", scaling=True):
+    """A run whose gates close three of eight heads or so."""
+    model = replace(WIDE, kind=kind)
+    start = replace(dense, model=model, train=replace(dense.train, steps=10))
+    gates = GateConfig(lam=0.0, lr=0.2, initial=0.5, output_scaling=scaling, target_kept=0.625)
+    return RunConfig("first", dense.data, model, TrainConfig(steps=25, rows=4, lr=1e-3, skip=10), gates, start)
+
+
+def consolidation(first, steps=0):
+    return replace(first, name="second", gates=None, start=first, consolidate=True,
+                   train=replace(first.train, steps=steps, skip=first.train.skip + first.train.steps, lr=5e-3))
+
+
+def test_loss(model, config, gate_LH=None):
+    total, predicted = nll(model, load(config.data).test, config.train.rows, gate_LH)
+    return total / predicted
+
+
+test_loss.__test__ = False  # not a test, in spite of its name
+
+
+@pytest.mark.parametrize("kind, scaling", [(KINDS[0], True), (KINDS[0], False), (KINDS[1], True)])
+def test_the_second_phase_starts_from_the_first_without_its_closed_heads(dense, kind, scaling):
+    config = first_phase(dense, kind, scaling)
+    first, second = get_or_run(config, QUIET), get_or_run(consolidation(config), QUIET)
+    open_L = first.gates().kept().sum(-1)
+    assert 0 < open_L.sum() < 8, "else this test shows nothing"
+    factor_LH = first.gates().kept() * (4 / open_L[:, None] if scaling else 1.0)
+    expected = test_loss(first.load(), config, factor_LH.float())
+    for model in (second.load(), second.pruned(), first.pruned()):
+        assert test_loss(model, config) == pytest.approx(expected, abs=1e-6)
+        assert model.config.heads_per_layer == tuple(open_L.tolist())
+    assert second.result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
+    assert second.result["heads"] == first.result["heads"] and second.result["parameters"] == first.result["parameters"]
+    assert test_loss(get_or_run(config.start).load(), config) != pytest.approx(expected, abs=1e-3), "it is not the baseline"
+
+
+def test_the_second_phase_trains_the_heads_that_are_left_and_no_gates(dense):
+    config = first_phase(dense)
+    first, second = get_or_run(config, QUIET), get_or_run(consolidation(config, steps=10), QUIET)
+    small, trained = first.pruned(), second.load()
+    assert trained.config.kept == small.config.kept and second.result["heads"] == first.result["heads"]
+    assert all(not torch.equal(tensor, trained.state_dict()[name]) for name, tensor in small.state_dict().items()
+               if "HKD" in name), "all of its weights learn"
+    assert second.gates() is None and not (second.folder / "gates.safetensors").exists()
+    assert not {"kept", "logits", "lambda", "expected_open"} & set(second.metrics()[-1])
+    assert second.result["tokens_seen"] == 10 * 4 * 8 and len(first.metrics()) == 5
+    assert test_loss(second.pruned(), config) == pytest.approx(second.result["test"]["loss"], abs=1e-6)
+
+
+def test_the_run_with_the_gates_is_found_from_either_phase(dense, tmp_path):
+    config = first_phase(dense)
+    first, second = get_or_run(config, QUIET), get_or_run(consolidation(config), QUIET)
+    assert first.gated() is first and second.gated().id == first.id != second.id
+    assert torch.equal(second.gated().gates().logit_LH, first.gates().logit_LH)
+    assert get_or_run(config.start).gated() is None
+    moved = Run(shutil.copytree(second.folder, tmp_path / "runs" / second.id))
+    with pytest.raises(AllattError) as error:
+        moved.gated()
+    assert f"run {second.id} consolidates run {first.id}, which is not in {tmp_path / 'runs'}" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert moved.load().config.kept == second.load().config.kept, "its model needs no other run"
+
+
+OTHERS = ((1,), (0, 2, 3))
+"""Heads that no gate has chosen: other numbers in both layers."""
+
+
+@pytest.mark.parametrize("scaling", [True, False])
+def test_other_heads_of_gated_weights_are_scaled_by_their_own_number(dense, scaling):
+    """Rivals that are cut late: heads / kept heads of each layer as they keep them, not as the gates did."""
+    config = first_phase(dense, scaling=scaling)
+    first = get_or_run(config, QUIET)
+    cut = get_or_run(replace(consolidation(config), model=replace(WIDE, kept=OTHERS), consolidate=False), QUIET)
+    assert cut.load().config.kept == OTHERS != first.pruned().config.kept and cut.gated() is None
+    factor_LH = torch.tensor([[0, 4, 0, 0], [4 / 3, 0, 4 / 3, 4 / 3]])
+    expected = test_loss(first.load(), config, factor_LH if scaling else (factor_LH > 0).float())
+    assert cut.result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_heads_of_a_dense_model_are_cut_without_scaling_and_once(dense):
+    """And a second phase of such a run goes on from exactly where the first one stopped."""
+    start = first_phase(dense).start
+    train = replace(start.train, steps=0, skip=10)
+    cut = replace(start, name="cut", model=replace(WIDE, kept=OTHERS), start=start, train=train)
+    mask_LH = torch.tensor([[0, 1, 0, 0], [1, 0, 1, 1]]).float()
+    expected = test_loss(get_or_run(start, QUIET).load(), start, mask_LH)
+    assert get_or_run(cut, QUIET).result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
+    tuned = get_or_run(replace(cut, train=replace(cut.train, steps=5)), QUIET)
+    again = get_or_run(replace(cut, start=tuned.config), QUIET)
+    for name, tensor in tuned.load().state_dict().items():
+        assert torch.equal(tensor, again.load().state_dict()[name]), name
+    assert again.result["test"] == tuned.result["test"]
+
+
+@pytest.mark.parametrize("kept, message", [
+    (((0, 1), (0, 2, 3)), "layer 1 has no head 0; it has 1"),
+    (None, "does not fit the model of more"),
+])
+def test_heads_that_the_start_does_not_have_are_one_clear_line(dense, kept, message):
+    start = first_phase(dense).start
+    cut = replace(start, name="cut", model=replace(WIDE, kept=OTHERS), start=start, train=replace(start.train, steps=0))
+    with pytest.raises(AllattError, match=message) as error:
+        get_or_run(replace(cut, name="more", model=replace(WIDE, kept=kept), start=cut), QUIET)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"persistent": 5}, {"layers": 1}, {"layers": 3}, {"d_model": 12}, {"d_head": 2},
+                                    {"positions": 10}, {"heads": 5}, {"kind": KINDS[1]}])
+@pytest.mark.parametrize("phase", ["dense", "cut", "second"])
+def test_a_start_of_another_geometry_is_one_clear_line(dense, phase, change):
+    """Other numbers of layers and heads too, whose tensors would fit."""
+    first = first_phase(dense)
+    config = {"dense": replace(first.start, start=first.start), "second": consolidation(first),
+              "cut": replace(consolidation(first), model=replace(WIDE, kept=OTHERS), consolidate=False)}[phase]
+    if phase == "cut" and "layers" in change:
+        change = change | {"kept": ((1,),) * change["layers"]}
+    with pytest.raises(AllattError) as error:
+        get_or_run(replace(config, model=replace(config.model, **change)), QUIET)
+    assert "\n" not in str(error.value) and ("layers" in str(error.value) or "does not fit" in str(error.value))

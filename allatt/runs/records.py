@@ -1,0 +1,66 @@
+"""A finished run as one JSON file: all of it but its weights.
+
+Figures keep the records of their runs. `restore` makes a run's folder from a record, so that results from another machine are
+read like runs that finished here. Whatever needs their weights then says that they are not there.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from allatt.config import RunConfig, check, to_dict
+from allatt.config_json import from_dict
+from allatt.runs.run import Run, finished
+from allatt.system.files import read_json, write, write_json
+from allatt.system.paths import home
+
+OWN = ("config.json", "provenance.json", "result.json")
+"""A run's files that a record holds under their own names; other JSON files in its folder are readings of it."""
+
+
+def record(run: Run) -> dict:
+    """The run as JSON values: id, config, result, provenance, metrics (columns, with 6 digits), gates, and readings: what was
+    measured later and is kept in its folder, such as the importance of its heads."""
+    lines, gates = run.metrics(), run.gates()
+    return {
+        "id": run.id, "config": to_dict(run.config), "result": run.result, "provenance": run.provenance,
+        "metrics": {key: [_short(line[key]) for line in lines] for key in (lines[0] if lines else ())},
+        "gates": {name: tensor.tolist() for name, tensor in gates.state_dict().items()} if gates else None,
+        "readings": {path.stem: read_json(path, "remove it and run again") for path in sorted(run.folder.glob("*.json"))
+                     if path.name not in OWN}}
+
+
+def write_record(run: Run, folder: Path) -> Path:
+    """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them."""
+    return write(folder / f"{run.id}.json", (json.dumps(record(run), separators=(",", ":")) + "\n").encode())
+
+
+def restore(path: Path) -> bool:
+    """Make the run's folder from a record, unless the run is there; True if it was made. AllattError for other files."""
+    values = read_json(path, "it must be the record of a run, as `python -m allatt pack` writes it")
+    keys = ("id", "config", "result", "provenance", "metrics", "gates", "readings")
+    check(isinstance(values, dict) and all(key in values for key in keys), f"{path} is not the record of a run; one has "
+                                                                           f"{', '.join(keys)}")
+    config = from_dict(RunConfig, values["config"])
+    check(config.id == values["id"], f"{path} holds run {values['id']}, but its config is that of run {config.id}: it was "
+                                     "changed, or written when configs meant something else")
+    if finished(config):
+        return False
+    folder, metrics = home() / "runs" / config.id, values["metrics"]
+    lines = [dict(zip(metrics, line, strict=True)) for line in zip(*metrics.values(), strict=True)]
+    write_json(folder / "config.json", values["config"])
+    write_json(folder / "provenance.json", values["provenance"])
+    write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    if values["gates"] is not None:
+        write(folder / "gates.safetensors", save({name: torch.tensor(array) for name, array in values["gates"].items()}))
+    for name, reading in values["readings"].items():
+        write_json(folder / f"{Path(name).name}.json", reading)
+    write_json(folder / "result.json", values["result"])  # last: now the run is finished
+    return True
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,81 @@
+"""Learning rates and the ladder: fair between the kinds, and in the paper's proportions at every rung."""
+
+from dataclasses import replace
+
+import pytest
+
+from allatt import cost
+from allatt.config import KINDS
+from allatt.paper import scales
+from allatt.paper.calibration import RATES, SHARES, WIDTHS, ladder, learning_rates
+from allatt.paper.study import Study
+from allatt.train import lr_factor
+
+OVERNIGHT = Study("overnight", seed=2, count=3)
+
+
+def test_learning_rates_are_chosen_on_a_seed_that_no_result_uses():
+    """The same one, whatever the seeds of the study are."""
+    configs = learning_rates(OVERNIGHT)
+    assert {config.train.seed for config in configs.values()} == {100}
+    assert {key: config.id for key, config in learning_rates(Study("overnight")).items()} == {
+        key: config.id for key, config in configs.items()}
+
+
+def test_both_kinds_are_tried_at_each_rate_with_half_of_a_baseline_s_steps():
+    configs = learning_rates(OVERNIGHT)
+    assert list(configs) == [(kind, rate) for kind in KINDS for rate in RATES]
+    for (kind, rate), config in configs.items():
+        baseline = OVERNIGHT.baseline(kind, 100)
+        assert (config.model, config.data, config.gates, config.start) == (baseline.model, baseline.data, None, None)
+        assert 2 * config.train.steps == baseline.train.steps and 2 * config.train.warmup == baseline.train.warmup
+        assert max(config.train.lr * lr_factor(config.train, step) for step in range(config.train.steps)) == rate
+    ours, theirs = ([configs[kind, rate].train for rate in RATES] for kind in KINDS)
+    assert ours == theirs, "one budget"
+    assert len({config.id for config in configs.values()}) == len(configs)
+
+
+def test_the_overnight_scale_s_rates_are_among_those_that_were_tried():
+    assert all(scales.get("overnight").baseline[kind].lr in RATES for kind in KINDS)
+
+
+@pytest.mark.parametrize("scale", ["laptop", "overnight", "smoke"])
+def test_every_rung_of_the_ladder_has_the_paper_s_proportions(scale):
+    study = Study(scale)
+    for (kind, width, steps), config in ladder(study).items():
+        model, own = config.model, scales.model(scale, kind)
+        assert (model.kind, model.d_model, config.train.steps) == (kind, width, steps)
+        assert model.persistent == model.feed_forward == 4 * width and model.heads * model.d_head == width
+        assert model.heads == 8 and model.segment == model.memory
+        shape = {name: getattr(own, name) for name in ("d_model", "d_head", "persistent", "feed_forward")}
+        assert replace(model, **shape) == own, "nothing else changes"
+
+
+@pytest.mark.parametrize("scale", ["laptop", "overnight"])
+def test_the_ladder_climbs_in_tokens_and_in_size(scale):
+    study, rungs = Study(scale), ladder(Study(scale))
+    for kind in KINDS:
+        whole, own = study.baseline(kind), scales.model(scale, kind).d_model
+        tokens = {(own, int(share * whole.train.steps)) for share in SHARES}
+        assert {key[1:] for key in rungs if key[0] == kind} == tokens | {(width, whole.train.steps) for width in WIDTHS}
+        assert rungs[kind, own, whole.train.steps].id == whole.id, "the baseline itself is a rung, trained once"
+        for width, steps in tokens:
+            train = rungs[kind, width, steps].train
+            assert train.warmup / steps == pytest.approx(whole.train.warmup / whole.train.steps, abs=1e-3)
+            assert train.lr == whole.train.lr and train.lr * lr_factor(train, steps) == pytest.approx(train.lr * train.final_lr)
+    assert min(SHARES) <= 1 / 8 and max(WIDTHS) / min(WIDTHS) >= 3
+
+
+@pytest.mark.parametrize("scale", ["laptop", "overnight"])
+def test_both_kinds_stand_on_the_same_rungs_with_bodies_of_equal_size(scale):
+    rungs = ladder(Study(scale))
+    keys = [{key[1:] for key in rungs if key[0] == kind} for kind in KINDS]
+    assert keys[0] == keys[1]
+    for key in keys[0]:
+        ours, theirs = (cost.count(rungs[kind, *key].model)["parameters"]["body"] for kind in KINDS)
+        assert ours == pytest.approx(theirs, rel=0.01)
+
+
+def test_the_ladder_takes_the_seed_that_is_asked_for():
+    assert {config.train.seed for config in ladder(OVERNIGHT).values()} == {2}
+    assert {config.train.seed for config in ladder(OVERNIGHT, 4).values()} == {4}

@@ -155,16 +155,19 @@ def test_a_later_stage_reads_on_where_the_earlier_one_stopped(tmp_path, monkeypa
     assert [filled for *_, filled in rest] == [0, 4, 4, 4, 4, 0, 4], "a new run has no memory, and an epoch begins at step 18"
 
 
-def test_skipped_steps_are_no_steps_of_training(tmp_path):
-    """The learning rate and lambda begin at their warm-ups; tokens are counted from the run's own start."""
-    seen = {}
-    for name, config in {"from the start": GATED, "later": SKIPPING}.items():
-        trainer(config, tmp_path / name).run()
-        seen[name] = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
-    first, later = seen.values()
-    for key in ("step", "tokens", "lr", "lambda"):
-        assert [line[key] for line in first] == [line[key] for line in later], key
-    assert [line["loss"] for line in first] != [line["loss"] for line in later]
+@pytest.mark.parametrize("config", [GATED, TARGET], ids=["gated", "target"])
+def test_skipped_steps_are_no_steps_of_training(config, tmp_path):
+    """The learning rates and lambda begin at their warm-ups; tokens are counted from the run's own start."""
+    seen, losses = [], []
+    for skip in (0, 7):
+        gates = replace(config.gates, lr=0.0)  # so that a lambda that is steered follows from the step alone
+        t = trainer(replace(config, gates=gates, train=replace(TRAIN, skip=skip)), tmp_path / str(skip))
+        steps = [(t.one_step(), [group["lr"] for group in t.optimizer.param_groups]) for _ in range(5)]
+        seen.append([(float(measured["lambda"]), measured["lr"], rates) for measured, rates in steps])
+        losses.append([measured["loss"].item() for measured, _ in steps])
+        assert t.metrics_line(steps[-1][0], [steps[-1][0]["loss"]], 1.0)["tokens"] == 5 * 16
+    assert seen[0] == seen[1] and losses[0] != losses[1]
+    assert len({lam for lam, *_ in seen[0]}) >= 3 and [rates[0] for *_, rates in seen[0]][:2] == [0.005, 0.01]
 
 
 @pytest.mark.parametrize("skip", [0, 30])
@@ -249,11 +252,11 @@ def test_gates_are_clipped_with_the_weights_or_not_at_all(clipped, tmp_path, mon
 
 
 def test_the_log_holds_every_gate(tmp_path):
-    t = trainer(GATED, tmp_path)
+    t = trainer(replace(GATED, gates=replace(GATES, initial=0.0, lam=0.01)), tmp_path)
     t.run()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     last = lines[-1]
-    assert torch.allclose(torch.tensor(last["logits"]), t.gates.logit_LH, atol=6e-4)
+    assert torch.allclose(torch.tensor(last["logits"]), t.gates.logit_LH, atol=6e-4) and t.gates.logit_LH.min() < -0.1
     assert last["kept"] == ["".join("10"[a < 0] for a in layer) for layer in t.gates.logit_LH.tolist()]
     assert all(line["logits"] != last["logits"] for line in lines[:-1])
     trainer(DENSE, tmp_path / "dense").run()

@@ -123,6 +123,8 @@ def test_a_seed_that_does_not_reach_leaves_nothing_to_test(test, valid):
 def test_what_the_seeds_would_have_shown_is_beyond_the_margin():
     assert of_texts(around(0.0), around(5.0)).detectable == pytest.approx(0.1 + (2.776 + 0.941) * ERROR, rel=1e-3)
     assert of_texts(around(0.7), around(0.0)).detectable == pytest.approx(0.1 + (2.776 + 0.941) * ERROR, rel=1e-3)
+    assert of_texts(around(0.0), [3 * value for value in SCATTER]).detectable == of_texts(around(0.0), SCATTER).detectable, (
+        "of the test text")
     assert of_texts([0.2], [0.2]).detectable is None
 
 

@@ -7,56 +7,77 @@ import pytest
 from made_up import measurements, some_point
 
 from allatt import cost
-from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, ModelConfig
-from allatt.paper import experiments, scales
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL
+from allatt.paper import experiments, rivals, scales
 from allatt.paper import measurements as module
 from allatt.paper.measurements import Measurements, count, measure
 from allatt.paper.points import Point
 from allatt.paper.study import Study
-from allatt.prune import Kept
 
 
-def test_measure_reads_all_runs_of_a_scale(monkeypatch):
-    """Every run of the notebooks is asked for, and no other."""
-    asked, together = [], []
+@pytest.fixture
+def asked(monkeypatch):
+    """Runs are not trained, but asked for: ids of single ones in "alone", and of those that are trained in parallel."""
+    asked = {"alone": [], "together": []}
 
     class Run:
         def __init__(self, config):
-            asked.append(config.id)
-            self.config, self.result = config, {"heads": {"per_layer": [0, 3]}}
-
-    def rivals(study, seed):
-        start = study.baseline(ALL_ATTENTION, seed)
-        kept: Kept = ((0,), (1,))
-        return {name: replace(start, model=ModelConfig(layers=2, kept=kept, heads=heads))
-                for heads, name in enumerate([experiments.GATES, "random heads"], start=2)}
+            asked["alone"].append(config.id)
+            self.config, self.id, self.result = config, config.id, {"heads": {"per_layer": [0, 3]}}
 
     monkeypatch.setattr(module, "get_or_run", Run)
-    monkeypatch.setattr(module, "get_or_run_all", lambda configs: together.extend(config.id for config in configs))
-    monkeypatch.setattr(Point, "of_run", lambda run: some_point(run=run.config.id))
+    monkeypatch.setattr(module, "get_or_run_all", lambda configs: asked["together"].extend(config.id for config in configs))
+    monkeypatch.setattr(module, "make_rivals", some_rivals)
+    monkeypatch.setattr(Point, "of_run", lambda run: some_point(run=run.id))
     monkeypatch.setattr(module, "flips", lambda run: 7)
-    monkeypatch.setattr(experiments, "rivals", rivals)
+    monkeypatch.setattr(module, "undecided", lambda run: 5)
+    return asked
+
+
+def some_rivals(study, seed):
+    target = rivals.learned(study, seed)
+    return {rivals.GATES: target, "random heads": study.finish(replace(target.gated, name="random", gates=None))}
+
+
+def test_measure_reads_all_runs_of_a_scale(asked):
+    """Every run of the notebooks is asked for, and no other."""
     study = Study("smoke", seed=3, count=2)
     measured = measure(study)
     expected = {config.id for seed in (3, 4) for config in experiments.everything(study, seed)}
-    expected |= {config.id for seed in (3, 4) for config in rivals(study, seed).values()}
+    expected |= {config.id for seed in (3, 4) for config in some_rivals(study, seed).values()}
     expected |= {config.id for seed in (3, 4) for tokens in module.TOKENS for config in study.variant(tokens).sweeps(seed)}
-    half = {experiments.to_half(study, seed).id for seed in (3, 4)}  # the stand-in for rivals leaves it out
-    assert set(asked) == expected - half and set(together) == expected
-    assert (measured.folder, measured.single, measured.heads) == ("smoke-seed3-2seeds", "smoke-seed3", 4)
+    assert set(asked["alone"]) == set(asked["together"]) == expected
+    assert (measured.folder, measured.single, measured.heads) == ("smoke-seed3-2seeds", "smoke-seed3", 8)
+    assert [results.seed for results in measured.seeds] == [3, 4]
     first = measured.seeds[0]
-    assert [point.run for point in first.sweeps[ALL_ATTENTION]] == [config.id for config in study.sweep(ALL_ATTENTION, 3)]
+    for kind in KINDS:
+        assert [point.run for point in first.sweeps[kind]] == [config.id for config in study.sweep(kind, 3)]
+        assert [point.run for point in first.words[kind]] == [config.id for config in Study("smoke-words").sweep(kind, 3)]
+    assert {name: point.run for name, point in first.rivals.items()} == {
+        name: config.id for name, config in some_rivals(study, 3).items()}
     assert set(first.methods) == {*experiments.TRAINING_METHODS, experiments.UNTRAINED}
-    assert (first.methods["all three"].flips, first.methods["all three"].lost) == (7, 1)
+    for point in (first.methods["all three"], first.sweeps[TRANSFORMER_XL][1]):
+        assert (point.flips, point.undecided, point.lost) == (7, 5, 1), "whether gates had settled"
     assert first.baselines[ALL_ATTENTION].flips is None and set(first.characters) == set(first.words) == set(KINDS)
     assert measured.corpora == {"characters": "text8-like", "words": "wikipedia-excerpt"}
 
 
-def test_an_incomplete_study_measures_less(monkeypatch):
-    monkeypatch.setattr(module, "get_or_run", lambda config: config)
-    monkeypatch.setattr(module, "get_or_run_all", list)
-    monkeypatch.setattr(module, "_with_gates", lambda config: some_point(run=config.id))
-    monkeypatch.setattr(Point, "of_run", lambda config: some_point(run=config.id))
+def test_the_overnight_scale_has_controls_but_no_other_tokens(asked):
+    measured = measure(Study("overnight"))
+    assert set(measured.seeds[0].rivals) == {rivals.GATES, "random heads"} and measured.corpora == {}
+    assert measured.seeds[0].characters is measured.seeds[0].words is None
+    assert experiments.UNTRAINED in measured.seeds[0].methods
+
+
+def test_one_phase_is_measured_in_a_folder_of_its_own(asked):
+    measured = measure(Study("smoke", one_phase=True))
+    assert (measured.folder, measured.single) == ("smoke-one-phase", "smoke-one-phase")
+    control = measured.seeds[0].sweeps[ALL_ATTENTION][0]
+    assert control.run == Study("smoke", one_phase=True).pruning(ALL_ATTENTION, 0.0).id
+    assert not set(asked["alone"]) & {config.id for config in Study("smoke").sweeps()}
+
+
+def test_an_incomplete_study_measures_less(asked):
     measured = measure(Study("laptop"))
     assert measured.seeds[0].rivals == measured.corpora == {}
     assert measured.seeds[0].characters is measured.seeds[0].words is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from allatt import cost
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, DataConfig, GateConfig, ModelConfig, TrainConfig
 from allatt.data.tokens import load
 from allatt.evaluate import nll
@@ -57,12 +58,6 @@ def case(tiny, request):
 def stages(config):
     """From the first stage to the last one."""
     return [*(stages(config.start) if config.start else []), config]
-
-
-def dense(configs):
-    """The rivals that train heads without gates, but those from scratch and all heads."""
-    return {name: config for name, config in configs.items()
-            if name in (RESTARTED, *CRITERIA, *(criterion + LATE for criterion in CRITERIA))}
 
 
 def test_all_have_as_many_heads_of_the_same_seed_and_text(case):
@@ -178,10 +173,17 @@ def test_choices_are_made_once_and_read_from_then_on(tiny, monkeypatch):
     chosen = chosen_heads(run)
     assert json.loads((run.folder / "rivals.json").read_text()).keys() == CRITERIA.keys()
     asked = []
+
+    def ask(name):
+        def criterion(evidence):
+            asked.append((name, evidence.learned.id))
+            return (), (1,)
+        return criterion
+
     for name in [*CRITERIA, "another"]:
-        monkeypatch.setitem(CRITERIA, name, lambda evidence, name=name: (asked.append((name, evidence.learned.id)), ((), (1,)))[1])
-    assert chosen_heads(run) == chosen | {"another": ((), (1,))} and asked == [("another", run.id)]
-    assert chosen_heads(run)["another"] == ((), (1,)) and len(asked) == 1
+        monkeypatch.setitem(CRITERIA, name, ask(name))
+    assert chosen_heads(run) == chosen_heads(run) == chosen | {"another": ((), (1,))}
+    assert asked == [("another", run.id)]
     (run.folder / "rivals.json").write_text("{")
     with pytest.raises(AllattError, match=r"rivals\.json cannot be read .* remove it and run again"):
         chosen_heads(run)
@@ -190,8 +192,6 @@ def test_choices_are_made_once_and_read_from_then_on(tiny, monkeypatch):
 
 def test_the_control_s_share_is_what_the_module_says_of_transformer_xl():
     """All-attention with 70% of its heads is as small as Transformer-XL with 22% of its own."""
-    from allatt import cost
-
     ours, theirs = (cost.relative(scales.model("paper", kind))["parameters"] for kind in KINDS)
     left = ours[round(128 * (1 - module.KEPT))]
     nearest = min(range(129), key=lambda removed: abs(theirs[removed] - left))

@@ -366,11 +366,14 @@ def test_5b_asks_whether_seeds_order_the_layers_alike(first, second, verdict):
     assert verdicts(["5b"], layers([first], [second]), seeds=2) == {"5b": verdict}
 
 
-@pytest.mark.parametrize("second, leans", [([4, 3, 2, 1], HOLDS), ([1, 2, 3, 4], FAILS)])
-def test_5b_has_the_p_value_of_all_orders_of_the_layers(second, leans):
-    """Of 24 orders of four layers, one is the same, and one the opposite."""
-    found = finding("5b", layers([[4, 3, 2, 1]], [second]), seeds=2)
-    assert (found.leans, found.p) == (leans, pytest.approx(2 / 24, abs=0.006))
+@pytest.mark.parametrize("lists, leans, p", [
+    ([[4, 3, 2, 1], [4, 3, 2, 1]], HOLDS, 2 / 24), ([[4, 3, 2, 1], [1, 2, 3, 4]], FAILS, 2 / 24),
+    ([[3, 2, 1], [3, 2, 1], [3, 2, 1]], HOLDS, 2 / 36),  # given the first, one of 6 x 6 orders
+    ([[3, 2, 1], [2, 1, 3], [1, 3, 2]], FAILS, 4 / 36),  # two of them, with each layer on each rank
+])
+def test_5b_has_the_p_value_of_all_orders_of_the_layers(lists, leans, p):
+    found = finding("5b", layers(*([kept] for kept in lists)), seeds=len(lists))
+    assert (found.leans, found.p) == (leans, pytest.approx(p, abs=0.006))
 
 
 def test_5b_takes_the_mean_over_lambdas_and_leaves_out_what_has_nothing_to_order():

@@ -63,8 +63,13 @@ def test_what_was_not_measured_is_not_judged():
 
 # Corrections
 
-def different_p_values(results):
-    """Different distances from the margins, so that no two p-values of a family are alike; 6b fails."""
+@pytest.fixture(scope="module")
+def with_different_p_values():
+    """Judgments at different distances from the margins, so that no two p-values of a family need be alike; 6b fails."""
+    return judge(measurements(change=different_distances))
+
+
+def different_distances(results):
     for index, name in enumerate(METHODS.values()):
         results.methods[name] = shifted(results.methods[name], 0.01 * index)
     for index, name in enumerate([name for name in results.rivals if name != GATES]):
@@ -73,10 +78,9 @@ def different_p_values(results):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=" ".join)
-def test_p_values_are_corrected_within_a_family_and_not_across(family):
+def test_p_values_are_corrected_within_a_family_and_not_across(family, with_different_p_values):
     """Holm: the smallest of n times n, the next one times n - 1, and none below the one before."""
-    judged = judge(measurements(change=different_p_values))
-    least = 0.0
+    judged, least = with_different_p_values, 0.0
     for rank, number in enumerate(sorted(family, key=lambda number: judged[number].finding.p)):
         finding, verdict, p = judged[number]
         least = max(least, min(1, (len(family) - rank) * finding.p))

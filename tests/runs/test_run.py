@@ -258,12 +258,9 @@ def consolidation(first, steps=0):
                    train=replace(first.train, steps=steps, skip=first.train.skip + first.train.steps, lr=5e-3))
 
 
-def test_loss(model, config, gate_LH=None):
+def loss_on_test(model, config, gate_LH=None):
     total, predicted = nll(model, load(config.data).test, config.train.rows, gate_LH)
     return total / predicted
-
-
-test_loss.__test__ = False  # not a test, in spite of its name
 
 
 @pytest.mark.parametrize("kind, scaling", [(KINDS[0], True), (KINDS[0], False), (KINDS[1], True)])
@@ -273,13 +270,13 @@ def test_the_second_phase_starts_from_the_first_without_its_closed_heads(dense, 
     open_L = first.gates().kept().sum(-1)
     assert 0 < open_L.sum() < 8, "else this test shows nothing"
     factor_LH = first.gates().kept() * (4 / open_L[:, None] if scaling else 1.0)
-    expected = test_loss(first.load(), config, factor_LH.float())
+    expected = loss_on_test(first.load(), config, factor_LH.float())
     for model in (second.load(), second.pruned(), first.pruned()):
-        assert test_loss(model, config) == pytest.approx(expected, abs=1e-6)
+        assert loss_on_test(model, config) == pytest.approx(expected, abs=1e-6)
         assert model.config.heads_per_layer == tuple(open_L.tolist())
     assert second.result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
     assert second.result["heads"] == first.result["heads"] and second.result["parameters"] == first.result["parameters"]
-    assert test_loss(get_or_run(config.start).load(), config) != pytest.approx(expected, abs=1e-3), "it is not the baseline"
+    assert loss_on_test(get_or_run(config.start).load(), config) != pytest.approx(expected, abs=1e-3), "it is not the baseline"
 
 
 def test_the_second_phase_trains_the_heads_that_are_left_and_no_gates(dense):
@@ -292,7 +289,7 @@ def test_the_second_phase_trains_the_heads_that_are_left_and_no_gates(dense):
     assert second.gates() is None and not (second.folder / "gates.safetensors").exists()
     assert not {"kept", "logits", "lambda", "expected_open"} & set(second.metrics()[-1])
     assert second.result["tokens_seen"] == 10 * 4 * 8 and len(first.metrics()) == 5
-    assert test_loss(second.pruned(), config) == pytest.approx(second.result["test"]["loss"], abs=1e-6)
+    assert loss_on_test(second.pruned(), config) == pytest.approx(second.result["test"]["loss"], abs=1e-6)
 
 
 def test_the_run_with_the_gates_is_found_from_either_phase(dense, tmp_path):
@@ -321,7 +318,7 @@ def test_other_heads_of_gated_weights_are_scaled_by_their_own_number(dense, scal
     cut = get_or_run(replace(consolidation(config), model=replace(WIDE, kept=OTHERS), consolidate=False), QUIET)
     assert cut.load().config.kept == OTHERS != first.pruned().config.kept and cut.gated() is None
     factor_LH = torch.tensor([[0, 4, 0, 0], [4 / 3, 0, 4 / 3, 4 / 3]])
-    expected = test_loss(first.load(), config, factor_LH if scaling else (factor_LH > 0).float())
+    expected = loss_on_test(first.load(), config, factor_LH if scaling else (factor_LH > 0).float())
     assert cut.result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -331,7 +328,7 @@ def test_heads_of_a_dense_model_are_cut_without_scaling_and_once(dense):
     train = replace(start.train, steps=0, skip=10)
     cut = replace(start, name="cut", model=replace(WIDE, kept=OTHERS), start=start, train=train)
     mask_LH = torch.tensor([[0, 1, 0, 0], [1, 0, 1, 1]]).float()
-    expected = test_loss(get_or_run(start, QUIET).load(), start, mask_LH)
+    expected = loss_on_test(get_or_run(start, QUIET).load(), start, mask_LH)
     assert get_or_run(cut, QUIET).result["test"]["loss"] == pytest.approx(expected, abs=1e-6)
     tuned = get_or_run(replace(cut, train=replace(cut.train, steps=5)), QUIET)
     again = get_or_run(replace(cut, start=tuned.config), QUIET)

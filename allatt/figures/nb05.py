@@ -36,10 +36,10 @@ def gates_over_steps(data: dict) -> Figure:
     if data["boundary"] is not None:
         for ax in (heads, lam, loss):
             ax.axvline(data["boundary"], color=COLORS["control"], linestyle=":")
-        heads.annotate("gates", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(-6, -2),
-                       textcoords="offset points", ha="right", va="top")
-        heads.annotate("consolidation", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(6, -2),
-                       textcoords="offset points", va="top")
+        heads.annotate("gates", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(-6, 3),
+                       textcoords="offset points", ha="right", va="bottom")
+        heads.annotate("consolidation", (data["boundary"], 1), xycoords=("data", "axes fraction"), xytext=(6, 3),
+                       textcoords="offset points", va="bottom")
     fig.align_ylabels()
     return fig
 

@@ -106,7 +106,7 @@ def losses(expected, by, noise, seed):
 
 
 def set_gains(gains, noise=(1, 1), control=5.0, sweeps="sweeps"):
-    """A change: All-attention's gains at 10, 20, 30 and 35% are these, plus noise; both sweeps have points there, or lines.
+    """A change: All-attention's gains at 10, 20, 30 and 35% are these, plus noise.
 
     From their own controls, gains are smaller by as much as Transformer-XL's control is above 5.
     """

@@ -72,7 +72,8 @@ def save_figure(name: str, data: dict, scale: str, runs: Sequence[Run] = ()) -> 
     }
     # In this order, a sidecar never names a run that is missing, and `redraw` can restore missing pictures.
     for run in runs:
-        write_record(run, folder / "runs")
+        for part in (run.gated(), run) if run.config.consolidate else (run,):
+            write_record(part, folder / "runs")
     write_json(folder / f"{name}.json", sidecar)
     for suffix, content in pictures.items():
         write(folder / f"{name}.{suffix}", content)

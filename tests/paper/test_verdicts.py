@@ -77,7 +77,7 @@ def different_distances(results):
     results.words[TRANSFORMER_XL] = [shifted(point, -0.5) for point in results.words[TRANSFORMER_XL]]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=" ".join)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: " ".join(sorted(family)))
 def test_p_values_are_corrected_within_a_family_and_not_across(family, with_different_p_values):
     """Holm: the smallest of n times n, the next one times n - 1, and none below the one before."""
     judged, least = with_different_p_values, 0.0

@@ -69,8 +69,9 @@ def markdown(rows: list[dict], root: str) -> str:
 
 
 def _links(row: dict, root: str = "") -> str:
-    return (f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb), "
-            f"[figure]({root}figures/{row['folder']}/{row['figure']}.png)")
+    """Links to the notebook, and to the figure if this study measured the row."""
+    figure = f", [figure]({root}figures/{row['folder']}/{row['figure']}.png)" if row["runs"] or row["exact"] else ""
+    return f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb){figure}"
 
 
 def load(path: Path) -> list[dict]:

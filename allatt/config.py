@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Any
 
 # Increment when the meaning of a config changes, so that an old run is never mistaken for a new one.
@@ -274,9 +275,14 @@ def _different_text(a: DataConfig, b: DataConfig) -> list[str]:
 
 
 def _anonymous(values: Any) -> Any:
-    """A RunConfig's dict without the names (its own and its start's) and without later fields at their defaults."""
+    """A RunConfig's dict without the names (its own and its start's) and without later fields at their defaults.
+
+    A folder of text counts by its name and checksum, wherever it lies, so that runs can move between machines.
+    """
     if not isinstance(values, dict):
         return values
+    if values.get("text_sha256"):
+        values = values | {"corpus": PurePath(values["corpus"]).name}
     return {k: _anonymous(v) for k, v in values.items() if k != "name" and not (k in LATER and v == LATER[k])}
 
 

@@ -5,7 +5,7 @@ read like runs that finished here. Whatever needs their weights then says that t
 """
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ def record(run: Run) -> dict:
     measured later and is kept in its folder, such as the importance of its heads."""
     lines, gates = run.metrics(), run.gates()
     return {
-        "id": run.id, "config": to_dict(run.config), "result": run.result, "provenance": run.provenance,
+        "id": run.id, "config": _without_paths(to_dict(run.config)), "result": run.result,
+        "provenance": _without_paths(run.provenance),
         "metrics": {key: [_short(line[key]) for line in lines] for key in (lines[0] if lines else ())},
         "gates": {name: tensor.tolist() for name, tensor in gates.state_dict().items()} if gates else None,
         "readings": {path.stem: read_json(path, "remove it and run again") for path in sorted(run.folder.glob("*.json"))
@@ -60,6 +61,14 @@ def restore(path: Path) -> bool:
         write_json(folder / f"{Path(name).name}.json", reading)
     write_json(folder / "result.json", values["result"])  # last: now the run is finished
     return True
+
+
+def _without_paths(values: Any) -> Any:
+    """JSON values in which a folder of text is its name alone: a record is read by others."""
+    if not isinstance(values, dict):
+        return values
+    return {key: PurePath(value).name if key in ("corpus", "source") and value.startswith("/") else _without_paths(value)
+            for key, value in values.items()}
 
 
 def _short(value: Any) -> Any:

@@ -29,7 +29,7 @@ def test_a_run_comes_back_from_its_record_without_weights(run, tmp_path, home):
     paths = [write_record(one, tmp_path / "records") for one in (run.gated(), run)]
     assert [restore(path) for path in paths] == [True, True]
     again = Run(home / "runs" / run.id)
-    assert (again.config, again.result, again.provenance) == (run.config, run.result, run.provenance)
+    assert again.id == run.id and again.result == run.result
     assert finished(run.config) and get_or_run(run.config).result == run.result, "read, not trained"
     first, gates = again.gated(), run.gated().gates()
     assert torch.equal(first.gates().logit_LH, gates.logit_LH) and first.gates().kept().tolist() == gates.kept().tolist()
@@ -74,3 +74,10 @@ def test_other_files_are_one_clear_line(tmp_path, home, content):
     with pytest.raises(AllattError) as error:
         restore(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_record_names_no_path_and_has_the_run_s_id(run, tmp_path):
+    text = write_record(run, tmp_path).read_text()
+    folder = run.config.data.corpus
+    assert folder.startswith("/") and folder not in text and str(tmp_path.parent) not in text
+    assert json.loads(text)["id"] == run.id

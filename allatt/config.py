@@ -21,7 +21,7 @@ ADAPTIVE_FORMAT = 2
 """Of models with cutoffs. In format 1, the cluster rows of the adaptive softmax were multiplied by Q h instead of h."""
 
 # Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
-LATER = {"target_kept": None, "clipped": False, "skip": 0, "consolidate": False}
+LATER = {"target_kept": None, "clipped": False, "skip": 0, "evaluated": 0, "consolidate": False}
 
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
@@ -210,10 +210,12 @@ class TrainConfig:
     """Largest norm of the gradient of the weights (of the gates too, if `GateConfig.clipped`)."""
     precision: str = "fp32"
     """fp32, or bf16: autocast, weights stay fp32."""
+    evaluated: int = 0
+    """Tokens of the valid and of the test text that the finished model predicts, from their beginning on; 0: all of them."""
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("steps", "skip"):
+        for name in ("steps", "skip", "evaluated"):
             check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more")
         check(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be between 0 and 2,147,483,647")
         check(self.rows >= 1, f"rows is {self.rows}; it must be 1 or more")

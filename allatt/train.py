@@ -214,7 +214,8 @@ class Trainer:
         steps = self.config.train.steps
         self.model.train()
         self.model.compiled = self.machine.compiles(steps)
-        bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False,
+        # Few updates: each is a message to the notebook, and of more than a thousand that wait, some are lost.
+        bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False, mininterval=0.5, delay=1,
                    disable=not self.machine.progress or rank > 0)
         losses, saved, since = [], time.monotonic(), time.monotonic()
         try:
@@ -225,8 +226,8 @@ class Trainer:
                 if self.step % self.log_every == 0 or self.step == steps:
                     line = self.metrics_line(measured, losses, time.monotonic() - since)
                     losses, since = [], time.monotonic()
-                    bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, "
-                                        f"{line['tokens_per_second']:,.0f} tokens/s")
+                    speed = f"{line['tokens_per_second']:,.0f} tokens/s"
+                    bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, {speed}", refresh=False)
                     if rank == 0:
                         with (self.folder / "metrics.jsonl").open("a") as file:
                             file.write(json.dumps(line) + "\n")

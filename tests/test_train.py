@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.gates import HeadGates
@@ -333,6 +334,14 @@ def test_perplexity_is_the_exponential_of_the_loss(tmp_path):
     for line in map(json.loads, (tmp_path / "metrics.jsonl").open()):
         assert line["perplexity"] == pytest.approx(math.exp(line["loss"]))
         assert line["tokens"] == line["step"] * 16
+
+
+def test_a_run_of_less_than_a_second_shows_no_bar(tmp_path, monkeypatch, capsys):
+    """Dozens of them in one cell would flood the notebook; a longer one shows a line, and where it stands."""
+    for change, shown in (({}, False), ({"delay": 0}, True)):
+        monkeypatch.setattr("allatt.train.tqdm", lambda change=change, **given: tqdm(**given | change, file=sys.stderr))
+        trainer(DENSE, tmp_path / str(shown), replace(QUIET, progress=True)).run()
+        assert ("dense" in capsys.readouterr().err) == shown
 
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")

@@ -61,7 +61,7 @@ def markdown(rows: list[dict], root: str) -> str:
         seeds = "counted" if row["exact"] else str(row["seeds"])
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         shown = row["ours"]
-        if row["verdict"] == UNTOLD and row["detectable"] is not None:
+        if row["verdict"] == UNTOLD and row.get("detectable") is not None:
             shown += f" (these seeds would have shown {row['detectable']:.3f})"
         cells = row["id"], row["words"], row["paper"], shown, seeds, p, f"**{row['verdict']}**", _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")

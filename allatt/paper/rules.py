@@ -162,15 +162,17 @@ def more_stable(measured: Measurements) -> Finding:
         differences = [ours - theirs for ours, theirs in zip(*values, strict=True)]
         words.append(f"{text} {' '.join(map(str, values[0]))} and {' '.join(map(str, values[1]))}")
         p[name], worse[name] = mean_differs(differences), sum(differences)
-    known = holm({name: value for name, value in p.items() if value is not None})
-    by_sign = {sign: [value for name, value in known.items() if worse[name] * sign > 0] for sign in (-1, 1)}
-    better, against = (min(by_sign[sign], default=1.0) for sign in (-1, 1))
+    known = {name: value for name, value in p.items() if value is not None}
+    corrected = holm(known)
+    best, worst = ([name for name in known if worse[name] * sign > 0] for sign in (-1, 1))
+    better, against = (min((corrected[name] for name in names), default=1.0) for names in (best, worst))
+    opposed = min((known[name] for name in (worst if better < against else best)), default=1.0)
     text = (f"by seed, all three and none: kept heads {' '.join(map(str, with_all))} and {' '.join(map(str, with_none))}; "
             f"{'; '.join(words)}")
     if not known:
         return Finding(text, points=full + none)
-    # The other direction must not be supported at any usual level: then the readings contradict each other.
-    leans = UNTOLD if max(better, against) < 0.1 else HOLDS if better < against else FAILS
+    # The other direction must not be supported at any usual level, uncorrected: then the readings contradict each other.
+    leans = UNTOLD if opposed < 0.1 else HOLDS if better < against else FAILS
     return Finding(text, leans, min(better, against), full + none)
 
 
@@ -233,7 +235,7 @@ def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> F
 
 def gates_beat_scratch(measured: Measurements, name: str, margin: float) -> Finding:
     """7e: As 7a, for the one budget that a model from random weights has."""
-    if any(name not in results.rivals for results in measured.seeds):
+    if any(needed not in results.rivals for results in measured.seeds for needed in (GATES, name)):
         return Finding(UNMEASURED)
     return _against_gates(measured, [name], margin, "")
 

@@ -58,25 +58,28 @@ def values_and_interval(values: Sequence[float]) -> dict:
 
 
 def mean_differs(values: Sequence[float]) -> float | None:
-    """Two-sided p-value of a t-test of "the mean is 0"; None with one seed, or if all values are equal.
+    """Two-sided p-value of a t-test of "the mean is 0"; None with one seed, or if all values are 0.
 
-    Paired if the values are differences by seed.
+    Paired if the values are differences by seed. Equal values, such as a count that falls by 1 in each seed, have no scatter
+    to compare with: then it is the sign test's p-value, 2^(1 - n).
     """
+    if len(values) > 1 and len(set(values)) == 1 and values[0] != 0:
+        return 2.0 ** (1 - len(values))
     return _t_test(values, 0.0, "two-sided")
 
 
 def mean_below(values: Sequence[float], bound: float) -> float | None:
-    """p-value of a one-sided t-test that supports a mean below `bound`; None as for `mean_differs`."""
+    """p-value of a one-sided t-test that supports a mean below `bound`; None with one seed, or equal values."""
     return _t_test(values, bound, "less")
 
 
 def mean_above(values: Sequence[float], bound: float) -> float | None:
-    """p-value of a one-sided t-test that supports a mean above `bound`; None as for `mean_differs`."""
+    """p-value of a one-sided t-test that supports a mean above `bound`; None as for `mean_below`."""
     return _t_test(values, bound, "greater")
 
 
 def mean_within(values: Sequence[float], margin: float) -> float | None:
-    """p-value of two one-sided t-tests (TOST) that support a mean between -margin and margin; None as for `mean_differs`."""
+    """p-value of two one-sided t-tests (TOST) that support a mean between -margin and margin; None as for `mean_below`."""
     sides = mean_below(values, margin), mean_above(values, -margin)
     return None if None in sides else max(sides)
 

@@ -65,7 +65,7 @@ def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
     """Train these runs, one per core at a time; a run whose start is among them waits for it."""
     waiting, working, done = list(configs), {}, 0
     bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs in parallel", unit="step",
-               leave=False, disable=not machine.progress)
+               leave=False, mininterval=0.5, disable=not machine.progress)
     try:
         while waiting or working:
             pending = {config.id for config in waiting} | set(working)

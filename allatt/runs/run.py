@@ -136,7 +136,7 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"waiting for another process that is training run {config.id} ({config.name})", file=sys.stderr)
+            print(f"allatt: waiting for another process that is training run {config.id} ({config.name})", file=sys.stderr)
             lock.acquire()
     try:
         if not _finished(folder):
@@ -229,9 +229,13 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
 
 def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, tokens: Tokens) -> dict:
     """Perplexities on valid and test, and sizes; with gates, of the model without its closed heads."""
-    small = model if gates is None else remove_closed(model, gates)
-    result = {split: evaluate(small, getattr(tokens, split), tokens.meta["splits"][split], config.train.rows,
-                              precision=config.train.precision) for split in ("valid", "test")}
+    small, train, result = model if gates is None else remove_closed(model, gates), config.train, {}
+    for split in ("valid", "test"):
+        ids = getattr(tokens, split)
+        part = ids[:train.evaluated + 1] if train.evaluated else ids
+        share = (len(part) - 1) / (len(ids) - 1)  # 1 for the whole text; else words and bytes per token as in all of it
+        counts = {name: tokens.meta["splits"][split][name] * share for name in ("words", "bytes")}
+        result[split] = evaluate(small, part, counts, train.rows, precision=train.precision)
     heads = {"kept": small.config.kept_heads, "per_layer": small.config.heads_per_layer,
              "total": sum(small.config.heads_per_layer), "of": config.model.layers * config.model.heads}
     return result | {"parameters": small.parameter_counts(), "heads": heads}

@@ -123,8 +123,9 @@ def test_a_seed_that_does_not_reach_leaves_nothing_to_test(test, valid):
 def test_what_the_seeds_would_have_shown_is_beyond_the_margin():
     assert of_texts(around(0.0), around(5.0)).detectable == pytest.approx(0.1 + (2.776 + 0.941) * ERROR, rel=1e-3)
     assert of_texts(around(0.7), around(0.0)).detectable == pytest.approx(0.1 + (2.776 + 0.941) * ERROR, rel=1e-3)
-    assert of_texts(around(0.0), [3 * value for value in SCATTER]).detectable == of_texts(around(0.0), SCATTER).detectable, (
-        "of the test text")
+    wide = [3 * value for value in SCATTER]
+    assert of_texts(around(0.0), wide).detectable == of_texts(wide, around(0.0)).detectable, "of the text that scatters more"
+    assert of_texts(around(0.0), wide).detectable == pytest.approx(0.1 + 3 * (2.776 + 0.941) * ERROR, rel=1e-3)
     assert of_texts([0.2], [0.2]).detectable is None
 
 

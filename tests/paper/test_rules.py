@@ -31,7 +31,7 @@ from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper import rules
 from allatt.paper.claims import LEVEL, MARGINS, METHODS, RIVALS, SCRATCH
 from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
-from allatt.paper.rivals import LATE
+from allatt.paper.rivals import GATES, LATE
 from allatt.paper.verdicts import judge
 
 MODELS, WAYS = MARGINS
@@ -288,6 +288,8 @@ def test_4d_holds_if_one_reading_is_better_and_fails_if_it_is_worse(reading):
 def test_4d_is_untold_if_readings_contradict_each_other():
     for better, worse in (("flips", "undecided"), ("heads", "lost"), ("lost", "heads")):
         assert verdicts(["4d"], stability({worse: SHAKY[worse]}, {better: SHAKY[better]})) == {"4d": UNTOLD}
+    # One reading is worse at p = 0.052, which a correction for two readings would hide.
+    assert verdicts(["4d"], stability({"undecided": [4, 5, 4, 6, 3]}, {"flips": SHAKY["flips"]})) == {"4d": UNTOLD}
     no_more_than_noise = {"undecided": [3, 4, 2, 4, 3]}
     assert verdicts(["4d"], stability(no_more_than_noise, {"flips": SHAKY["flips"]})) == {"4d": HOLDS}
 
@@ -295,6 +297,12 @@ def test_4d_is_untold_if_readings_contradict_each_other():
 def test_4d_is_untold_if_no_reading_differs():
     assert verdicts(["4d"], stability({}, {})) == verdicts(["4d"], stability({"heads": [14] * 5}, {})) == {"4d": UNTOLD}
     assert verdicts(["4d"], stability({"flips": [1, 3, 2, 4, 1]}, {"flips": [2, 1, 4, 1, 3]})) == {"4d": UNTOLD}
+
+
+def test_4d_counts_a_change_that_is_the_same_in_each_seed():
+    """One more lost layer without the methods, in each seed: by the sign test, since a t-test has no scatter there."""
+    found = finding("4d", stability({"heads": [10, 10, 9, 10, 11]}, {"heads": [10, 10, 9, 10, 11], "lost": [2] * 5}))
+    assert (found.leans, found.p) == (HOLDS, 2 / 16), "corrected for two readings"
 
 
 def test_4d_needs_five_seeds_to_compare_spreads():
@@ -446,7 +454,8 @@ def test_the_runs_behind_a_rival_are_those_of_both_budgets_and_the_gates_once():
     assert len(found.points) == len({point.run for point in found.points}) == 2 * 3
 
 
-@pytest.mark.parametrize("missing, numbers", [(RIVALS["7a"][1], ["7a"]), (SCRATCH["7e"], ["7e"]), (METHODS["4b"], ["4b"])])
+@pytest.mark.parametrize("missing, numbers", [(RIVALS["7a"][1], ["7a"]), (SCRATCH["7e"], ["7e"]), (METHODS["4b"], ["4b"]),
+                                              (GATES, [*RIVALS, *SCRATCH])])
 def test_what_one_seed_lacks_is_not_measured(missing, numbers):
     def change(results):
         if results.seed == 4:

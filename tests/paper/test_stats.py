@@ -84,7 +84,9 @@ def test_within_needs_both_sides():
 
 
 def test_a_test_where_nothing_spreads():
-    assert mean_differs([1.0, 1.0]) is None and mean_below([1.0, 1.0], 2) is None and mean_within([0.0, 0.0], 1) is None
+    assert mean_differs([0.0, 0.0]) is None and mean_below([1.0, 1.0], 2) is None and mean_within([0.0, 0.0], 1) is None
+    assert [mean_differs([value] * n) for value, n in ((1, 2), (-1, 3), (2, 5))] == [1 / 2, 1 / 4, 1 / 16], "the sign test"
+    assert mean_differs([1]) is None
     assert unequal_spread([1] * 5, [2] * 5) == 1
 
 

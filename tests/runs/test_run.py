@@ -1,6 +1,7 @@
 """get_or_run on a small text: cached, resumed after a kill, keyed by its config, and told in provenance."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_text import write_small_text
@@ -84,6 +86,20 @@ def test_results_are_those_of_the_physically_smaller_model(gated):
     assert run.result["heads"]["per_layer"] == list(small.config.heads_per_layer) == run.gates().kept().sum(-1).tolist()
     assert run.result["test"]["tokens"] == tokens.meta["splits"]["test"]["tokens"] - 1
     assert run.result["tokens_seen"] == 15 * 4 * 8
+
+
+def test_a_run_may_be_evaluated_on_the_beginning_of_its_texts(dense):
+    """Words and bytes are then those of that many tokens of the whole text; the model is the same."""
+    whole, part = (get_or_run(replace(dense, train=replace(dense.train, evaluated=count)), QUIET) for count in (0, 20))
+    tokens, model = load(dense.data), part.load()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(model.parameters(), whole.load().parameters(), strict=True))
+    for split in ("valid", "test"):
+        ours, theirs, ids = part.result[split], whole.result[split], getattr(tokens, split)
+        nats, predicted = nll(model, np.array(ids[:21]), 4)
+        assert (ours["tokens"], theirs["tokens"]) == (predicted, len(ids) - 1) and predicted == 20
+        assert ours["loss"] == pytest.approx(nats / 20) and ours["loss"] != theirs["loss"]
+        for measure in (lambda found: math.log(found["word_perplexity"]), lambda found: found["bits_per_byte"]):
+            assert measure(ours) / ours["loss"] == pytest.approx(measure(theirs) / theirs["loss"])
 
 
 def test_a_pruning_run_starts_from_the_trained_weights(dense, gated):

@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses whose hash names the run's folder; `allatt.config_json` reads them back.
 
 Only settings that can change a result belong here. The device, the size of a micro-batch or the frequency of logging
-cannot: they are in `allatt.train.Machine`, outside the hash.
+cannot: they are in `allatt.system.machine.Machine`, outside the hash.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +23,6 @@ ADAPTIVE_FORMAT = 2
 
 # Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
 LATER = {"target_kept": None, "clipped": False, "skip": 0, "evaluated": 0, "consolidate": False}
-
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
 """The two kinds of models. Code that means one of them uses these names."""
@@ -38,6 +38,12 @@ def check(condition: bool, message: str) -> None:
     """Raise AllattError(message) unless `condition` holds."""
     if not condition:
         raise AllattError(message)
+
+
+def check_finite(config: Any) -> None:
+    """AllattError if a float of a config is infinite or not a number."""
+    for name, value in vars(config).items():
+        check(not isinstance(value, float) or math.isfinite(value), f"{name} is {value}; it must be a finite number")
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class ModelConfig:
     """One dropout mask for all positions of a segment (projection, input, output) instead of one per position."""
 
     def __post_init__(self):
+        check_finite(self)
         check(self.kind in KINDS, f"model kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
         for name in ("layers", "heads", "d_model", "d_head", "persistent", "feed_forward", "segment", "band_divisor"):
             check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more")
@@ -114,9 +121,8 @@ class ModelConfig:
               f"positions is {self.positions}; it must be at least memory + 1 = {self.memory + 1}")
         check(self.init in ("released", "unit"), f"init is {self.init!r}; choose released or unit")
         check(self.persistent_gain > 0, f"persistent_gain is {self.persistent_gain}; it must be positive")
-        for name in ("drop_attention", "drop_projection", "drop_input", "drop_output", "drop_word"):
-            value = getattr(self, name)
-            check(0 <= value < 1, f"{name} is {value}; it must be at least 0 and below 1")
+        for name, value in vars(self).items():
+            check(not name.startswith("drop_") or 0 <= value < 1, f"{name} is {value}; it must be at least 0 and below 1")
         check(list(self.cutoffs) == sorted(set(self.cutoffs)) and all(c > 0 for c in self.cutoffs),
               f"cutoffs are {self.cutoffs}; they must be positive and ascending")
         if self.kept is not None:
@@ -124,8 +130,7 @@ class ModelConfig:
                   f"kept names heads for {len(self.kept)} layers; the model has {self.layers}")
             for layer, heads in enumerate(self.kept, start=1):
                 good = list(heads) == sorted(set(heads)) and all(0 <= h < self.heads for h in heads)
-                check(good, f"kept heads of layer {layer} are {heads}; they must be ascending, between 0 and "
-                            f"{self.heads - 1}")
+                check(good, f"kept heads of layer {layer} are {heads}; they must be ascending, between 0 and {self.heads - 1}")
 
     @property
     def kept_heads(self) -> tuple[tuple[int, ...], ...]:
@@ -177,6 +182,7 @@ class GateConfig:
     were tried ended within one head. None: lambda is fixed, and decides."""
 
     def __post_init__(self):
+        check_finite(self)
         check(self.lam >= 0, f"lam is {self.lam}; it must be 0 or more")
         check(self.target_kept is None or 0 <= self.target_kept <= 1,
               f"target_kept is {self.target_kept}; it is a share of all heads, between 0 and 1")
@@ -215,6 +221,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_finite(self)
         for name in ("steps", "skip", "evaluated"):
             check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more")
         check(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be between 0 and 2,147,483,647")

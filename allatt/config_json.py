@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,14 @@ def from_dict(cls: type, values: dict) -> Any:
     missing = [name for name in required if name not in values]
     check(not missing, f"{cls.__name__} lacks {', '.join(missing)}")
     return cls(**{key: _read(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
+
+
+def to_float(number: float) -> float:
+    """The number as a float; infinite, which configs refuse, if it has too many digits for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def alter(values: dict, change: str) -> None:
@@ -49,7 +58,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         check(isinstance(value, (list, tuple)), f"{where} is {value!r}; it must be a list")
         return tuple(_read(get_args(hint)[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = to_float(value)
     right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     check(right, f"{where} is {value!r}; it must be of type {hint.__name__}")
     return value

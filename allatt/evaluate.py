@@ -64,5 +64,5 @@ def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gat
 
 
 def _exp(nats: float) -> float:
-    """exp, or infinity if it would overflow, as for a model that has not learned anything."""
-    return math.exp(nats) if nats < 700 else math.inf
+    """exp, at most 1e304 (e^700): JSON has no infinity, and a word of a text without spaces may be that improbable."""
+    return math.exp(min(nats, 700))

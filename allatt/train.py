@@ -6,14 +6,9 @@ An optimizer step always sees `rows x segment` tokens: micro-batches and process
 gradients. An interrupted run continues from its checkpoint exactly (bitwise on a CPU with the same number of threads).
 """
 
-import importlib.util
 import json
 import math
-import os
-import shutil
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,71 +24,10 @@ from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.segment_memory import Memory
 from allatt.system.files import write
+from allatt.system.machine import Machine, rank_and_world
 
-COMPILED = 500
-"""Steps from which a run on a GPU earns back the time that compilation takes (our choice)."""
-
-
-def choose_device(name: str = "auto") -> str:
-    """The device "cuda" or "cpu"; auto is cuda if torch sees a GPU. AllattError for other names, or cuda without a GPU."""
-    check(name in ("auto", "cuda", "cpu"), f"device is {name!r}; choose auto, cuda or cpu")
-    check(name != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a run is executed. None of it changes the run's result, so none of it is in the run's hash."""
-
-    device: str = "auto"
-    """auto (cuda if there is one), cuda or cpu."""
-    micro_rows: int = 0
-    """Rows that go through the model at once, if memory is short; 0: all rows of this process."""
-    compile: str = "auto"
-    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU, not on a CPU, where it seldom pays."""
-    log_every: int = 0
-    """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
-    checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints (written on a step that logs)."""
-    progress: bool = True
-
-    def resolve(self) -> str:
-        """The device, with auto decided."""
-        return choose_device(self.device)
-
-    def compiles(self, steps: int = COMPILED) -> bool:
-        """Whether a run of `steps` steps goes through torch.compile, which needs triton and a C compiler on a GPU."""
-        check(self.compile in ("auto", "on", "off"), f"compile is {self.compile!r}; choose auto, on or off")
-        if self.compile != "auto":
-            return self.compile == "on"
-        able = importlib.util.find_spec("triton") is not None and any(map(shutil.which, ("gcc", "cc", "clang")))
-        return self.resolve() == "cuda" and steps >= COMPILED and able
-
-
-def rank_and_world() -> tuple[int, int]:
-    """This process's number, and the number of processes (torchrun); 0 and 1 without torch.distributed."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
-def join_torchrun(device: str) -> bool:
-    """Under torchrun, join the other processes. True for the process that prints."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return True
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
-    return dist.get_rank() == 0
-
-
-def leave_torchrun() -> None:
-    """Leave the other processes and exit at once: gloo's threads sometimes abort Python's own cleanup."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.barrier()
-        dist.destroy_process_group()
-        sys.stdout.flush()
-        os._exit(0)
+DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
+"""What to do if numbers are not finite."""
 
 
 def lr_factor(config: TrainConfig, step: int) -> float:
@@ -272,12 +206,13 @@ class Trainer:
         if rank_and_world()[1] > 1:
             dist.all_reduce(loss)
         loss = loss.item() / rank_and_world()[1]
-        check(math.isfinite(loss), f"run {self.config.id} ({self.config.name}): the loss is {loss} at step {self.step}; "
-                                   "lower train.lr or train.clip")
+        norm = float(measured["grad_norm"])
+        wrong = [f"the {name} is {value}" for name, value in (("loss", loss), ("gradient", norm)) if not math.isfinite(value)]
+        check(not wrong, f"run {self.config.id} ({self.config.name}): {' and '.join(wrong)} at step {self.step}; {DIVERGED}")
         self.seconds += seconds
         tokens = self.config.train.rows * self.config.model.segment
         line = {"step": self.step, "tokens": self.step * tokens, "loss": loss, "perplexity": math.exp(min(loss, 700)),
-                "grad_norm": float(measured["grad_norm"]), "lr": measured["lr"],
+                "grad_norm": norm, "lr": measured["lr"],
                 "tokens_per_second": len(losses) * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
             line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),

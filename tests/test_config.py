@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from dataclasses import replace
+import math
+from dataclasses import fields, replace
 
 import pytest
 
@@ -125,3 +126,13 @@ def test_training_values_out_of_range(changes, word):
 def test_data_values_out_of_range(changes, word):
     with pytest.raises(AllattError, match=word):
         DataConfig(**changes)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("section", [FULL.model, FULL.train, FULL.gates], ids=["model", "train", "gates"])
+def test_no_number_may_be_infinite_or_none(section, value):
+    names = [field.name for field in fields(section) if field.type in ("float", "float | None")]
+    assert len(names) >= 5
+    for name in names:
+        with pytest.raises(AllattError, match=name):
+            replace(section, **{name: value})

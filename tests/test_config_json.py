@@ -98,3 +98,12 @@ def test_a_change_of_what_is_not_there_is_one_clear_line(change, message):
     with pytest.raises(AllattError) as error:
         alter(values, change)
     assert message in str(error.value) and "\n" not in str(error.value) and values == to_dict(GATED)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1" + 400 * "0", "-1" + 400 * "0"])
+def test_numbers_beyond_all_floats_are_one_clear_line(number):
+    values = {"lr": 0.1}
+    alter({"train": values}, f"train.lr={number}")
+    with pytest.raises(AllattError, match="lr is (-?inf|nan); it must be a finite number") as error:
+        from_dict(TrainConfig, values)
+    assert "\n" not in str(error.value)

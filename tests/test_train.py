@@ -17,8 +17,9 @@ from tqdm import tqdm
 from allatt.config import AllattError, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
+from allatt.system.machine import Machine
 from allatt.system.paths import repository
-from allatt.train import Machine, Trainer, backward, lr_factor
+from allatt.train import Trainer, backward, lr_factor
 
 MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=4, memory=4, positions=5, init="unit",
                     drop_attention=0.1, drop_projection=0.1, drop_word=0.1)
@@ -266,7 +267,7 @@ def test_the_log_holds_every_gate(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     t = trainer(replace(DENSE, train=replace(TRAIN, lr=1e12, clip=1e12, warmup=0)), tmp_path)
-    with pytest.raises(AllattError, match="loss is (nan|inf) at step"):
+    with pytest.raises(AllattError, match="the (loss|gradient) is (nan|inf).* at step"):
         t.run()
 
 
@@ -322,13 +323,6 @@ def test_rows_must_divide_among_processes(monkeypatch, tmp_path):
         trainer(DENSE, tmp_path)
 
 
-def test_no_gpu_is_one_clear_line(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert Machine().resolve() == "cpu"
-    with pytest.raises(AllattError, match="sees no GPU"):
-        Machine(device="cuda").resolve()
-
-
 def test_perplexity_is_the_exponential_of_the_loss(tmp_path):
     trainer(DENSE, tmp_path).run()
     for line in map(json.loads, (tmp_path / "metrics.jsonl").open()):
@@ -358,9 +352,3 @@ def test_compiled_training_is_the_same_but_for_rounding(tmp_path):
     for one, other in zip(runs["off"], runs["on"], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5) and one["kept"] == other["kept"]
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
-
-
-def test_compile_is_on_off_or_auto():
-    assert [Machine(device="cpu", compile=choice).compiles() for choice in ("auto", "on", "off")] == [False, True, False]
-    with pytest.raises(AllattError, match="compile is 'yes'; choose auto, on or off"):
-        Machine(compile="yes").compiles()

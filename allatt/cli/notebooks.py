@@ -52,7 +52,7 @@ def reproduce(options: argparse.Namespace) -> int:
 def bench(options: argparse.Namespace) -> None:
     """Measure, print each section's table, and save the results."""
     from allatt.benchmarks import bench, report
-    from allatt.train import choose_device
+    from allatt.system.machine import choose_device
 
     check(options.device in ("auto", "cuda", "cpu"), f"--device is {options.device!r}; choose auto, cuda or cpu")
     check(options.rounds >= 1, f"--rounds is {options.rounds}; it must be 1 or more")

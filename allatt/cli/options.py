@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from allatt.config import check
 
 if TYPE_CHECKING:
-    from allatt.train import Machine
+    from allatt.system.machine import Machine
 
 SCALES = "smoke, laptop, gpu or paper"
 
@@ -33,7 +33,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
 
 def machine(options: argparse.Namespace) -> Machine:
     """The Machine that the options of `add_training_options` describe."""
-    from allatt.train import Machine
+    from allatt.system.machine import Machine
 
     check(options.micro_rows >= 0, f"--micro-rows is {options.micro_rows}; it must be 0 (all) or more")
     return Machine(options.device, options.micro_rows, options.compile, progress=sys.stderr.isatty())

@@ -67,7 +67,7 @@ def add_commands(commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train a run, or read it, and print its result."""
     from allatt import runs
-    from allatt.train import join_torchrun, leave_torchrun
+    from allatt.system.machine import join_torchrun, leave_torchrun
 
     config, this_machine = _config(options), machine(options)
     is_first_process = join_torchrun(this_machine.resolve())
@@ -156,8 +156,8 @@ def experiment(options: argparse.Namespace) -> None:
     from allatt.paper.points import Point
     from allatt.paper.study import Study
     from allatt.runs.parallel import get_or_run_all
+    from allatt.system.machine import join_torchrun, leave_torchrun
     from allatt.system.paths import home
-    from allatt.train import join_torchrun, leave_torchrun
 
     known = EXPERIMENTS | CALIBRATION
     about = {name: entry.about for name, entry in EXPERIMENTS.items()} | {"all": "all of these, in this order"}
@@ -223,7 +223,7 @@ def generate(options: argparse.Namespace) -> int:
     """Print generated text as it is written; exit status 130 if the user stops it."""
     from allatt import runs
     from allatt.cli.prompts import stream_text
-    from allatt.train import choose_device
+    from allatt.system.machine import choose_device
 
     model, tokens = runs.load_pruned(options.run)
     model.to(choose_device(options.device))

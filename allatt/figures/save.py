@@ -89,7 +89,7 @@ def redraw(folder: Path) -> list[Path]:
     figures = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path, "run the notebook of this figure again")
-        if isinstance(content, dict) and {"name", "scale", "data"} <= set(content):
+        if {"name", "scale", "data"} <= set(content):
             figures[path] = _drawing_function(path.stem, f"remove {path}, or "), content["data"]
     return [write(path.with_suffix(f".{suffix}"), content) for path, (draw, data) in figures.items()
             for suffix, content in _render(draw, data)[0].items()]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from allatt.config import ALL_ATTENTION, KINDS, RunConfig
 from allatt.paper import calibration, rivals, scales
 from allatt.paper.study import Study
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 TRAINING_METHODS = {
     "all three": {},

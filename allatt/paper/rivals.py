@@ -19,7 +19,7 @@ from allatt.paper.study import Study
 from allatt.prune import Kept
 from allatt.runs import Run, get_or_run
 from allatt.system.files import read_json, write_json
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 KEPT = 0.7
 """Share of All-attention's heads that the controls keep: Transformer-XL is then as small with 22% of its heads."""

@@ -3,11 +3,13 @@
 import ast
 import difflib
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any
 
 from allatt.config import AllattError, check
+from allatt.config_json import to_float
 
 
 def defaults(notebook: Path) -> dict[str, Any]:
@@ -43,10 +45,13 @@ def _typed(text: str, default: Any, name: str) -> Any:
         return text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         value = text
     if isinstance(default, float) and type(value) is int:
-        value = float(value)
+        value = to_float(value)
+    numbers, wanted = (value, "a list of finite numbers") if isinstance(value, list) else ([value], "a finite number")
+    finite = all(math.isfinite(to_float(number)) for number in numbers if isinstance(number, int | float))
+    check(finite, f"{name} is {text!r}; it must be {wanted}")
     check(type(value) is type(default), f"{name} is {text!r}; it must be of type {type(default).__name__}, like {default!r}")
     return value
 

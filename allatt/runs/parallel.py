@@ -22,9 +22,9 @@ from allatt.cost import count
 from allatt.data.tokens import load
 from allatt.runs import Run, finished, get_or_run
 from allatt.system import processes
+from allatt.system.machine import Machine, rank_and_world
 from allatt.system.paths import home
 from allatt.system.processes import cores
-from allatt.train import Machine, rank_and_world
 
 SMALL = 1e11
 """A run of fewer multiply-adds takes less time than a process needs to start (about two seconds)."""

@@ -13,8 +13,8 @@ from safetensors.torch import save
 
 from allatt.config import RunConfig, check, to_dict
 from allatt.config_json import from_dict
-from allatt.runs.run import Run, finished
-from allatt.system.files import read_json, write, write_json
+from allatt.runs.run import FILES, Run, finished
+from allatt.system.files import SEAL, checksum, read_json, seal, write, write_json
 from allatt.system.paths import home
 
 OWN = ("config.json", "provenance.json", "result.json")
@@ -26,7 +26,8 @@ def record(run: Run) -> dict:
     measured later and is kept in its folder, such as the importance of its heads."""
     lines, gates = run.metrics(), run.gates()
     return {
-        "id": run.id, "config": _without_paths(to_dict(run.config)), "result": run.result,
+        "id": run.id, "config": _without_paths(to_dict(run.config)),
+        "result": {key: value for key, value in run.result.items() if key not in (SEAL, "files")},
         "provenance": _without_paths(run.provenance),
         "metrics": {key: [_short(line[key]) for line in lines] for key in (lines[0] if lines else ())},
         "gates": {name: tensor.tolist() for name, tensor in gates.state_dict().items()} if gates else None,
@@ -36,15 +37,13 @@ def record(run: Run) -> dict:
 
 def write_record(run: Run, folder: Path) -> Path:
     """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them."""
-    return write(folder / f"{run.id}.json", (json.dumps(record(run), separators=(",", ":")) + "\n").encode())
+    return write(folder / f"{run.id}.json", (json.dumps(seal(record(run)), separators=(",", ":")) + "\n").encode())
 
 
 def restore(path: Path) -> bool:
     """Make the run's folder from a record, unless the run is there; True if it was made. AllattError for other files."""
-    values = read_json(path, "it must be the record of a run, as `python -m allatt pack` writes it")
     keys = ("id", "config", "result", "provenance", "metrics", "gates", "readings")
-    check(isinstance(values, dict) and all(key in values for key in keys), f"{path} is not the record of a run; one has "
-                                                                           f"{', '.join(keys)}")
+    values = read_json(path, "it must be the record of a run, as `python -m allatt pack` writes it", keys)
     config = from_dict(RunConfig, values["config"])
     check(config.id == values["id"], f"{path} holds run {values['id']}, but its config is that of run {config.id}: it was "
                                      "changed, or written when configs meant something else")
@@ -59,7 +58,8 @@ def restore(path: Path) -> bool:
         write(folder / "gates.safetensors", save({name: torch.tensor(array) for name, array in values["gates"].items()}))
     for name, reading in values["readings"].items():
         write_json(folder / f"{Path(name).name}.json", reading)
-    write_json(folder / "result.json", values["result"])  # last: now the run is finished
+    files = {name: checksum(folder / name) for name in FILES if (folder / name).exists()}
+    write_json(folder / "result.json", seal(values["result"] | {"id": config.id, "files": files}))  # last: now it is finished
     return True
 
 

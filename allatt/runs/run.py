@@ -8,6 +8,8 @@ A run's folder is named by the hash of its config:
 """
 
 import json
+import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +29,14 @@ from allatt.gates import HeadGates, output_scale
 from allatt.model import LanguageModel
 from allatt.prune import head_mask, kept_heads, remove, remove_closed
 from allatt.runs.provenance import provenance
-from allatt.system.files import read_json, write, write_json
+from allatt.system.files import checksum, is_unchanged, read_json, seal, write, write_json
+from allatt.system.machine import Machine, rank_and_world
 from allatt.system.paths import home
-from allatt.train import Machine, Trainer, rank_and_world
+from allatt.train import DIVERGED, Trainer
 
 ADVICE = "remove its folder and run again"
+FILES = ("model.safetensors", "gates.safetensors", "metrics.jsonl")
+"""What result.json has checksums of."""
 
 
 class Run:
@@ -40,8 +45,11 @@ class Run:
     def __init__(self, folder: Path):
         self.folder = folder
         self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json", ADVICE))
-        self.result: dict = read_json(folder / "result.json", ADVICE)
-        self.provenance: dict = read_json(folder / "provenance.json", ADVICE)
+        self.result: dict = read_json(folder / "result.json", ADVICE, ("valid", "test", "parameters", "heads", "seconds"))
+        self.provenance: dict = read_json(folder / "provenance.json", ADVICE, ("data",))
+        names = {self.result.get("id", self.id)} | ({folder.name} if re.fullmatch("[0-9a-f]{12}", folder.name) else set())
+        check(names == {self.id}, f"{folder} holds the config of run {self.id}, but the name or the result of another: files "
+                                  f"were exchanged, or an older version wrote them; {ADVICE}")
 
     @property
     def id(self) -> str:
@@ -49,15 +57,22 @@ class Run:
 
     def metrics(self) -> list[dict]:
         """The lines logged during training, in order."""
-        path = self.folder / "metrics.jsonl"
+        path = self._file("metrics.jsonl")
         try:
             return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise AllattError(f"{path} is damaged ({error}); {ADVICE}") from None
+
+    def _file(self, name: str) -> Path:
+        """The path of one of FILES. AllattError if the file was changed since the run ended."""
+        path, sha256 = self.folder / name, self.result.get("files", {}).get(name)
+        check(sha256 is None or not path.is_file() or is_unchanged(path, sha256),
+              f"run {self.id} ({self.config.name}) is damaged: {path} was changed after the run ended; {ADVICE}")
+        return path
 
     def load(self) -> LanguageModel:
         """The trained model with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
-        path = self.folder / "model.safetensors"
+        path = self._file("model.safetensors")
         check(path.exists(), f"run {self.id} ({self.config.name}) is here without its weights, as after `unpack`; to train it "
                              f"again, remove {self.folder}")
         try:
@@ -79,7 +94,7 @@ class Run:
         if self.config.gates is None:
             return None
         gates = HeadGates(self.config.gates, self.config.model.layers, self.config.model.heads)
-        path = self.folder / "gates.safetensors"
+        path = self._file("gates.safetensors")
         try:
             gates.load_state_dict(load_file(path))
         except Exception as error:
@@ -197,7 +212,8 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
         model.save(folder / "model.safetensors")
         if gates is not None:
             write(folder / "gates.safetensors", save({name: t.contiguous() for name, t in gates.state_dict().items()}))
-        write_json(folder / "result.json", result)
+        files = {name: checksum(folder / name) for name in FILES if (folder / name).exists()}
+        write_json(folder / "result.json", seal(result | {"id": config.id, "files": files}))
         remove_checkpoint(folder)
 
 
@@ -229,6 +245,9 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
 
 def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, tokens: Tokens) -> dict:
     """Perplexities on valid and test, and sizes; with gates, of the model without its closed heads."""
+    tensors = [*model.parameters(), *(gates.parameters() if gates is not None else ())]
+    check(all(bool(tensor.isfinite().all()) for tensor in tensors),
+          f"run {config.id} ({config.name}): a weight is not finite after the last step; {DIVERGED}")
     small, train, result = model if gates is None else remove_closed(model, gates), config.train, {}
     for split in ("valid", "test"):
         ids = getattr(tokens, split)
@@ -236,6 +255,8 @@ def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, to
         share = (len(part) - 1) / (len(ids) - 1)  # 1 for the whole text; else words and bytes per token as in all of it
         counts = {name: tokens.meta["splits"][split][name] * share for name in ("words", "bytes")}
         result[split] = evaluate(small, part, counts, train.rows, precision=train.precision)
+        check(math.isfinite(result[split]["loss"]), f"run {config.id} ({config.name}): the loss on the {split} text is "
+                                                    f"{result[split]['loss']}; {DIVERGED}")
     heads = {"kept": small.config.kept_heads, "per_layer": small.config.heads_per_layer,
              "total": sum(small.config.heads_per_layer), "of": config.model.layers * config.model.heads}
     return result | {"parameters": small.parameter_counts(), "heads": heads}

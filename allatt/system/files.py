@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 from allatt.config import AllattError, check
 
 MANIFEST = "manifest.json"
+SEAL = "sha256_of_the_rest"
 # Files up to this size are read again, once per process, to compare checksums; larger ones by size and time alone.
 SMALL = 50_000_000
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
                errno.ENOTDIR: "a part of the path is a file"}
-# Files (path, size, time) whose checksum this process has verified.
-_verified: set[tuple[Path, int, int]] = set()
+# Files (path, size, time, checksum) that this process has verified.
+_verified: set[tuple[Path, int, int, str]] = set()
 
 
 @contextmanager
@@ -61,16 +62,32 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def write_json(path: Path, values: Any) -> Path:
-    """Write JSON values as a readable file; see `write`."""
-    return write(path, (json.dumps(values, indent=1) + "\n").encode())
+    """Write JSON values as a readable file; see `write`. ValueError for NaN and infinity, which JSON does not have."""
+    return write(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path, advice: str) -> Any:
-    """The values of a JSON file. AllattError, with `advice` on what to do, if it cannot be read."""
+def read_json(path: Path, advice: str, keys: Iterable[str] = ()) -> dict:
+    """The object in a JSON file. AllattError, with `advice` on what to do, if it cannot be read, lacks one of `keys`, or has a
+    seal (see `seal`) that it does not fit."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise AllattError(f"{path} cannot be read ({error}); {advice}") from None
+    check(isinstance(values, dict), f"{path} holds no JSON object; {advice}")
+    missing = [key for key in keys if key not in values]
+    check(not missing, f"{path} lacks {', '.join(missing)}; {advice}")
+    check(SEAL not in values or values == seal(values), f"{path} was changed after it was written; {advice}")
+    return values
+
+
+def _not_a_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def seal(values: dict) -> dict:
+    """JSON values with a checksum of themselves, by which `read_json` notices a changed file."""
+    plain = {key: value for key, value in values.items() if key != SEAL}
+    return plain | {SEAL: hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()}
 
 
 @contextmanager
@@ -116,12 +133,17 @@ def damage(folder: Path) -> str:
         current = path.stat()
         if current.st_size != size:
             return f"{path} has {current.st_size:,} bytes instead of {size:,}"
-        version = (path, size, current.st_mtime_ns)
-        trusted = version in _verified or (size > SMALL and current.st_mtime_ns == time)
-        if not trusted and checksum(path) != sha256:
+        if not (size > SMALL and current.st_mtime_ns == time) and not is_unchanged(path, sha256):
             return f"{path} has another checksum than when it was written"
-        _verified.add(version)
     return ""
+
+
+def is_unchanged(path: Path, sha256: str) -> bool:
+    """Whether a file has this checksum; a file is read once per process, unless its size or time changes."""
+    version = (path, path.stat().st_size, path.stat().st_mtime_ns, sha256)
+    if version not in _verified and checksum(path) == sha256:
+        _verified.add(version)
+    return version in _verified
 
 
 def checksum(path: Path) -> str:

@@ -9,7 +9,7 @@ from allatt.cli.main import main
 from allatt.config import ALL_ATTENTION
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 
 @pytest.fixture(scope="module")

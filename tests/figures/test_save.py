@@ -44,6 +44,9 @@ def registered(monkeypatch):
         monkeypatch.setitem(DRAW, name, draw)
 
 
+RESULT = {"valid": {}, "test": {"perplexity": 12.5}, "parameters": {}, "heads": {}, "seconds": 1.0}
+
+
 @pytest.fixture
 def run(tmp_path):
     """A finished run with a folder as allatt.runs writes it, without the training."""
@@ -51,7 +54,7 @@ def run(tmp_path):
                        start=RunConfig("baseline", model=ModelConfig(layers=2)))
     folder = tmp_path / "run"
     folder.mkdir()
-    for name, values in (("config", to_dict(config)), ("result", {"test": {"perplexity": 12.5}}),
+    for name, values in (("config", to_dict(config)), ("result", RESULT),
                          ("provenance", provenance() | {"data": {"sha256": "abc"}})):
         (folder / f"{name}.json").write_text(json.dumps(values))
     save_file({"logit_LH": torch.zeros(2, 8)}, folder / "gates.safetensors")
@@ -175,9 +178,16 @@ def test_redraw_ignores_other_json(folder):
     assert redraw(folder) == []
     folder.mkdir(parents=True)
     (folder / "claims.json").write_text('{"claim 1": true}')
-    (folder / "list.json").write_text("[1]")
     assert redraw(folder) == []
-    assert sorted(contents(folder)) == ["claims.json", "list.json"]
+    assert sorted(contents(folder)) == ["claims.json"]
+
+
+@pytest.mark.parametrize("content", ["5", "[1]", '{"name": "cost", "scale": "smoke", "data": {"x": NaN}}'])
+def test_redraw_of_no_object_or_no_number_is_one_clear_line(folder, content):
+    folder.mkdir(parents=True)
+    (folder / "cost.json").write_text(content)
+    with pytest.raises(AllattError, match="cost.json (holds no JSON object|cannot be read .NaN is no number in JSON.); run "):
+        redraw(folder)
 
 
 def test_redraw_needs_no_torch(folder):

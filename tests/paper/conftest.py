@@ -5,7 +5,7 @@ import pytest
 from allatt.config import DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.data.tokens import pin
 from allatt.runs import Run, get_or_run
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 
 @pytest.fixture(scope="module")

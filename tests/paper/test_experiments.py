@@ -8,7 +8,7 @@ from allatt.config import ALL_ATTENTION, KINDS, GateConfig
 from allatt.paper import experiments, rivals, scales
 from allatt.paper.rivals import budget
 from allatt.paper.study import Study
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "overnight"])

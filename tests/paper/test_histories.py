@@ -10,7 +10,7 @@ import pytest
 from allatt.config import GateConfig, RunConfig, TrainConfig
 from allatt.paper.histories import NEAR, flips, history, loss_gap, trajectory, undecided
 from allatt.runs import Run, get_or_run
-from allatt.train import Machine
+from allatt.system.machine import Machine
 
 KEPT = [["11", "11"], ["10", "11"], ["11", "11"], ["11", "01"]]
 LOGITS = [[0.0, -0.49], [0.5, -0.5]]

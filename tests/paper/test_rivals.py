@@ -28,7 +28,8 @@ from allatt.paper.rivals import (
 )
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
-from allatt.train import Machine, lr_factor
+from allatt.system.machine import Machine
+from allatt.train import lr_factor
 
 QUIET = Machine(device="cpu", progress=False)
 TINY = scales.Scale(

@@ -67,3 +67,12 @@ def test_committed_notebooks_know_the_three_parameters():
         values = {"seeds": 1} | parameters.defaults(path)
         assert (values["scale"], values["corpus"], values["seed"]) == (scales.NAMES[0], "", 0), path.name
         assert values["seeds"] == 1, path.name
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + 400 * "0", "10**400", "(" * 5000])
+def test_a_number_that_is_not_finite_or_no_number_is_one_clear_line(notebooks, number):
+    """Before anything runs, and not after half a minute in a cell."""
+    with pytest.raises(AllattError, match="lam of 00_fine is .*; it must be (a finite number|of type float)"):
+        parameters.bind(notebooks, {"lam": number})
+    with pytest.raises(AllattError, match="lams of 00_fine is .*; it must be (a list of finite numbers|of type list)"):
+        parameters.bind(notebooks, {"lams": f"[1, {number}]"})

@@ -9,7 +9,8 @@ from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunC
 from allatt.data.tokens import pin
 from allatt.runs import Run, finished, get_or_run
 from allatt.runs.records import record, restore, write_record
-from allatt.train import Machine
+from allatt.system.files import SEAL, seal
+from allatt.system.machine import Machine
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,18 @@ def run(tmp_path_factory, home_of_tests) -> Run:
     return get_or_run(RunConfig("pruned", data, model, train, start=gated, consolidate=True), Machine(progress=False))
 
 
+def without_files(result):
+    return {key: value for key, value in result.items() if key not in ("files", SEAL)}
+
+
 def test_a_run_comes_back_from_its_record_without_weights(run, tmp_path, home):
     (run.gated().folder / "rivals.json").write_text('{"random heads": [[0], [1]]}')
     paths = [write_record(one, tmp_path / "records") for one in (run.gated(), run)]
     assert [restore(path) for path in paths] == [True, True]
     again = Run(home / "runs" / run.id)
-    assert again.id == run.id and again.result == run.result
-    assert finished(run.config) and get_or_run(run.config).result == run.result, "read, not trained"
+    assert again.id == run.id and without_files(again.result) == without_files(run.result)
+    assert set(run.result["files"]) - set(again.result["files"]) == {"model.safetensors"}
+    assert finished(run.config) and get_or_run(run.config).result == again.result, "read, not trained"
     first, gates = again.gated(), run.gated().gates()
     assert torch.equal(first.gates().logit_LH, gates.logit_LH) and first.gates().kept().tolist() == gates.kept().tolist()
     assert json.loads((first.folder / "rivals.json").read_text()) == {"random heads": [[0], [1]]}
@@ -54,14 +60,15 @@ def test_what_was_measured_later_is_part_of_a_record(run):
 @pytest.mark.parametrize("change, message", [
     (lambda values: values["config"]["train"].update(lr=0.5), "but its config is that of run"),
     (lambda values: values.update(id="0" * 12), "holds run 000000000000, but its config is that of run"),
-    (lambda values: values.pop("metrics"), "is not the record of a run; one has id, config"),
+    (lambda values: values.pop("metrics"), "lacks metrics; it must be the record of a run"),
+    (lambda values: values["result"]["test"].update(loss=1.0), "was changed after it was written"),
     (lambda values: values["config"].update(more=1), "RunConfig has no more"),
 ])
 def test_a_record_that_was_changed_is_refused(run, tmp_path, home, change, message):
-    values = record(run)
+    path = write_record(run, tmp_path)
+    values = json.loads(path.read_text())
     change(values)
-    path = tmp_path / "record.json"
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values if "after it was written" in message else seal(values)))
     with pytest.raises(AllattError, match=message):
         restore(path)
     assert not (home / "runs").exists()

@@ -19,8 +19,8 @@ from allatt.config import KINDS, AllattError, DataConfig, GateConfig, ModelConfi
 from allatt.data.tokens import load, pin
 from allatt.evaluate import nll
 from allatt.runs import Run, find, get_or_run
+from allatt.system.machine import Machine
 from allatt.system.paths import home, repository
-from allatt.train import Machine
 
 QUIET = Machine(device="cpu", log_every=5, progress=False)
 MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9, init="unit")
@@ -177,7 +177,8 @@ from pathlib import Path
 from allatt.config import RunConfig
 from allatt.config_json import from_dict
 from allatt.runs import get_or_run
-from allatt.train import Machine, Trainer
+from allatt.system.machine import Machine
+from allatt.train import Trainer
 step = Trainer.one_step
 def slow(self):
     time.sleep(0.05)

@@ -1,0 +1,107 @@
+"""Where a run is executed: device, compiler, processes. None of it changes a run's result."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from allatt.config import check
+
+COMPILED = 500
+"""Steps from which a run on a GPU earns back the time that compilation takes (our choice)."""
+DEVICES, CHOICES = ("auto", "cuda", "cpu"), ("auto", "on", "off")
+RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets besides WORLD_SIZE."""
+
+
+def choose_device(name: str = "auto") -> str:
+    """The device "cuda" or "cpu"; auto is cuda if torch sees a GPU. AllattError for other names, or cuda without a GPU."""
+    check(name in DEVICES, f"device is {name!r}; choose {_or(DEVICES)}")
+    check(name != "cuda" or torch.cuda.is_available(), "device is cuda, but torch sees no GPU; use cpu")
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run is executed. None of it changes the run's result, so none of it is in the run's hash."""
+
+    device: str = "auto"
+    """auto (cuda if there is one), cuda or cpu."""
+    micro_rows: int = 0
+    """Rows that go through the model at once, if memory is short; 0: all rows of this process."""
+    compile: str = "auto"
+    """on, off, or auto: torch.compile for runs of COMPILED steps or more on a GPU, not on a CPU, where it seldom pays."""
+    log_every: int = 0
+    """Steps between two lines of metrics; 0: a fiftieth of the run, at most 100."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints (written on a step that logs)."""
+    progress: bool = True
+
+    def __post_init__(self):
+        check(self.device in DEVICES, f"device is {self.device!r}; choose {_or(DEVICES)}")
+        check(self.compile in CHOICES, f"compile is {self.compile!r}; choose {_or(CHOICES)}")
+        for name in ("micro_rows", "log_every"):
+            check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more")
+        check(self.checkpoint_seconds >= 0, f"checkpoint_seconds is {self.checkpoint_seconds}; it must be 0 or more")
+
+    def resolve(self) -> str:
+        """The device, with auto decided."""
+        return choose_device(self.device)
+
+    def compiles(self, steps: int = COMPILED) -> bool:
+        """Whether a run of `steps` steps goes through torch.compile. AllattError if it has to, and what that needs is not here:
+        triton and a C compiler on a GPU, a C++ compiler on a CPU."""
+        if self.compile == "off":
+            return False
+        on_gpu = self.resolve() == "cuda"
+        able = any(map(shutil.which, ("gcc", "cc", "clang") if on_gpu else ("g++", "c++", "clang++")))
+        able &= not on_gpu or importlib.util.find_spec("triton") is not None
+        needed = "triton and a C compiler" if on_gpu else "a C++ compiler"
+        check(able or self.compile == "auto", f"compile is on, but torch.compile needs {needed}, which is not here; install "
+                                              "it, or use --compile off")
+        return able and (self.compile == "on" or (on_gpu and steps >= COMPILED))
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number, and the number of processes (torchrun); 0 and 1 without torch.distributed."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def join_torchrun(device: str) -> bool:
+    """Under torchrun, join the other processes. True for the process that prints."""
+    if _processes() == 1:
+        return True
+    missing = [name for name in RENDEZVOUS if name not in os.environ]
+    check(not missing, f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start with torchrun, "
+                       "or unset WORLD_SIZE")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    return dist.get_rank() == 0
+
+
+def leave_torchrun() -> None:
+    """Leave the other processes and exit at once: gloo's threads sometimes abort Python's own cleanup."""
+    if _processes() > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _processes() -> int:
+    """How many processes torchrun has started; 1 without it."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    check(count.isdecimal() and int(count) > 0, f"WORLD_SIZE is {count!r}; torchrun sets it to a number, so unset it")
+    return int(count)
+
+
+def _or(names: tuple[str, ...]) -> str:
+    """"auto, cuda or cpu"."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from allatt.batches import Feed, Stream
 from allatt.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
-from allatt.config import RunConfig, TrainConfig, check
+from allatt.config import AllattError, RunConfig, TrainConfig, check
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.segment_memory import Memory
-from allatt.system.files import write
-from allatt.system.machine import Machine, rank_and_world
+from allatt.system.files import disk, write
+from allatt.system.machine import Interrupted, Machine, asked_to_stop, rank_and_world
 
 DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
 """What to do if numbers are not finite."""
@@ -108,6 +108,12 @@ class Trainer:
         self.memory = model.empty_memory(share)
         self.noise = torch.Generator().manual_seed(t.seed)
         self.step, self.seconds = 0, 0.0
+        self.losses: list[Tensor] = []
+        """Of the steps since the last line of metrics."""
+        self.lines: list[str] = []
+        """What metrics.jsonl holds."""
+        self.pending = 0.0
+        """Seconds since the last line of metrics."""
         torch.manual_seed(t.seed * 1000 + rank)
         if model.distance_PD.is_cuda:
             torch.cuda.manual_seed(t.seed * 1000 + rank)
@@ -137,40 +143,67 @@ class Trainer:
         return measured | ({"lambda": lam} if config.gates is not None else {})
 
     def run(self) -> None:
-        """Train to the last step, from the checkpoint if there is one; metrics go to metrics.jsonl in the folder."""
+        """Train to the last step, from the checkpoint if there is one; metrics go to metrics.jsonl in the folder.
+
+        Asked to stop by a signal, it writes a checkpoint after the step and raises Interrupted.
+        """
         rank, world = rank_and_world()
         state = load_checkpoint(self.folder, self.config.id, rank, world)
         if state is not None:
             self.restore(state)
-            _cut_metrics(self.folder / "metrics.jsonl", self.step)
-        elif rank == 0:
-            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+        if rank == 0:
+            write(self.folder / "metrics.jsonl", "".join(self.lines).encode())
         steps = self.config.train.steps
         self.model.train()
         self.model.compiled = self.machine.compiles(steps)
         # Few updates: each is a message to the notebook, and of more than a thousand that wait, some are lost.
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False, mininterval=0.5, delay=1,
                    disable=not self.machine.progress or rank > 0)
-        losses, saved, since = [], time.monotonic(), time.monotonic()
+        saved = since = time.monotonic()
         try:
-            while self.step < steps:
-                measured = self.one_step()
-                losses.append(measured["loss"])
-                bar.update()
-                if self.step % self.log_every == 0 or self.step == steps:
-                    line = self.metrics_line(measured, losses, time.monotonic() - since)
-                    losses, since = [], time.monotonic()
-                    speed = f"{line['tokens_per_second']:,.0f} tokens/s"
-                    bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, {speed}", refresh=False)
-                    if rank == 0:
-                        with (self.folder / "metrics.jsonl").open("a") as file:
-                            file.write(json.dumps(line) + "\n")
-                    if self.step < steps and self.due(time.monotonic() - saved):
+            with bar, asked_to_stop() as asked:
+                while self.step < steps:
+                    measured = self.one_step()
+                    self.losses.append(measured["loss"])
+                    bar.update()
+                    is_logged = self.step % self.log_every == 0 or self.step == steps
+                    now = time.monotonic()
+                    self.pending, since = self.pending + now - since, now
+                    if is_logged:
+                        line = self.metrics_line(measured)
+                        speed = f"{line['tokens_per_second']:,.0f} tokens/s"
+                        bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, {speed}", refresh=False)
+                        if rank == 0:
+                            self.log(line)
+                    stop = self.stopped_by(asked)
+                    if stop or (is_logged and self.step < steps and self.due(now - saved)):
                         save_checkpoint(self.folder, self.state(), self.config.id, rank, world)
                         saved = time.monotonic()
+                    if stop:
+                        raise Interrupted(stop, f"run {self.config.id} is saved at step {self.step:,}")
         finally:
-            bar.close()
             self.model.compiled = False  # the evaluation's shapes differ, and it is short
+
+    def log(self, line: dict) -> None:
+        """Append a line to metrics.jsonl. AllattError if the file has been removed."""
+        self.lines.append(json.dumps(line) + "\n")
+        path = self.folder / "metrics.jsonl"
+        try:
+            with disk(path), path.open("r+") as file:
+                file.seek(0, 2)
+                file.write(self.lines[-1])
+        except FileNotFoundError:
+            raise AllattError(f"{path} was removed while run {self.config.id} trained; run the same command again") from None
+
+    def stopped_by(self, asked: list[int]) -> int:
+        """The signal that ends training after this step; 0: none. Several processes decide together, every ten steps."""
+        if rank_and_world()[1] == 1:
+            return asked[0] if asked else 0
+        if self.step % 10 and self.step < self.config.train.steps:
+            return 0
+        signal = torch.tensor(asked[0] if asked else 0, device=self.model.distance_PD.device)
+        dist.all_reduce(signal, dist.ReduceOp.MAX)
+        return int(signal)
 
     def state(self) -> State:
         """The state that the next step depends on, as `restore` takes it back."""
@@ -182,11 +215,26 @@ class Trainer:
                     "rng.noise": self.noise.get_state()} | optimizer.tensors
         if self.memory.hidden_LBMD.is_cuda:
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        values = {"step": self.step, "seconds": self.seconds, "filled": self.memory.filled}
+        tensors["losses"] = torch.stack(self.losses) if self.losses else torch.zeros(0)
+        values = {"step": self.step, "seconds": self.seconds, "pending": self.pending, "filled": self.memory.filled,
+                  "metrics": self.lines}
         return State(tensors, values | optimizer.values)
 
     def restore(self, state: State) -> None:
-        """Continue from a state."""
+        """Continue from a state. AllattError if it is not of this model and optimizer."""
+        try:
+            self._restore(state)
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise AllattError(f"the checkpoint in {self.folder} does not fit run {self.config.id} ({reason}); remove the "
+                              "folder to start the run again") from None
+
+    def _restore(self, state: State) -> None:
+        shapes = [(state.tensors["memory"], self.memory.hidden_LBMD)]
+        shapes += [(state.tensors[f"optimizer.{index}.{name}"], parameter) for name in ("exp_avg", "exp_avg_sq")
+                   for index, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"])]
+        if any(theirs.shape != ours.shape for theirs, ours in shapes) or not isinstance(state.values["filled"], int):
+            raise ValueError("memory or optimizer have another shape")
         tensors = state.tensors
         for module, prefix in ((self.model, "model."), (self.gates, "gates.")):
             if module is not None:
@@ -198,22 +246,24 @@ class Trainer:
         if "rng.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng.cuda"])
         self.noise.set_state(tensors["rng.noise"])
-        self.step, self.seconds = state.values["step"], state.values["seconds"]
+        self.step, self.seconds, self.pending = (state.values[name] for name in ("step", "seconds", "pending"))
+        self.losses, self.lines = list(tensors["losses"].to(self.model.distance_PD.device)), list(state.values["metrics"])
 
-    def metrics_line(self, measured: dict, losses: list[Tensor], seconds: float) -> dict:
-        """One line of metrics, for the steps since the line before. AllattError if the loss is not finite."""
-        loss = torch.stack(losses).mean()
+    def metrics_line(self, measured: dict) -> dict:
+        """One line of metrics, for the steps since the line before. AllattError if the loss or gradient is not finite."""
+        loss = torch.stack(self.losses).mean()
         if rank_and_world()[1] > 1:
             dist.all_reduce(loss)
         loss = loss.item() / rank_and_world()[1]
         norm = float(measured["grad_norm"])
         wrong = [f"the {name} is {value}" for name, value in (("loss", loss), ("gradient", norm)) if not math.isfinite(value)]
         check(not wrong, f"run {self.config.id} ({self.config.name}): {' and '.join(wrong)} at step {self.step}; {DIVERGED}")
-        self.seconds += seconds
+        seconds, count = self.pending, len(self.losses)
+        self.seconds, self.pending, self.losses = self.seconds + seconds, 0.0, []
         tokens = self.config.train.rows * self.config.model.segment
         line = {"step": self.step, "tokens": self.step * tokens, "loss": loss, "perplexity": math.exp(min(loss, 700)),
                 "grad_norm": norm, "lr": measured["lr"],
-                "tokens_per_second": len(losses) * tokens / max(seconds, 1e-9), "seconds": self.seconds}
+                "tokens_per_second": count * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
             line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),
                      "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()],
@@ -226,11 +276,3 @@ class Trainer:
         if rank_and_world()[1] > 1:
             dist.broadcast(due, 0)
         return bool(due)
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines after a checkpoint's step: those steps will be taken again."""
-    if rank_and_world()[0] == 0 and path.exists():
-        lines = [line for line in path.read_text().splitlines(keepends=True)
-                 if line.endswith("\n") and json.loads(line)["step"] <= step]
-        write(path, "".join(lines).encode())

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_train import DENSE, TARGET, TRAIN, trainer
+from test_train import DENSE, QUIET, TARGET, TRAIN, metrics, trainer
 
-from allatt.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from allatt.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from allatt.config import AllattError
 
 
@@ -58,18 +58,29 @@ def test_a_checkpoint_counts_only_when_its_file_is_complete(tmp_path, monkeypatc
     assert load_checkpoint(tmp_path, DENSE.id).values["step"] == 1
 
 
-def test_steps_after_the_checkpoint_are_logged_once(tmp_path):
-    """A run that was killed some logged steps after its checkpoint takes these steps again."""
-    t = trainer(DENSE, tmp_path)
-    for _ in range(4):
-        t.one_step()
-    save(t)
-    lines = [{"step": step, "loss": 99.0} for step in (3, 6, 9)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 12, "lo')
-    trainer(DENSE, tmp_path).run()
-    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in logged] == [3, 6, 9, 12]
-    assert [line["loss"] == 99.0 for line in logged] == [True, False, False, False]
+@pytest.mark.parametrize("left", ["", '{"step": 3, "loss": 99.0}\n', "noise", None])
+def test_lines_of_metrics_come_from_the_checkpoint(left, tmp_path):
+    """Killed some logged steps after it, or with lines lost on the disk: the log is that of an undisturbed run."""
+    whole = trainer(DENSE, tmp_path / "whole")
+    whole.run()
+    t = trainer(DENSE, tmp_path / "cut", replace(QUIET, checkpoint_seconds=0.0))
+    original = t.one_step
+
+    def dies_in_step_8():
+        if t.step == 8:
+            raise RuntimeError("killed")
+        return original()
+
+    t.one_step = dies_in_step_8
+    with pytest.raises(RuntimeError, match="killed"):
+        t.run()
+    path = tmp_path / "cut" / "metrics.jsonl"
+    assert [line["step"] for line in metrics(path.parent)] == [3, 6]
+    path.unlink()
+    if left is not None:
+        path.write_text(left)
+    trainer(DENSE, tmp_path / "cut").run()
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
@@ -90,27 +101,67 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path, rank):
         load_checkpoint(tmp_path, DENSE.id, rank, world=2)
 
 
-def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
+def flipped(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+DAMAGE = {"cut": lambda content: content[:100], "empty": lambda content: b"", "a flipped bit": flipped,
+          "another step": lambda content: content.replace(b'\\"step\\": ', b'\\"step\\":1'),
+          "no checksum": lambda content: content.replace(b'"sha256"', b'"sha257"')}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_after_damage_the_generation_before_is_taken(damage, tmp_path, capsys):
+    t = trainer(DENSE, tmp_path)
+    for _ in range(2):
+        t.one_step()
+        save(t)
+    path = tmp_path / "checkpoint-2-0.safetensors"
+    content = path.read_bytes()
+    assert damage(content) != content
+    path.write_bytes(damage(content))
+    assert load_checkpoint(tmp_path, DENSE.id).values["step"] == 1
+    said = capsys.readouterr().err
+    assert f"checkpoint {path} " in said and said.endswith(f"; run {DENSE.id} continues from step 1\n")
+    assert len(said.splitlines()) == 1
+    older = tmp_path / "checkpoint-1-0.safetensors"
+    older.write_bytes(damage(older.read_bytes()))
+    with pytest.raises(AllattError, match="remove the folder to start the run again") as error:
+        trainer(DENSE, tmp_path).run()
+    assert str(path) in str(error.value) and str(older) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", [
+    lambda state: state.tensors.pop("memory"), lambda state: state.tensors.pop("rng.noise"),
+    lambda state: state.tensors.update({"model.no": state.tensors.pop("model.norm.weight")})
+    if "model.norm.weight" in state.tensors else state.tensors.pop(next(n for n in state.tensors if n.startswith("model."))),
+    lambda state: state.tensors.update(memory=torch.zeros(3)), lambda state: state.values.pop("groups"),
+    lambda state: state.values.pop("scalars"), lambda state: state.values.update(groups=[]),
+    lambda state: state.tensors.pop(next(n for n in state.tensors if n.endswith("exp_avg"))),
+    lambda state: state.values.update(filled="many"), lambda state: state.values.update(metrics=5)])
+def test_a_checkpoint_of_another_form_is_one_clear_line(change, tmp_path):
+    """Undamaged, but not of this model: written by hand, or by another version."""
     t = trainer(DENSE, tmp_path)
     t.one_step()
-    save(t)
-    path = next(tmp_path.glob("checkpoint-*.safetensors"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(AllattError, match="cannot be read") as error:
+    state = t.state()
+    change(state)
+    save_checkpoint(tmp_path, state, DENSE.id)
+    with pytest.raises(AllattError, match=f"does not fit run {DENSE.id} .*; remove the folder") as error:
         trainer(DENSE, tmp_path).run()
     assert "\n" not in str(error.value)
 
 
-def test_only_the_last_complete_checkpoint_is_kept(tmp_path):
+def test_two_generations_are_kept_and_none_of_a_finished_run(tmp_path):
     t = trainer(DENSE, tmp_path)
-    for _ in range(3):
+    assert not has_checkpoint(tmp_path)
+    for _ in range(11):
         t.one_step()
         save(t)
-    assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-3-0.safetensors"]
+    assert {p.name for p in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{step}-0.safetensors" for step in (10, 11)}
     for name in (".checkpoint-4-0.safetensors.99.tmp", ".model.safetensors.98.tmp"):
         (tmp_path / name).write_bytes(b"killed while writing")
     again = trainer(DENSE, tmp_path)
     again.run()
-    assert again.step == 12
+    assert again.step == 12 and has_checkpoint(tmp_path)
     remove_checkpoint(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"], "nothing else is left"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 from allatt import __version__
@@ -10,7 +11,8 @@ from allatt.config import AllattError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, 1 (a notebook failed), 2 (an error that the user can fix), 130 (Ctrl-C)."""
+    """Run a command. Returns the exit status: 0, 1 (a notebook failed), 2 (an error that the user can fix), or 128 and the
+    number of the signal that stopped it: 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP)."""
     parser = argparse.ArgumentParser(prog="allatt", description="All-attention language models with pruned heads: "
                                      "a companion to Shim et al. 2021. `make help` lists the most common uses.")
     parser.add_argument("--version", action="version", version=f"allatt {__version__}")
@@ -20,6 +22,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     # Before torch is imported: its idle threads spin for a moment, then sleep (see `allatt.reproduce.execute`).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what is training is saved, children end, and one line says so
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _stop)
     try:
         status = options.handler(options)
         sys.stdout.flush()
@@ -32,7 +38,13 @@ def main(argv: list[str] | None = None) -> int:
         if not message:
             raise
         print(f"allatt: {message}", file=sys.stderr)
-        return 130 if isinstance(error, KeyboardInterrupt) else 2
+        return 128 + getattr(error, "number", signal.SIGINT) if isinstance(error, KeyboardInterrupt) else 2
+
+
+def _stop(number: int, frame: object) -> None:
+    from allatt.system.machine import Interrupted
+
+    raise Interrupted(number)
 
 
 def _explanation(error: BaseException) -> str:
@@ -42,7 +54,7 @@ def _explanation(error: BaseException) -> str:
     if isinstance(error, AllattError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; run the same command again to continue"
+        return f"{str(error) or 'interrupted'}; run the same command again to continue"
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         name = f" ({error.filename})" if error.filename else ""
         return (f"{DISK_ERRORS[error.errno]}{name}; free some space, or set ALLATT_HOME to a folder that can be written, then "

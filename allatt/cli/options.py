@@ -28,6 +28,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
                         help="rows per pass if memory is short; results do not change (default: all)")
     parser.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=60.0, metavar="SECONDS",
+                        help="time between two checkpoints (default: %(default)g)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -36,4 +38,5 @@ def machine(options: argparse.Namespace) -> Machine:
     from allatt.system.machine import Machine
 
     check(options.micro_rows >= 0, f"--micro-rows is {options.micro_rows}; it must be 0 (all) or more")
-    return Machine(options.device, options.micro_rows, options.compile, progress=sys.stderr.isatty())
+    return Machine(options.device, options.micro_rows, options.compile, checkpoint_seconds=options.checkpoint_seconds,
+                   progress=sys.stderr.isatty())

@@ -9,10 +9,12 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,7 +139,7 @@ def merge_streams(outputs: list[dict]) -> list[dict]:
 
 def _main() -> None:
     """The middle process: runs papermill, and exits when its stdin closes; the kernel then exits within a second."""
-    orders = processes.read_orders()
+    orders = processes.read_orders(_interrupt_kernels)
     import papermill  # here, so that importing this module stays fast
 
     try:
@@ -147,6 +149,18 @@ def _main() -> None:
         # Measured here, not in the first process: a child's peak is never lower than its parent's size at the fork.
         unit = 1 if sys.platform == "darwin" else 1024
         Path(orders["peak"]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit))
+
+
+def _interrupt_kernels() -> None:
+    """As Ctrl-C in Jupyter: a run in training is saved, the cell fails, and papermill ends."""
+    import psutil  # every kernel needs it, too
+
+    kernels = psutil.Process().children(recursive=True)
+    for kernel in kernels:
+        with suppress(psutil.Error):
+            kernel.send_signal(signal.SIGINT)
+    if not kernels:
+        processes.terminate()
 
 
 if __name__ == "__main__":

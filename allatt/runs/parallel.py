@@ -121,9 +121,12 @@ def _steps(config: RunConfig) -> int:
 
 
 if __name__ == "__main__":  # train one run, as a child process
-    orders = processes.read_orders()
+    orders = processes.read_orders(processes.terminate)
     try:
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:
         print(error, flush=True)
         sys.exit(2)
+    except KeyboardInterrupt as error:  # the parent has ended; what was trained is saved
+        print(error, flush=True)
+        sys.exit(1)

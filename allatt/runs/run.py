@@ -19,7 +19,7 @@ import torch.distributed as dist
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 
-from allatt.checkpoint import remove_checkpoint
+from allatt.checkpoint import has_checkpoint, remove_checkpoint
 from allatt.config import AllattError, DataConfig, RunConfig, check, to_dict
 from allatt.config_json import from_dict
 from allatt.data.corpora import locate
@@ -201,8 +201,12 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     rank, _ = rank_and_world()
     if rank == 0:
         write_json(folder / "config.json", to_dict(config))
-        origin = {"compiled": machine.compiles(config.train.steps), "data": tokens.meta}
-        write_json(folder / "provenance.json", provenance(device) | origin)
+        origin = provenance(device) | {"compiled": machine.compiles(config.train.steps), "data": tokens.meta}
+        path = folder / "provenance.json"
+        if has_checkpoint(folder) and path.exists():  # the first part's is kept, and this part's added
+            first = read_json(path, ADVICE)
+            origin = first | {"resumed": [*first.get("resumed", []), origin]}
+        write_json(path, origin)
     trainer = Trainer(config, model, gates, tokens.train, folder, machine)
     trainer.run()
     if rank == 0:

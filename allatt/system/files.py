@@ -55,10 +55,21 @@ def write(path: Path, content: bytes) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            _sync_folder(path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink()
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renamed file last if the power fails; where folders cannot be synchronized, the system decides when."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_json(path: Path, values: Any) -> Path:

@@ -3,7 +3,11 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +18,8 @@ from allatt.config import check
 COMPILED = 500
 """Steps from which a run on a GPU earns back the time that compilation takes (our choice)."""
 DEVICES, CHOICES = ("auto", "cuda", "cpu"), ("auto", "on", "off")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else ()))
+"""What asks a process to stop: Ctrl-C, a batch system or `kill`, a terminal that closes."""
 RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets besides WORLD_SIZE."""
 
@@ -66,6 +72,39 @@ class Machine:
         check(able or self.compile == "auto", f"compile is on, but torch.compile needs {needed}, which is not here; install "
                                               "it, or use --compile off")
         return able and (self.compile == "on" or (on_gpu and steps >= COMPILED))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to stop."""
+
+    def __init__(self, number: int, saved: str = ""):
+        self.number, self.saved = number, saved
+        super().__init__(f"stopped by {signal.Signals(number).name}{saved and '; '}{saved}")
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """In its block, the first of SIGNALS is noted in the list it gives, so that work can be saved; a second one stops at once.
+
+    Signals that are ignored, as SIGHUP is under nohup, stay so. In other threads than the main one, nothing is noted.
+    """
+    noted, before = [], {}
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        if len(noted) > 1:
+            raise Interrupted(number)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+        for number in before:
+            signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def rank_and_world() -> tuple[int, int]:

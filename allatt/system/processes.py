@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive their parent, even if it is SIGKILLed: each exits when its stdin closes.
+"""Child processes that cannot outlive their parent, even if it is SIGKILLed: each ends when its stdin closes.
 
     parent: start("allatt.runs.parallel", orders, ...)   --one JSON line on stdin-->   child: orders = read_orders()
 
@@ -9,13 +9,19 @@ and fails if it has no `if __name__ == "__main__"`.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
 from allatt.system.paths import PACKAGE
+
+GRACE = 8.0
+"""Seconds in which a child has to save its work."""
 
 
 def cores() -> int:
@@ -50,8 +56,9 @@ def end(*processes: subprocess.Popen) -> None:
         process.wait()
 
 
-def read_orders() -> Any:
-    """Called in the child: return its orders. From then on the child exits when its stdin closes."""
+def read_orders(stop: Callable[[], None]) -> Any:
+    """Called in the child: return its orders. From then on, when its stdin closes, `stop` is called (in another thread) and
+    has to end the child; it is killed if it is still there after GRACE seconds."""
     line = b""
     while not line.endswith(b"\n"):
         # os.read instead of sys.stdin: a thread waiting in sys.stdin would abort the interpreter's shutdown.
@@ -59,11 +66,18 @@ def read_orders() -> Any:
         if not byte:
             os._exit(1)
         line += byte
-    threading.Thread(target=_exit_with_stdin, daemon=True).start()
+    threading.Thread(target=_end_with_stdin, args=[stop], daemon=True).start()
     return json.loads(line)
 
 
-def _exit_with_stdin() -> None:
+def terminate() -> None:
+    """Ask this process to stop, as `kill` does: a run in training is saved first."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_stdin(stop: Callable[[], None]) -> None:
     while os.read(0, 1):
         pass
+    stop()
+    time.sleep(GRACE)
     os._exit(1)

@@ -4,10 +4,6 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +16,7 @@ from allatt.data.tokens import load, pin
 from allatt.evaluate import nll
 from allatt.runs import Run, find, get_or_run
 from allatt.system.machine import Machine
-from allatt.system.paths import home, repository
+from allatt.system.paths import home
 
 QUIET = Machine(device="cpu", log_every=5, progress=False)
 MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9, init="unit")
@@ -169,56 +165,6 @@ def test_a_changed_text_is_another_run(dense, text):
         assert replace(dense, data=pin(replace(dense.data, text_sha256=""))).id != dense.id
     finally:
         path.write_text(before)
-
-
-CHILD = """
-import sys, json, time
-from pathlib import Path
-from allatt.config import RunConfig
-from allatt.config_json import from_dict
-from allatt.runs import get_or_run
-from allatt.system.machine import Machine
-from allatt.train import Trainer
-step = Trainer.one_step
-def slow(self):
-    time.sleep(0.05)
-    return step(self)
-Trainer.one_step = slow
-get_or_run(from_dict(RunConfig, json.loads(Path(sys.argv[1]).read_text())),
-           Machine(device="cpu", log_every=5, checkpoint_seconds=0.0, progress=False))
-"""
-
-
-@pytest.mark.parametrize("phase", ["gates", "consolidation"])
-def test_killed_and_started_again_ends_with_the_same_numbers(gated, phase, tmp_path, monkeypatch):
-    """SIGKILL in the middle: the finished baseline is not repeated, the pruning run continues, bitwise as undisturbed."""
-    config = replace(gated, train=replace(gated.train, steps=40, skip=20))
-    if phase == "consolidation":
-        config = replace(config, gates=None, consolidate=True, start=gated)
-    whole = get_or_run(config, QUIET)
-    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
-    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
-    (tmp_path / "child.py").write_text(CHILD)
-    root = str(repository())
-    child = subprocess.Popen([sys.executable, str(tmp_path / "child.py"), str(tmp_path / "config.json")],
-                             env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(torch.get_num_threads())})
-    folder = tmp_path / "home" / "runs" / config.id
-    deadline = time.monotonic() + 60
-    while not (folder / "checkpoint.json").exists() and time.monotonic() < deadline and child.poll() is None:
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert (folder / "checkpoint.json").exists() and not (folder / "result.json").exists()
-    baseline = tmp_path / "home" / "runs" / config.start.id / "result.json"
-    before = baseline.stat().st_mtime_ns
-    resumed = get_or_run(config, QUIET)
-    assert baseline.stat().st_mtime_ns == before
-    assert resumed.result["test"] == whole.result["test"] and resumed.result["heads"] == whole.result["heads"]
-    for name, tensor in whole.load().state_dict().items():
-        assert torch.equal(tensor, resumed.load().state_dict()[name]), name
-    keys = ("step", "loss", "kept", "grad_norm")
-    assert [[m.get(k) for k in keys] for m in whole.metrics()] == [[m.get(k) for k in keys] for m in resumed.metrics()]
-    assert not list(folder.glob("checkpoint*")), "a finished run keeps no checkpoint"
 
 
 def test_a_damaged_run_names_its_folder(gated):

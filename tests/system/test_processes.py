@@ -16,7 +16,11 @@ from allatt.system.paths import PACKAGE
 CHILD = """
 import json, os, sys, time
 from allatt.system import processes
-orders = processes.read_orders()
+def saved():
+    print("saved", flush=True)
+    os._exit(int(orders.get("ending", 5)))
+orders = processes.read_orders(lambda: {"terminate": processes.terminate, "save": saved, "never": lambda: None}[
+    orders.get("stop", "terminate")]())
 print(json.dumps(orders["echo"]), flush=True)
 time.sleep(orders["seconds"])
 sys.exit(orders.get("status", 0))
@@ -73,8 +77,24 @@ def test_end_stops_all_children(run):
     assert wait_for(run.text), "a child that reads its orders"
     start = time.monotonic()
     processes.end(*children)
-    assert [child.returncode for child in children] == [1, 1] and time.monotonic() - start < 30
+    assert [child.returncode for child in children] == [-signal.SIGTERM] * 2 and time.monotonic() - start < 30
     processes.end(*children)  # again is no error
+
+
+def test_a_child_may_save_its_work_first(run):
+    child = run({"echo": "started", "seconds": 40, "stop": "save"})
+    assert wait_for(run.text)
+    processes.end(child)
+    assert child.returncode == 5 and run.text() == '"started"\nsaved\n'
+
+
+def test_a_child_that_does_not_end_is_killed(run, tmp_path):
+    """After GRACE seconds, here one."""
+    (tmp_path / "a_child.py").write_text(CHILD.replace("orders = p", "processes.GRACE = 1.0\norders = p"))
+    child = run({"echo": "started", "seconds": 40, "stop": "never"})
+    assert wait_for(run.text)
+    processes.end(child)
+    assert child.returncode == 1
 
 
 def test_a_child_that_exits_before_it_reads_its_orders_is_no_error(run):
@@ -84,7 +104,7 @@ def test_a_child_that_exits_before_it_reads_its_orders_is_no_error(run):
 
 
 def test_a_child_without_orders_exits():
-    code = "from allatt.system import processes; processes.read_orders(); print('never')"
+    code = "from allatt.system import processes; processes.read_orders(processes.terminate); print('never')"
     done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True)
     assert (done.returncode, done.stdout) == (1, b"")
 

@@ -44,11 +44,12 @@ def nll(model: LanguageModel, ids: np.ndarray, rows: int, gate_LH: Tensor | None
 
 
 def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gate_LH: Tensor | None = None,
-             precision: str = "fp32") -> dict:
-    """Perplexities of one split, and the protocol.
+             precision: str = "fp32", unknown_id: int | None = None) -> dict:
+    """Perplexities of one split, the share of its tokens that are <unk>, and the protocol.
 
     `counts` are the split's words (ends of line included) and bytes (`allatt.data.tokens`). A model of subwords is compared
-    with one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens.
+    with one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens. To predict that
+    a word is unknown is easy, so that with many of them all numbers look better than they are.
     """
     total, predicted = nll(model, ids, rows, gate_LH, precision)
     return {
@@ -58,6 +59,7 @@ def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gat
         "bits_per_byte": total / counts["bytes"] / math.log(2),
         "nats": total,
         "tokens": predicted,
+        "unknown": 0.0 if unknown_id is None else float(np.mean(np.asarray(ids[1:]) == unknown_id)),
         "protocol": {"segment": model.config.segment, "memory": model.config.memory, "rows": min(rows, predicted),
                      "same_length": True, "precision": precision},
     }

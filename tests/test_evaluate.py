@@ -108,3 +108,12 @@ def test_evaluation_leaves_no_trace():
 def test_a_text_of_one_token_cannot_be_evaluated():
     with pytest.raises(AllattError, match="1 tokens"):
         nll(build(), IDS[:1], 1)
+
+
+def test_the_share_of_unknown_tokens_is_that_of_the_predicted_ones():
+    """The first token is read, and not predicted."""
+    model, ids = build(), np.array([2, 2, 1, 2, 3])
+    assert evaluate(model, ids, {"words": 2, "bytes": 9}, 1, unknown_id=2)["unknown"] == 2 / 4
+    assert evaluate(model, ids, {"words": 2, "bytes": 9}, 1)["unknown"] == 0
+    whole = evaluate(model, np.full(3, 1), {"words": 1e-9, "bytes": 9}, 1)
+    assert whole["word_perplexity"] == math.exp(700), "not infinite, which JSON does not have"

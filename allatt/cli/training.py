@@ -15,6 +15,8 @@ ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
 HEADER = ROW.format("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
                     "heads per layer (valid, test: perplexity per token)")
 
+UNKNOWN = 0.01
+"""Share of unknown tokens above which perplexities per word and bits per byte are not shown (our choice)."""
 ONE_PHASE = "prune in one phase, as in the paper: gates for all steps, no consolidation"
 
 
@@ -141,12 +143,21 @@ def _result_table(values: dict) -> str:
             ("parameters", f"{parameters['total']:,} (body {parameters['body']:,})")]
     for split in ("valid", "test"):
         result = values[split]
-        rows.append((split, f"perplexity {result['perplexity']:.2f} per token, {result['word_perplexity']:.2f} per word; "
-                            f"{result['bits_per_byte']:.3f} bits per byte"))
+        rows.append((split, _perplexities(result)))
     protocol = values["test"]["protocol"]
     rows.append(("measured with", ", ".join(f"{key} {value}" for key, value in protocol.items())))
     rows.append(("training time", f"{values['seconds']:.1f} s"))
     return table(rows, "<<")
+
+
+def _perplexities(result: dict) -> str:
+    """The perplexities of one text, without those per word and byte if more than UNKNOWN of its tokens are <unk>."""
+    unknown = result.get("unknown", 0.0)
+    text = f"perplexity {result['perplexity']:.2f} per token"
+    if unknown > UNKNOWN:
+        return f"{text}; per word and byte it would mislead: {unknown:.1%} of the tokens are <unk>"
+    text += f", {result['word_perplexity']:.2f} per word; {result['bits_per_byte']:.3f} bits per byte"
+    return text + f"; {unknown:.2%} of the tokens are <unk>" * (unknown > 0)
 
 
 def experiment(options: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ from allatt.system.files import MANIFEST, checksum, damage, disk, written
 from allatt.system.paths import home
 
 # Raised by one whenever the conversion of plain text changes.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -202,20 +202,21 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
     for split, paths in sources.items():
         name = file_name(split)
         check(bool(paths or unsplit), f"{folder} lacks the {split} text: {name} (or {name}.xz, or {split}.txt)")
+    if len(unsplit) > 1:
+        unsplit = _not_empty(unsplit)
     used = [*itertools.chain(*sources.values()), *unsplit]
-    for path in used:
-        check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
-        if path.suffix in (".tokens", ".txt"):
-            # Binary files are recognized by their first block; the rest is checked while the ids are written.
-            next(blocks(path), None)
+    problems = [problem for path in used if (problem := _problem(path))]
+    check(not problems, "; ".join(problems))
     files = {split: paths[0] for split, paths in sources.items() if paths and paths[0].suffix == ".tokens"}
     missing = [split for split in SPLITS if split not in files]
     if missing:
         def fill(draft: Path) -> None:
             if not unsplit:
+                _say_if_joined([path for split in missing for path in sources[split] if path.suffix == ".txt"])
                 for split in missing:
                     wikitext_format.convert(sources[split], draft / file_name(split))
             elif unsplit[0].suffix == ".txt":
+                _say_if_joined(unsplit)
                 wikitext_format.split(unsplit, draft)
             else:
                 text8_format.split(unsplit[0], draft, corpus.characters)
@@ -233,6 +234,36 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
     return Text(corpus.name, corpus.title, corpus.license, corpus.source, files, sha256)
 
 
+def _say_if_joined(paths: list[Path]) -> None:
+    joined = [path.name for path in paths if wikitext_format.is_wrapped(path)]
+    if joined:
+        note(f"short lines are read as wrapped paragraphs and joined, in {', '.join(joined[:3])}"
+             f"{f' and {len(joined) - 3} more' if len(joined) > 3 else ''}; to keep lines (poems, code), name the files "
+             f"{', '.join(map(file_name, SPLITS))}, which are taken as they are")
+
+
+def _not_empty(paths: list[Path]) -> list[Path]:
+    """The files that hold something; the others are named on stderr."""
+    empty = [path for path in paths if not path.stat().st_size]
+    check(len(empty) < len(paths), f"all {len(paths)} text files in {paths[0].parent} are empty; put text into them")
+    if empty:
+        note(f"left out, since they are empty: {', '.join(path.name for path in empty)}")
+    return [path for path in paths if path not in empty]
+
+
+def _problem(path: Path) -> str:
+    """Why a file is no text, in one line; "" if it is. The first block is read; the rest is checked when ids are written."""
+    try:
+        check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
+        if path.suffix in (".tokens", ".txt"):
+            next(blocks(path), None)
+    except AllattError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror}"
+    return ""
+
+
 @functools.cache
 def _checksum(path: Path, size: int, mtime_ns: int) -> str:
     """SHA-256 of a text, computed once per process, and again if its size or time changes."""
@@ -242,7 +273,12 @@ def _checksum(path: Path, size: int, mtime_ns: int) -> str:
 def _sources(folder: Path, split: str) -> list[Path]:
     """The files that hold the text of a split: one .tokens, one .xz, several parts, one .txt; or none."""
     name = file_name(split)
-    parts = sorted(folder.glob(f"{name}.part*.xz"), key=lambda path: (len(path.name), path.name))
+    numbered = {int(digits): path for path in folder.glob(f"{name}.part*.xz")
+                if (digits := path.name[len(name) + len(".part"):-len(".xz")]).isdecimal()}
+    missing = sorted(set(range(1, len(numbered) + 1)) - set(numbered))
+    check(not missing, f"{folder} has parts {', '.join(map(str, sorted(numbered)))} of the {split} text, but not part "
+                       f"{missing[0] if missing else 0}; fetch it, too")
+    parts = [numbered[number] for number in sorted(numbered)]
     single = (folder / n for n in (name, f"{name}.xz", f"{split}.txt"))
     return next(([path] for path in single if path.is_file()), parts)
 
@@ -253,5 +289,12 @@ def _unsplit(folder: Path, corpus: Corpus) -> list[Path]:
     whole = next((folder / name for name in names if (folder / name).is_file()), None)
     if whole:
         return [whole]
-    return [path for path in sorted(folder.rglob("*.txt"))
-            if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    found = []
+    for place, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if name.endswith(".txt") and not name.startswith(".")]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise AllattError(f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away") from None

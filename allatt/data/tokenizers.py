@@ -93,12 +93,12 @@ class Subwords:
         self.size, self.unknown_id = self._pieces.vocab_size(), self._pieces.unk_id()
         self._end_id = self._pieces.eos_id()
         special = {LINE_END: [self._end_id], UNKNOWN: [self.unknown_id]}
-        self._encode_word = lru_cache(500_000)(lambda word: special.get(word) or self._pieces.encode(word))
+        self._encode_word = lru_cache(500_000)(lambda word: special.get(word) or self._pieces.encode(_without_space(word)))
 
     @classmethod
     def learn(cls, counts: Counter, data: DataConfig) -> Subwords:
         """The subwords of a training text with these word counts. AllattError if there cannot be `data.vocab_size` of them."""
-        lines = (f"{word}\t{n}" for word, n in sorted(counts.items()) if word != UNKNOWN and len(word) < 1000)
+        lines = (f"{_without_space(word)}\t{n}" for word, n in sorted(counts.items()) if word != UNKNOWN and len(word) < 1000)
         model = BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -191,6 +191,11 @@ class Characters:
 
 
 Vocabulary = Words | Subwords | Characters
+
+
+def _without_space(word: str) -> str:
+    """The word without U+2581, which stands for a space in sentencepiece and would vanish: a character that is <unk>."""
+    return word.replace("\u2581", "\ufffd")
 
 
 def _codes(text: str) -> np.ndarray:

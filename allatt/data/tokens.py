@@ -20,10 +20,11 @@ from allatt.data.text_files import read_with_progress
 from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
 from allatt.data.wikitext_format import SPLITS
 from allatt.data.word_counts import BLOCK, number_words
+from allatt.system.files import read_json
 from allatt.system.paths import home
 
 # Raised by one whenever the same text would get other ids.
-FORMAT = 1
+FORMAT = 2
 _VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
 
 
@@ -74,14 +75,13 @@ def load(data: DataConfig) -> Tokens:
     text = locate(data.corpus)
     check(data.text_sha256 in ("", _digest(text.sha256)),
           f"the text of {data.corpus} has changed since this run was configured; restore the old text, or configure it again")
-    settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
-    settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
-    settings |= {"min_count": data.min_count} if data.tokens == "words" else {}
+    settings = _settings(text, data)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     folder = home() / "tokens" / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', text.name).lstrip('.')}-{data.tokens}-{key}"
     prepare(folder, lambda draft: write_ids(text, data, draft), f"tokenizing {text.name} into {data.tokens}",
             "making the ids again")
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = read_json(folder / "meta.json", f"remove {folder}", ("splits", "dtype", "settings"))
+    check(meta["settings"] == settings, f"{folder} holds the ids of another text, or of other tokens; remove it")
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
     return Tokens(**ids, meta=meta, vocabulary=_VOCABULARIES[data.tokens].read(folder), folder=folder)
 
@@ -96,6 +96,13 @@ def pin(data: DataConfig) -> DataConfig:
         return replace(data, text_sha256=_digest(known) if known else "")
     return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()),
                    text_sha256=_digest(locate(data.corpus).sha256))
+
+
+def _settings(text: Text, data: DataConfig) -> dict:
+    """What the ids follow from."""
+    settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
+    settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
+    return settings | ({"min_count": data.min_count} if data.tokens == "words" else {})
 
 
 def _digest(sha256: dict[str, str]) -> str:
@@ -135,5 +142,6 @@ def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) ->
                         entry["unknown"] += int(np.count_nonzero(ids == vocabulary.unknown_id))
             splits[split] = entry
     meta = {"name": text.name, "title": text.title, "license": text.license, "source": text.source, "kind": data.tokens,
-            "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "splits": splits}
+            "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "settings": _settings(text, data),
+            "splits": splits}
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

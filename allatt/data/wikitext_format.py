@@ -4,10 +4,12 @@ A corpus is three files, one per split: words separated by single spaces, one pa
 ` = Title = `, UTF-8.
 """
 
+import functools
 import itertools
 import lzma
 import re
 import shutil
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -19,13 +21,9 @@ from allatt.data.text_files import lines
 SPLITS = ("train", "valid", "test")
 # With fewer documents than this, each document is split in three; otherwise, each document is in one split as a whole.
 FEW = 20
-# Marks that combine with the letter before them, and joiners: a word continues through them.
-_MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u065f\u0670\u06d6-\u06ed\u0900-\u0963\u0e31-\u0e4e\u200c\u200d"
+# Characters of a text that may be too short to be cut into pieces that fill all splits.
+SMALL = 50_000
 _ABBREVIATIONS = "Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|cf|ca|sp|al|etc|Inc|Ltd|Co|Gen|Col|Lt|Prof|Rev|Gov|Sen|[A-Z]"
-# What stays one word, in this order: <unk> and <formula>; @-@ and similar; abbreviations; an apostrophe and what follows
-# it, also if 's and similar are already separate; words and numbers; several dots. Any other character is its own word.
-_TOKEN = re.compile(rf"<[a-z]+>|@[-,.]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
-                    rf"|(?<=[\w{_MARKS}])'[\w{_MARKS}]+|'(?:s|t|re|ve|ll|d|m)\b|[\w{_MARKS}]+|\.{{2,}}|\S")
 # A title line. It starts with the line feed before it, which is found much faster than "the start of a line".
 _TITLE = re.compile(r"\n ?= (?!=).* = ?$", re.MULTILINE)
 
@@ -34,12 +32,39 @@ def tokenize(text: str) -> str:
     """`text` as WikiText writes it: words and punctuation separated by single spaces; case is kept.
 
     Hyphens inside a word become " @-@ ", points and commas inside a number " @.@ " and " @,@ ". This is our own regular
-    expression, not the tokenizer that made WikiText.
+    expression, not the tokenizer that made WikiText. Like that one, it cannot tell whether the apostrophe of "O 'Brien" or
+    " 'quoted" is separate already: such words, and no others, are divided further if the text is tokenized again.
     """
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"(?<=\w)-(?=\w)", " @-@ ", text)
     text = re.sub(r"(?<=\d)([.,])(?=\d)", r" @\1@ ", text)
-    return " ".join(_TOKEN.findall(text))
+    return " ".join(_token().findall(text))
+
+
+@functools.cache
+def _token() -> re.Pattern:
+    """What stays one word, in this order: <unk> and <formula>; @-@ and similar; abbreviations; an apostrophe and what follows
+    it, also if 's and similar are already separate; words and numbers; flags; several dots. Any other character is its own
+    word, with the marks and joined characters that follow it, as in emoji."""
+    M = _marks()
+    return re.compile(
+        rf"<[a-z]+>|@[-,.]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
+        rf"|(?<=[\w{M}])'[\w{M}]+|'(?:s|t|re|ve|ll|d|m)\b|\w[\w{M}]*|[\U0001f1e6-\U0001f1ff]{{2}}|\.{{2,}}"
+        rf"|\S[{M}]*(?:(?<=\u200d)[^\s\w][{M}]*)*")
+
+
+def _marks() -> str:
+    """Characters that continue what stands before them, for use in a class of `re`: marks of all scripts (Unicode's category
+    M), the two joiners, and the skin colors and tags of emoji."""
+    codes = [code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
+    codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)]
+    runs: list[list[int]] = []
+    for code in sorted(codes):
+        if runs and code == runs[-1][1] + 1:
+            runs[-1][1] = code
+        else:
+            runs.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in runs)
 
 
 def file_name(split: str) -> str:
@@ -73,15 +98,17 @@ def share(sizes: Sequence[int]) -> list[str]:
     return splits
 
 
-def paragraphs(path: Path) -> Iterator[str]:
-    """The paragraphs of a plain text file, tokenized, without empty ones.
-
-    A paragraph is a line, unless the text is wrapped: lines of at most 100 characters, empty lines between paragraphs.
-    """
+def is_wrapped(path: Path) -> bool:
+    """Whether a plain text file has lines of at most 100 characters, and empty lines between paragraphs."""
     first = [line.strip() for line in itertools.islice(lines(path), 400)]
     short = [line for line in first if line and len(line) <= 100]
     runs = sum(1 for empty, _ in itertools.groupby(first, lambda line: not line) if not empty)
-    wrapped = len(short) > 0.9 * sum(map(bool, first)) and len(short) > 1.5 * runs and runs > 1
+    return len(short) > 0.9 * sum(map(bool, first)) and len(short) > 1.5 * runs and runs > 1
+
+
+def paragraphs(path: Path) -> Iterator[str]:
+    """The paragraphs of a plain text file, tokenized, without empty ones: its lines, joined if it is wrapped."""
+    wrapped = is_wrapped(path)
     paragraph: list[str] = []
     for line in itertools.chain(lines(path), [""]):
         if line.strip():
@@ -89,6 +116,36 @@ def paragraphs(path: Path) -> Iterator[str]:
         if paragraph and not (wrapped and line.strip() and len(paragraph) < 1000):
             yield tokenize(" ".join(paragraph))
             paragraph = []
+
+
+def in_three(path: Path) -> Iterator[tuple[str, str]]:
+    """The paragraphs of a file and their splits: 90, 5 and 5 % of it by size; of three or more, each split has one."""
+    total, position = sum(map(len, paragraphs(path))), 0
+    parts = (part for text in paragraphs(path) for part in pieces(text, total // 50))
+    parts = list(parts) if total < SMALL else parts
+    few, before = total < SMALL and len(parts) >= 3, "train"
+    for number, part in enumerate(parts):
+        middle = (position + len(part) / 2) / total
+        position += len(part)
+        if few and number == len(parts) - 1 or middle >= 0.95 and before != "train":
+            before = "test"
+        elif few and number == len(parts) - 2 or middle >= 0.9:
+            before = "valid" if before == "train" else before
+        yield part, before
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """A tokenized text in pieces of at most `limit` characters (or one word, if that is longer); whole if it is short."""
+    words: list[str] = []
+    size = 0
+    for word in text.split(" ") if len(text) > max(limit, 200) else [text]:
+        if words and size + len(word) > limit:
+            yield " ".join(words)
+            words, size = [], 0
+        words.append(word)
+        size += len(word) + 1
+    if words:
+        yield " ".join(words)
 
 
 def convert(sources: Sequence[Path], target: Path) -> None:
@@ -109,8 +166,9 @@ def convert(sources: Sequence[Path], target: Path) -> None:
 def split(sources: Sequence[Path], folder: Path) -> None:
     """Write plain text files without splits as the three files of a corpus.
 
-    FEW or more documents (files) are each assigned to one split. Of fewer, the last 5 % of each document's paragraphs are
-    for test and the 5 % before them for validation. If there are several, each gets the name of its file as its title.
+    FEW or more documents (files) are each assigned to one split. Of fewer, the last 5 % of each document are for test and the
+    5 % before them for validation, by size, with paragraphs kept whole unless they are longer than a fiftieth of it. If there
+    are several, each gets the name of its file as its title.
     """
     assigned = share([path.stat().st_size for path in sources]) if len(sources) >= FEW else []
     if set(assigned) != set(SPLITS):
@@ -120,13 +178,10 @@ def split(sources: Sequence[Path], folder: Path) -> None:
         out = {name: stack.enter_context(open(folder / file_name(name), "w", encoding="utf-8", newline="\n"))
                for name in SPLITS}
         for path, own in zip(sources, assigned, strict=True):
-            count = 0 if own else sum(1 for _ in paragraphs(path))
-            part = max(1, round(0.05 * count)) if count >= 3 else 0
             if len(sources) > 1:
                 out[own or "train"].write(f" = {tokenize(path.stem)} = \n")
-            for number, paragraph in enumerate(paragraphs(path)):
-                cut = "train" if number < count - 2 * part else "valid" if number < count - part else "test"
-                out[own or cut].write(f" {paragraph} \n")
-                filled.add(own or cut)
+            for paragraph, cut in ((text, own) for text in paragraphs(path)) if own else in_three(path):
+                out[cut].write(f" {paragraph} \n")
+                filled.add(cut)
     check(filled == set(SPLITS), f"{sources[0].parent} has too few paragraphs to be split in three; add text, or put "
                                  f"train.txt, valid.txt and test.txt there")

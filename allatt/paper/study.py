@@ -9,6 +9,8 @@ for the same number of steps, not with the baseline.
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 
@@ -73,7 +75,7 @@ class Study:
         """Name of the folder of figures: the scale, then the corpus, seed and number of seeds if they are not the defaults."""
         parts = [self.scale]
         if self.corpus:
-            parts.append(re.sub(r"[^A-Za-z0-9]+", "-", self.corpus).strip("-"))
+            parts.append(_label(self.corpus))
         if self.seed:
             parts.append(f"seed{self.seed}")
         if self.one_phase:
@@ -147,3 +149,11 @@ class Study:
     def sweeps(self, seed: int | None = None) -> list[RunConfig]:
         """The sweeps of both models."""
         return [config for kind in KINDS for config in self.sweep(kind, seed)]
+
+
+def _label(corpus: str) -> str:
+    """A corpus as part of a folder's name: a plain name as it is, another path shortened, with a checksum of all of it."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", corpus):
+        return corpus
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", corpus).strip("-")[-40:]
+    return f"{plain}-{hashlib.sha256(os.fsencode(corpus)).hexdigest()[:6]}".lstrip("-")

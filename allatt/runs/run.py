@@ -258,7 +258,7 @@ def measure(config: RunConfig, model: LanguageModel, gates: HeadGates | None, to
         part = ids[:train.evaluated + 1] if train.evaluated else ids
         share = (len(part) - 1) / (len(ids) - 1)  # 1 for the whole text; else words and bytes per token as in all of it
         counts = {name: tokens.meta["splits"][split][name] * share for name in ("words", "bytes")}
-        result[split] = evaluate(small, part, counts, train.rows, precision=train.precision)
+        result[split] = evaluate(small, part, counts, train.rows, precision=train.precision, unknown_id=tokens.unknown_id)
         check(math.isfinite(result[split]["loss"]), f"run {config.id} ({config.name}): the loss on the {split} text is "
                                                     f"{result[split]['loss']}; {DIVERGED}")
     heads = {"kept": small.config.kept_heads, "per_layer": small.config.heads_per_layer,

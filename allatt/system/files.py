@@ -136,8 +136,11 @@ def damage(folder: Path) -> str:
                     for name, mark in manifest.items()}
     except FileNotFoundError:
         return f"{folder / MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         return f"{folder / MANIFEST} is not readable"
+    unlisted = sorted({path.name for path in folder.iterdir()} - {MANIFEST} - set(manifest))
+    if unlisted or not expected:
+        return f"{folder / MANIFEST} does not name {', '.join(unlisted) or 'any file'}"
     for path, (size, time, sha256) in expected.items():
         if not path.is_file():
             return f"{path} is missing"

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -246,3 +247,21 @@ def test_the_modules_that_tokens_needs_are_the_core_only():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            cwd=repository())
     assert found.stdout.strip() == "[]"
+
+
+def test_the_sign_of_sentencepiece_in_a_text_is_unknown_and_not_lost(home, tmp_path):
+    """U+2581 means a space there, and would vanish."""
+    folder = write_splits(tmp_path / "mine", "many a word and another one to learn from \n" * 50)
+    Path(folder, "wiki.test.tokens").write_text(" a \u2581 w\u2581d \n")
+    tokens = load(config(folder, "subwords", vocab_size=40))
+    assert tokens.decode(tokens.test).split() == ["a", "<unk>", "w", "<unk>", "d"]
+    assert tokens.meta["splits"]["test"]["unknown"] >= 2
+
+
+def test_ids_of_other_settings_in_this_folder_are_refused(mine):
+    """Moved there by hand, with their own manifest."""
+    one, other = load(config(mine)).folder, load(config(mine, min_count=2)).folder
+    shutil.rmtree(one)
+    shutil.copytree(other, one)
+    with pytest.raises(AllattError, match="holds the ids of another text, or of other tokens; remove it"):
+        load(config(mine))

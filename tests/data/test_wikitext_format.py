@@ -25,6 +25,14 @@ from allatt.data.wikitext_format import SPLITS, share, tokenize
     ("Hébertistes – ναύτης (日本)", "Hébertistes – ναύτης ( 日本 )"),
     ("e\u0301tude", "\u00e9tude"),
     ("tab\tand\u00a0space", "tab and space"),
+    ("தமிழ், বাংলা తెలుగు", "தமிழ் , বাংলা తెలుగు"),
+    ("ಕನ್ನಡ മലയാളം ગુજરાતી ਪੰਜਾਬੀ", "ಕನ್ನಡ മലയാളം ગુજરાતી ਪੰਜਾਬੀ"),
+    ("සිංහල မြန်မာ ខ្មែរ བོད་", "සිංහල မြန်မာ ខ្មែរ བོད ་"),
+    ("हिन्दी ภาษาไทย العَرَبِيَّة שָׁלוֹם", "हिन्दी ภาษาไทย العَرَبِيَّة שָׁלוֹם"),
+    ("I \u2764\ufe0f it, 1\ufe0f\u20e3!", "I \u2764\ufe0f it , 1\ufe0f\u20e3 !"),
+    ("\U0001f468\u200d\U0001f469\u200d\U0001f467.", "\U0001f468\u200d\U0001f469\u200d\U0001f467 ."),
+    ("\U0001f44d\U0001f3fd.", "\U0001f44d\U0001f3fd ."),
+    ("\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7", "\U0001f1e9\U0001f1ea \U0001f1eb\U0001f1f7"),
     ("", ""),
 ])
 def test_tokenize_writes_as_wikitext_does(text, expected):
@@ -35,6 +43,17 @@ def test_tokenize_writes_as_wikitext_does(text, expected):
                                   " = A title = "])
 def test_tokenized_text_stays_as_it_is(text):
     assert tokenize(text) == text.strip()
+
+
+@given(st.text())
+def test_text_without_apostrophes_is_tokenized_once_and_for_all(text):
+    found = tokenize(text.replace("'", ""))
+    assert tokenize(found) == found
+
+
+@given(st.text(st.characters(categories=["L", "M"]), min_size=1))
+def test_letters_and_their_marks_are_one_word(text):
+    assert " " not in tokenize(text)
 
 
 @given(st.text())
@@ -67,6 +86,34 @@ def test_share_of_equal_documents_is_90_5_5_and_spread(count):
 def test_titles_are_lines_between_single_equals_signs(lines, end):
     text = "\n".join(lines) + "\n" * end
     assert wikitext_format.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+
+
+def shares(folder, text):
+    """Characters in each split, of a folder with one file."""
+    folder.mkdir()
+    (folder / "a.txt").write_text(text)
+    out = folder / "out"
+    out.mkdir()
+    wikitext_format.split([folder / "a.txt"], out)
+    return {name: len((out / f"wiki.{name}.tokens").read_text()) for name in SPLITS}
+
+
+@pytest.mark.parametrize("text", [
+    "ab cd " * 366_666, "ab cd " * 12_000, "ab cd\n" * 5000, "\n".join(["short line here"] * 2000 + ["long one " * 2000] * 5),
+    "\n".join(["long one " * 3000] * 4 + ["short line here"] * 3000)],
+    ids=["2.2 MB in one line", "one line", "short lines", "long lines at the end", "short lines at the end"])
+def test_a_document_is_split_by_size_in_its_order(tmp_path, text):
+    found = shares(tmp_path / "x", text)
+    total = sum(found.values())
+    assert [round(100 * found[split] / total) for split in SPLITS] == [pytest.approx(part, abs=2) for part in (90, 5, 5)]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (100, 1, 1), (1, 100, 1), (1, 1, 100), (5, 5, 5, 5), (1, 1, 1, 150), (30, 20, 1)])
+def test_each_split_of_a_short_document_has_a_paragraph(tmp_path, sizes):
+    lines = [f"w{number} " * size for number, size in enumerate(sizes)]
+    shares(tmp_path / "x", "\n".join(lines))
+    parts = [(tmp_path / "x" / "out" / f"wiki.{split}.tokens").read_text().split() for split in SPLITS]
+    assert all(parts) and sum(parts, []) == " ".join(lines).split(), "in its order"
 
 
 def test_wrapped_lines_are_joined_into_paragraphs(tmp_path):

@@ -1,5 +1,6 @@
 """A study names its runs and its folder; runs differ only in what they say, and keep their ids."""
 
+import re
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -220,5 +221,12 @@ def test_folders_are_named_by_the_scale_and_what_is_not_its_default():
     assert Study("laptop", count=5).folder == "laptop-5seeds"
     assert Study("laptop", one_phase=True).folder == "laptop-one-phase"
     assert Study("laptop", "text8", 3, 5, one_phase=True).folder == "laptop-text8-seed3-one-phase-5seeds"
-    assert Study("smoke", "/some where/my text.v2").folder == "smoke-some-where-my-text-v2"
+    assert re.fullmatch("smoke-some-where-my-text-v2-[0-9a-f]{6}", Study("smoke", "/some where/my text.v2").folder)
+
+
+@pytest.mark.parametrize("one, other", [("/x/ä/t", "/x/ö/t"), ("a-b/t", "a/b/t"), ("/a/t", "a/t"), ("a.b", "a-b"),
+                                        (f"/{'x' * 300}/1/t", f"/{'x' * 300}/2/t")])
+def test_two_texts_have_two_folders_of_figures(one, other):
+    names = [Study("smoke", corpus).folder for corpus in (one, other)]
+    assert names[0] != names[1] and all(re.fullmatch("[A-Za-z0-9-]{1,80}", name) for name in names)
     assert len({Study("smoke", corpus, seed).folder for corpus in ("", "text8") for seed in (0, 1)}) == 4

@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
 import json
+import math
 import os
 import stat
 
@@ -55,6 +56,42 @@ def test_json_is_written_and_read_back(tmp_path):
         files.read_json(path, "run it again")
     with pytest.raises(AllattError, match="nothing.json cannot be read"):
         files.read_json(tmp_path / "nothing.json", "")
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", "null", "5", '{"other": {}}', "[" * 100_000])
+def test_a_manifest_that_does_not_name_the_files_is_damage(tmp_path, manifest):
+    folder = tmp_path / "folder"
+    with files.written(folder) as draft:
+        (draft / "a.txt").write_text("text")
+    assert files.damage(folder) == ""
+    (folder / "more.txt").write_text("not listed")
+    assert "does not name more.txt" in files.damage(folder)
+    (folder / "more.txt").unlink()
+    (folder / "manifest.json").write_text(manifest)
+    assert str(folder / "manifest.json") in files.damage(folder)
+
+
+@pytest.mark.parametrize("change", [lambda v: v.update(a=2), lambda v: v.pop("b"), lambda v: v.update(c=1),
+                                    lambda v: v["b"].update(x=[1, 2.6])])
+def test_a_sealed_object_cannot_be_changed_unnoticed(tmp_path, change):
+    path = tmp_path / "sealed.json"
+    values = {"a": 1, "b": {"x": (1, 2.5), "ü": None}}
+    files.write_json(path, files.seal(values))
+    assert {k: v for k, v in files.read_json(path, "advice").items() if k != files.SEAL} == json.loads(json.dumps(values))
+    changed = json.loads(path.read_text())
+    change(changed)
+    path.write_text(json.dumps(changed))
+    with pytest.raises(AllattError, match="sealed.json was changed after it was written; advice"):
+        files.read_json(path, "advice")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_has_finite_numbers_only(tmp_path, value):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "x.json", {"a": value})
+    (tmp_path / "x.json").write_text(json.dumps({"a": value}))
+    with pytest.raises(AllattError, match=r"x.json cannot be read \(.* is no number in JSON\); advice"):
+        files.read_json(tmp_path / "x.json", "advice")
 
 
 def test_content_goes_between_two_marks_and_nowhere_else(tmp_path):

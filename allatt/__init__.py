@@ -1,7 +1,14 @@
 """allatt: a companion to "Layer-wise Pruning of Transformer Attention Heads" (Shim et al., 2021).
 
 Nothing is imported here, so that `import allatt` costs nothing: import names from their modules, e.g.
-`from allatt.model import LanguageModel`. README.md lists the modules.
+`from allatt.model import LanguageModel`. README.md lists the modules. Only `load` is here: a trained model from its folder.
 """
 
 __version__ = "0.1.0"
+
+
+def load(name: str):
+    """(model, vocabulary, about) of a finished run, or of a folder that `python -m allatt save` wrote (`allatt.runs.saved`)."""
+    from allatt.runs.saved import load
+
+    return load(name)

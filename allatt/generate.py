@@ -20,6 +20,8 @@ from torch import Tensor
 from allatt.config import check
 from allatt.model import LanguageModel
 
+MOST = 100_000_000
+"""Tokens that are written at once: they are kept in memory (our choice)."""
 SHARED = 1e6
 """Multiply-adds per step from which several threads are faster than one; below, waking them takes longer than the work."""
 
@@ -105,7 +107,7 @@ def generate(model: LanguageModel, prompts: Sequence[Sequence[int]], length: int
     depends on its prompt, its number among the samples and the seed; other texts of the batch change only rounding.
     AllattError for values out of range.
     """
-    verify(length, temperature, top_k, top_p, seed, samples)
+    verify(length, temperature, top_k, top_p, seed, samples, len(prompts))
     for prompt in prompts:
         check(len(prompt) >= 1, "a prompt has no token; it needs at least 1")
         check(0 <= min(prompt) and max(prompt) < model.vocab, f"a prompt has ids outside 0 to {model.vocab - 1}")
@@ -119,11 +121,13 @@ def generate(model: LanguageModel, prompts: Sequence[Sequence[int]], length: int
     return new_ids
 
 
-def verify(length: int, temperature: float, top_k: int, top_p: float, seed: int, samples: int) -> None:
-    """AllattError for values that `generate` does not accept."""
-    check(length >= 1, f"length is {length}; it must be 1 or more")
+def verify(length: int, temperature: float, top_k: int, top_p: float, seed: int, samples: int, prompts: int = 1) -> None:
+    """AllattError for values that `generate` does not accept, or for more tokens than MOST in all."""
+    check(1 <= length <= 10_000_000, f"length is {length}; it must be 1 to 10,000,000")
     check(0 <= temperature < math.inf, f"temperature is {temperature}; it must be 0 (the likeliest token) or more")
     check(top_k >= 0, f"top-k is {top_k}; it must be 0 (all tokens) or more")
     check(0 < top_p <= 1, f"top-p is {top_p}; it must be above 0, and at most 1 (all tokens)")
     check(seed >= 0, f"seed is {seed}; it must be 0 or more")
-    check(samples >= 1, f"samples is {samples}; it must be 1 or more")
+    check(1 <= samples <= 10_000, f"samples is {samples}; it must be 1 to 10,000")
+    total = prompts * samples * length
+    check(total <= MOST, f"these are {total:,} tokens in all; at most {MOST:,} are written at once")

@@ -223,6 +223,12 @@ class LanguageModel(nn.Module):
         nll = compiled(TiedSoftmax.nll) if self.compiled and one_band else TiedSoftmax.nll
         return nll(self.softmax, hidden_BTD, target_BT), memory
 
+    def reread(self, config: ModelConfig) -> LanguageModel:
+        """The same weights read with another segment or memory, in evaluation mode; not longer than its table of distances."""
+        model = LanguageModel(config, self.vocab).to(self.distance_PD)
+        model.load_state_dict(self.state_dict())
+        return model.eval()
+
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of the body, the table of distances, and embedding and softmax: the paper's three parts."""
         softmax = sum(p.numel() for p in self.softmax.parameters())
@@ -238,17 +244,34 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> LanguageModel:
-        """The model of a file that `save` wrote, heads per layer included."""
+        """The model of a file that `save` wrote, heads per layer included, or of model.safetensors in a folder.
+
+        AllattError if it is damaged or not a model: sizes are compared with the tensors before memory is taken for them.
+        """
+        path = path / "model.safetensors" if path.is_dir() else path
         try:
             with safe_open(path, "pt", device=device) as file:
                 about = _about(file.metadata())
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            model = cls(from_dict(ModelConfig, about["config"]), about["vocab"])
+                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dict)
+                config, limit = from_dict(ModelConfig, about["config"]), sum(map(math.prod, shapes.values()))
+                # Before anything is built: a loop over a made-up number of layers would not end.
+                for name, size in (("layers", config.layers), ("heads", config.heads), ("vocab", about["vocab"])):
+                    check(isinstance(size, int) and 1 <= size <= limit,
+                          f"{path} is not a model of allatt: it has {name} {size}, but only {limit:,} numbers")
+                with torch.device("meta"):
+                    expected = {name: list(tensor.shape) for name, tensor in cls(config, about["vocab"]).state_dict().items()}
+                wrong = sorted(name for name in expected | shapes if expected.get(name) != shapes.get(name))
+                check(not wrong, f"{path} is not a model of allatt: {', '.join(wrong[:3])} is missing, unknown or misshapen")
+                tensors = {name: file.get_tensor(name) for name in shapes}
+            types = {tensor.dtype for tensor in tensors.values()}
+            check(len(types) == 1 and types <= {torch.float32, torch.float64, torch.bfloat16, torch.float16},
+                  f"{path} is not a model of allatt: its tensors are {', '.join(sorted(map(str, types)))}")
+            model = cls(config, about["vocab"]).to(device=device, dtype=types.pop())
+            model.load_state_dict(tensors)
         except AllattError:
             raise
         except Exception as error:
-            raise AllattError(f"{path} is not a model of allatt ({error})") from None
-        model.to(device=device, dtype=tensors["distance_PD"].dtype).load_state_dict(tensors)
+            raise AllattError(f"{path} is not a model of allatt ({error})".splitlines()[0]) from None
         return model
 
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from allatt.batches import Feed, Stream
-from allatt.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.config import AllattError, RunConfig, TrainConfig, check
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.segment_memory import Memory
+from allatt.system.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.system.files import disk, write
 from allatt.system.machine import Interrupted, Machine, asked_to_stop, rank_and_world
 

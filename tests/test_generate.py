@@ -184,7 +184,7 @@ def test_a_token_is_worth_a_fiftieth_of_its_window(kind):
 
 
 @pytest.mark.parametrize("values, message", [
-    ({"length": 0}, "length is 0; it must be 1 or more"), ({"temperature": -0.1}, "temperature is -0.1; it must be 0"),
+    ({"length": 0}, "length is 0; it must be 1 to 10,000,000"), ({"temperature": -0.1}, "temperature is -0.1; it must be 0"),
     ({"temperature": math.nan}, "temperature is nan"), ({"temperature": math.inf}, "temperature is inf"),
     ({"top_k": -1}, "top-k is -1; it must be 0"), ({"top_p": 0.0}, "top-p is 0.0; it must be above 0"),
     ({"top_p": 1.1}, "top-p is 1.1"), ({"top_p": math.nan}, "top-p is nan"), ({"seed": -1}, "seed is -1"),

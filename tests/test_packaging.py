@@ -22,7 +22,7 @@ from allatt.system.paths import repository
 ROOT = repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-METHOD = ("attention", "batches", "checkpoint", "config", "config_json", "cost", "evaluate", "gates", "generate", "importance",
+METHOD = ("attention", "batches", "config", "config_json", "cost", "evaluate", "gates", "generate", "importance",
           "model", "prune", "segment_memory", "softmax", "train")
 CORE = METHOD + ("kernels", "system", "data", "runs", "cli", "paper.scales")
 """What a GPU machine without Jupyter uses: modules and folders of allatt."""
@@ -161,7 +161,7 @@ def test_every_module_has_a_place_in_the_order():
     method = {f"allatt.{name}" for name in METHOD if name not in ("config", "config_json")} | {"allatt.kernels"}
     assert set(no_service["source_modules"]) == set(no_method["forbidden_modules"]) == method
     services = {f"allatt.system.{path.stem}" for path in (ROOT / "allatt" / "system").glob("[a-z]*.py")}
-    services -= {"allatt.system.files", "allatt.system.machine"}
+    services -= {f"allatt.system.{name}" for name in ("files", "machine", "checkpoint")}
     assert set(no_service["forbidden_modules"]) == {"allatt.data"} | services
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from allatt import __version__
-from allatt.cli import describe, notebooks, packing, training
+from allatt.cli import describe, models, notebooks, packing, training
 from allatt.config import AllattError
 
 
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
                                      "a companion to Shim et al. 2021. `make help` lists the most common uses.")
     parser.add_argument("--version", action="version", version=f"allatt {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (describe, training, packing, notebooks):
+    for module in (describe, training, models, packing, notebooks):
         module.add_commands(commands)
     options = parser.parse_args(argv)
     # Before torch is imported: its idle threads spin for a moment, then sleep (see `allatt.reproduce.execute`).

@@ -1,10 +1,11 @@
-"""Commands that make and use runs: `run`, `experiment`, `prune` and `generate`."""
+"""Commands that train: `run` and `experiment`."""
 
 import argparse
 import json
-from dataclasses import replace
+import sys
 from pathlib import Path
 
+from allatt.cli.models import perplexities
 from allatt.cli.options import SCALES, add_command, add_training_options, machine
 from allatt.config import KINDS, AllattError, DataConfig, RunConfig, check, to_dict
 from allatt.config_json import alter, from_dict
@@ -15,13 +16,11 @@ ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
 HEADER = ROW.format("run", "name", "seed", "lambda", "heads", "body", "valid", "test",
                     "heads per layer (valid, test: perplexity per token)")
 
-UNKNOWN = 0.01
-"""Share of unknown tokens above which perplexities per word and bits per byte are not shown (our choice)."""
 ONE_PHASE = "prune in one phase, as in the paper: gates for all steps, no consolidation"
 
 
 def add_commands(commands) -> None:
-    """Add `run`, `experiment`, `prune` and `generate`."""
+    """Add `run` and `experiment`."""
     parser = add_command(commands, "run", run, "train one model, or show its result if it is already trained")
     parser.add_argument("--config", type=Path, metavar="FILE.json", help="a run's config, such as config.json in its folder")
     parser.add_argument("--scale", default="", help=SCALES)
@@ -46,25 +45,6 @@ def add_commands(commands) -> None:
     parser.add_argument("--one-phase", action="store_true", help=ONE_PHASE)
     add_training_options(parser)
 
-    parser = add_command(commands, "prune", prune, "remove a run's closed heads and write the smaller model")
-    parser.add_argument("run", metavar="RUN", help="id of a finished run with gates, or the start of the id")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for model.safetensors")
-
-    parser = add_command(commands, "generate", generate, "write text with a trained model, its closed heads removed")
-    parser.add_argument("run", metavar="RUN",
-                        help="id of a finished run, or the start of the id; or a folder that `prune` wrote")
-    parser.add_argument("--prompt", action="append", metavar="TEXT",
-                        help="start of the text (default: a new line); may be repeated")
-    for name, default, text in (
-            ("length", 100, "tokens to write"),
-            ("temperature", 1.0, "0 always takes the likeliest token"),
-            ("top-k", 0, "sample from this many likeliest tokens; 0: all"),
-            ("top-p", 1.0, "sample from the likeliest tokens with this total probability; 1: all"),
-            ("seed", 0, "random seed"),
-            ("samples", 1, "texts per prompt")):
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
-
 
 def run(options: argparse.Namespace) -> None:
     """Train a run, or read it, and print its result."""
@@ -78,6 +58,9 @@ def run(options: argparse.Namespace) -> None:
         values = {"id": finished_run.id, "name": finished_run.config.name, "folder": str(finished_run.folder),
                   **finished_run.result}
         print(json.dumps(values, indent=1) if options.json else _result_table(values))
+        remark = _remark(config, finished_run.result["heads"])
+        if remark:
+            print(f"allatt: {remark}", file=sys.stderr)
     leave_torchrun()
 
 
@@ -135,6 +118,19 @@ def _config_of_scale(options: argparse.Namespace) -> RunConfig:
     return study.baseline(options.model)
 
 
+def _remark(config: RunConfig, heads: dict) -> str:
+    """What is unexpected about the number of heads that gates kept, in one line; "" if nothing is."""
+    if config.gated is None:
+        return ""
+    gates, kept, of = config.gated.gates, heads["total"], heads["of"]
+    if gates.target_kept is not None:
+        wanted = round(gates.target_kept * of)
+        return f"{kept} heads are kept, where {wanted} were asked for; longer training comes nearer" * (kept != wanted)
+    if kept == of:
+        return f"lambda {gates.lam:g} closes no head; try a larger one" * (gates.lam > 0)
+    return f"lambda {gates.lam:g} closes all heads; try a smaller one" * (kept == 0)
+
+
 def _result_table(values: dict) -> str:
     """A run's result as aligned lines."""
     heads, parameters = values["heads"], values["parameters"]
@@ -143,21 +139,11 @@ def _result_table(values: dict) -> str:
             ("parameters", f"{parameters['total']:,} (body {parameters['body']:,})")]
     for split in ("valid", "test"):
         result = values[split]
-        rows.append((split, _perplexities(result)))
+        rows.append((split, perplexities(result)))
     protocol = values["test"]["protocol"]
     rows.append(("measured with", ", ".join(f"{key} {value}" for key, value in protocol.items())))
     rows.append(("training time", f"{values['seconds']:.1f} s"))
     return table(rows, "<<")
-
-
-def _perplexities(result: dict) -> str:
-    """The perplexities of one text, without those per word and byte if more than UNKNOWN of its tokens are <unk>."""
-    unknown = result.get("unknown", 0.0)
-    text = f"perplexity {result['perplexity']:.2f} per token"
-    if unknown > UNKNOWN:
-        return f"{text}; per word and byte it would mislead: {unknown:.1%} of the tokens are <unk>"
-    text += f", {result['word_perplexity']:.2f} per word; {result['bits_per_byte']:.3f} bits per byte"
-    return text + f"; {unknown:.2%} of the tokens are <unk>" * (unknown > 0)
 
 
 def experiment(options: argparse.Namespace) -> None:
@@ -204,45 +190,3 @@ def _line(point: dict) -> str:
     return ROW.format(point["run"], point["name"], point["seed"], lam, f"{point['heads']}/{point['of']}",
                       f"{point['body_parameters']:,}", f"{point['valid_perplexity']:.2f}", f"{point['test_perplexity']:.2f}",
                       " ".join(map(str, point["per_layer"])))
-
-
-def prune(options: argparse.Namespace) -> None:
-    """Write a run's model without its closed heads, and about.json, which `generate` reads too."""
-    from allatt import runs
-    from allatt.cost import count
-    from allatt.system.files import write_json
-
-    trained, out = runs.find(options.run), options.out
-    check(trained.config.gated is not None, f"run {trained.id} ({trained.config.name}) has no gates, so no closed heads; "
-                                            "give a run that was trained with --lam or --target-kept")
-    path = out / "model.safetensors"
-    check(not out.exists() or out.is_dir(), f"--out {out} is a file; name a folder")
-    check(not path.exists(), f"{path} already exists; choose another folder")
-    small = trained.pruned()
-    full, after = replace(trained.config.model, kept=None), small.parameter_counts()
-    before = {part: count(full, small.vocab)["parameters"][part] for part in after}
-    heads = small.config.heads_per_layer
-    small.save(path)
-    write_json(out / "about.json", {"run": trained.id, "name": trained.config.name, "data": to_dict(trained.config.data),
-                                    "heads_per_layer": heads, "parameters": after, "parameters_before": before})
-    print(f"{path}: {sum(heads)} of {small.config.layers * small.config.heads} heads ({' '.join(map(str, heads))})\n"
-          f"body: {after['body']:,} parameters instead of {before['body']:,}; in total {after['total']:,} instead of "
-          f"{before['total']:,}\nload it with LanguageModel.load(path) of allatt.model")
-
-
-def generate(options: argparse.Namespace) -> int:
-    """Print generated text as it is written; exit status 130 if the user stops it."""
-    from allatt import runs
-    from allatt.cli.prompts import stream_text
-    from allatt.system.machine import choose_device
-
-    model, tokens = runs.load_pruned(options.run)
-    model.to(choose_device(options.device))
-    try:
-        for piece in stream_text(model, tokens, options.prompt or [""], options.length, options.temperature, options.top_k,
-                                 options.top_p, options.seed, options.samples):
-            print(piece, end="", flush=True)
-    except KeyboardInterrupt:  # the user has read enough; main's advice to continue would be wrong
-        print()
-        return 130
-    return 0

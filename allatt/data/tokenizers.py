@@ -191,6 +191,8 @@ class Characters:
 
 
 Vocabulary = Words | Subwords | Characters
+VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
+"""By the names that `DataConfig.tokens` uses."""
 
 
 def _without_space(word: str) -> str:

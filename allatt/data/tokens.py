@@ -17,15 +17,14 @@ import numpy as np
 from allatt.config import DataConfig, check
 from allatt.data.corpora import CORPORA, Text, locate, prepare
 from allatt.data.text_files import read_with_progress
-from allatt.data.tokenizers import Characters, Subwords, Vocabulary, Words
+from allatt.data.tokenizers import VOCABULARIES, Characters, Subwords, Vocabulary, Words
 from allatt.data.wikitext_format import SPLITS
 from allatt.data.word_counts import BLOCK, number_words
-from allatt.system.files import read_json
+from allatt.system.files import damage, read_json
 from allatt.system.paths import home
 
 # Raised by one whenever the same text would get other ids.
 FORMAT = 2
-_VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,21 @@ def load(data: DataConfig) -> Tokens:
     check(data.text_sha256 in ("", _digest(text.sha256)),
           f"the text of {data.corpus} has changed since this run was configured; restore the old text, or configure it again")
     settings = _settings(text, data)
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    folder = home() / "tokens" / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', text.name).lstrip('.')}-{data.tokens}-{key}"
+    folder = _folder(text.name, settings)
     prepare(folder, lambda draft: write_ids(text, data, draft), f"tokenizing {text.name} into {data.tokens}",
             "making the ids again")
     meta = read_json(folder / "meta.json", f"remove {folder}", ("splits", "dtype", "settings"))
     check(meta["settings"] == settings, f"{folder} holds the ids of another text, or of other tokens; remove it")
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
-    return Tokens(**ids, meta=meta, vocabulary=_VOCABULARIES[data.tokens].read(folder), folder=folder)
+    return Tokens(**ids, meta=meta, vocabulary=VOCABULARIES[data.tokens].read(folder), folder=folder)
+
+
+def stored_vocabulary(meta: dict) -> Vocabulary | None:
+    """The vocabulary of a text with this `Tokens.meta`, whether or not the text is still there; None if it is not stored."""
+    if "settings" not in meta:
+        return None
+    folder = _folder(meta["name"], meta["settings"])
+    return None if not folder.is_dir() or damage(folder) else VOCABULARIES[meta["kind"]].read(folder)
 
 
 def pin(data: DataConfig) -> DataConfig:
@@ -96,6 +102,12 @@ def pin(data: DataConfig) -> DataConfig:
         return replace(data, text_sha256=_digest(known) if known else "")
     return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()),
                    text_sha256=_digest(locate(data.corpus).sha256))
+
+
+def _folder(name: str, settings: dict) -> Path:
+    """Where the ids of a text of this name are."""
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return home() / "tokens" / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', name).lstrip('.')[:80]}-{settings['tokens']}-{key}"
 
 
 def _settings(text: Text, data: DataConfig) -> dict:

@@ -1,5 +1,5 @@
 """Runs: trained once, cached in folders named by their configs, and resumed if interrupted."""
 
-from allatt.runs.run import Run, find, finished, get_or_run, load_pruned
+from allatt.runs.run import Run, find, finished, get_or_run
 
-__all__ = ["Run", "find", "finished", "get_or_run", "load_pruned"]
+__all__ = ["Run", "find", "finished", "get_or_run"]

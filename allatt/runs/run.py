@@ -19,8 +19,7 @@ import torch.distributed as dist
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 
-from allatt.checkpoint import has_checkpoint, remove_checkpoint
-from allatt.config import AllattError, DataConfig, RunConfig, check, to_dict
+from allatt.config import AllattError, RunConfig, check, to_dict
 from allatt.config_json import from_dict
 from allatt.data.corpora import locate
 from allatt.data.tokens import Tokens, load
@@ -29,6 +28,7 @@ from allatt.gates import HeadGates, output_scale
 from allatt.model import LanguageModel
 from allatt.prune import head_mask, kept_heads, remove, remove_closed
 from allatt.runs.provenance import provenance
+from allatt.system.checkpoint import has_checkpoint, remove_checkpoint
 from allatt.system.files import checksum, is_unchanged, read_json, seal, write, write_json
 from allatt.system.machine import Machine, rank_and_world
 from allatt.system.paths import home
@@ -112,25 +112,6 @@ def find(run_id: str) -> Run:
     results = list((home() / "runs").glob(f"{run_id}*/result.json")) if run_id.isalnum() else []
     check(len(results) == 1, f"{len(results)} finished runs start with {run_id!r} in {home() / 'runs'}; give the id of one")
     return Run(results[0].parent)
-
-
-def load_pruned(name: str) -> tuple[LanguageModel, Tokens]:
-    """A run's model with its closed heads removed, and its tokenizer.
-
-    `name` is the id of a finished run or the start of it, or a folder: a run's, or one that `python -m allatt prune` wrote.
-    """
-    folder = Path(name)
-    if (folder / "about.json").exists():
-        model = LanguageModel.load(folder / "model.safetensors").eval()
-        tokens = load(from_dict(DataConfig, read_json(folder / "about.json", "prune the run again").get("data")))
-    else:
-        check(not folder.is_dir() or (folder / "result.json").exists(),
-              f"{name} is neither the folder of a finished run nor one that `python -m allatt prune` wrote")
-        run = Run(folder) if folder.is_dir() else find(name)
-        model, tokens = run.pruned(), load(run.config.data)
-    check(model.vocab == tokens.vocab, f"the model of {name} has {model.vocab} tokens, but its text now has {tokens.vocab}; "
-                                       "put the old text back, or train again")
-    return model, tokens
 
 
 def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:

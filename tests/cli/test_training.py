@@ -1,4 +1,4 @@
-"""`run`, `experiment`, `prune` and `generate`, on runs of a few steps."""
+"""`run` and `experiment`, on runs of a few steps."""
 
 import json
 import os
@@ -13,38 +13,12 @@ import pytest
 from refusals import refused
 
 from allatt.cli.main import main
-from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, RunConfig, to_dict
+from allatt.cli.training import _remark
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, DataConfig, GateConfig, RunConfig
 from allatt.config_json import from_dict
 from allatt.system.paths import repository
 
 SMALL = ("--set", "train.steps=2", "--set", "model.layers=1", "--set", "data.tokens=characters")
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """A folder with enough text for a few small segments."""
-    folder = tmp_path_factory.mktemp("text")
-    line = " the quick brown fox jumps over the lazy dog and comes back for more of the same text . \n"
-    for split in ("train", "valid", "test"):
-        (folder / f"wiki.{split}.tokens").write_text(line * 40)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def gated(text, home_of_tests, tmp_path_factory):
-    """A run with gates, trained by `run --config`: the config's path and the printed result."""
-    from allatt.paper.study import Study
-
-    values = to_dict(Study("smoke", str(text)).pruning(ALL_ATTENTION, 0.1))
-    for stage in (values, values["start"], values["start"]["start"]):
-        stage["train"] |= {"steps": 2, "rows": 4}
-        stage["data"] |= {"tokens": "characters"}
-    path = tmp_path_factory.mktemp("config") / "config.json"
-    path.write_text(json.dumps(values))
-    command = [sys.executable, "-m", "allatt", "run", "--config", str(path), "--json", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=repository())
-    assert done.returncode == 0, done.stderr
-    return path, json.loads(done.stdout)
 
 
 def test_run_trains_what_the_config_says(gated, capsys):
@@ -57,6 +31,18 @@ def test_run_trains_what_the_config_says(gated, capsys):
     table = capsys.readouterr().out
     assert f"{config.id} ({config.name})" in table
     assert re.search(rf"^test +perplexity {result['test']['perplexity']:.2f} per token", table, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("gates, kept, said", [
+    (GateConfig(lam=0.01), 16, "lambda 0.01 closes no head; try a larger one"), (GateConfig(lam=0.01), 15, ""),
+    (GateConfig(lam=0.0), 16, ""), (GateConfig(lam=9.0), 0, "lambda 9 closes all heads; try a smaller one"),
+    (GateConfig(target_kept=0.5), 8, ""), (GateConfig(target_kept=0.0), 0, ""),
+    (GateConfig(target_kept=0.5), 9, "9 heads are kept, where 8 were asked for; longer training comes nearer")])
+def test_run_says_what_is_odd_about_the_number_of_heads(gates, kept, said):
+    gated = RunConfig("gated", gates=gates)
+    for config in (gated, RunConfig("second", start=gated, consolidate=True)):
+        assert _remark(config, {"total": kept, "of": 16}) == said
+    assert _remark(RunConfig("dense"), {"total": 16, "of": 16}) == ""
 
 
 def test_run_of_a_scale_with_changes(text, monkeypatch, capsys):
@@ -264,6 +250,7 @@ sys.path.append({str(repository() / "tests" / "cli")!r})
 from test_training import tiny_scale
 from allatt.paper import scales
 from allatt.cli.main import main
+from allatt.cli.training import _remark
 scales.SCALES["smoke"] = tiny_scale()
 sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
 """)
@@ -279,108 +266,3 @@ sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
     monkeypatch.setattr(run_module, "_execute", lambda *rest: pytest.fail("trained again"))
     assert main(["experiment", "methods", *tiny]) == 0
-
-
-def test_prune_writes_the_smaller_model(gated, tmp_path, capsys):
-    import torch
-
-    from allatt import runs
-    from allatt.model import LanguageModel
-
-    run_id = gated[1]["id"]
-    out = tmp_path / "new" / "small"
-    assert main(["prune", run_id[:8], "--out", str(out)]) == 0
-    small, run = LanguageModel.load(out / "model.safetensors"), runs.find(run_id)
-    about = json.loads((out / "about.json").read_text())
-    assert about["run"] == run_id and about["heads_per_layer"] == gated[1]["heads"]["per_layer"]
-    assert small.parameter_counts() == about["parameters"] == gated[1]["parameters"]
-    expected = run.pruned().state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in small.state_dict().items())
-    assert f"{about['parameters']['body']:,} parameters instead of" in capsys.readouterr().out
-    before = (out / "model.safetensors").read_bytes()
-    assert "already exists; choose another folder" in refused(capsys, "prune", run_id, "--out", str(out))
-    assert (out / "model.safetensors").read_bytes() == before
-
-
-def test_prune_refuses(gated, tmp_path, capsys):
-    from allatt import runs
-
-    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "prune", "ffffffff", "--out", str(tmp_path))
-    dense = runs.find(gated[1]["id"]).config.start.start.id
-    assert "has no gates, so no closed heads" in refused(capsys, "prune", dense, "--out", str(tmp_path))
-    (tmp_path / "file").touch()
-    assert "is a file; name a folder" in refused(capsys, "prune", gated[1]["id"], "--out", str(tmp_path / "file"))
-
-
-def test_generate_with_a_run_and_with_a_pruned_model(gated, tmp_path, capsys):
-    """By id, by folder, and from the folder of the pruned model: the same text."""
-    from allatt import runs
-    from allatt.cli.prompts import encode
-    from allatt.data.tokens import load
-    from allatt.generate import generate
-
-    assert main(["prune", gated[1]["id"], "--out", str(tmp_path)]) == 0
-    capsys.readouterr()
-    options = ["--prompt", "the quick ", "--length", "20", "--seed", "4", "--top-k", "5", "--top-p", "0.9",
-               "--temperature", "2"]
-    texts = []
-    for name in (gated[1]["id"][:8], gated[1]["folder"], str(tmp_path)):
-        assert main(["generate", name, *options, "--device", "cpu"]) == 0
-        texts.append(capsys.readouterr().out)
-    run = runs.find(gated[1]["id"])
-    assert runs.load_pruned(run.id)[0].config.kept == run.pruned().config.kept, "closed heads are gone"
-    tokens = load(run.config.data)
-    ids = encode(tokens, "the quick ")
-    new = generate(run.pruned(), [ids], 20, 2.0, 5, 0.9, seed=4).flatten().tolist()
-    assert texts == [tokens.decode(ids + new) + "\n"] * 3 and texts[0].startswith("the quick ")
-    assert main(["generate", str(tmp_path), "--length", "3"]) == 0
-    assert len(capsys.readouterr().out.strip("\n")) <= 3, "without a prompt, only new text"
-
-
-def test_generate_prints_several_texts_as_blocks(gated, capsys):
-    assert main(["generate", gated[1]["id"], "--prompt", "the", "--prompt", "a dog", "--samples", "2", "--length", "5"]) == 0
-    out = capsys.readouterr().out
-    assert re.findall(r"^--- (\d) of 4 ---\n(the|a d)", out, flags=re.MULTILINE) == \
-        [("1", "the"), ("2", "the"), ("3", "a d"), ("4", "a d")]
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--length", "0"], "length is 0; it must be 1 or more"),
-    (["--temperature", "-1"], "temperature is -1.0; it must be 0 (the likeliest token) or more"),
-    (["--top-k", "-1"], "top-k is -1; it must be 0 (all tokens) or more"),
-    (["--top-p", "0"], "top-p is 0.0; it must be above 0, and at most 1 (all tokens)"),
-    (["--seed", "-1"], "seed is -1; it must be 0 or more"),
-    (["--samples", "0"], "samples is 0; it must be 1 or more"),
-    (["--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
-    (["--prompt", "the 7 dogs"], "the model's vocabulary does not have '7' of the prompt; leave that out"),
-])
-def test_generate_refuses(gated, arguments, message, capsys):
-    assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
-
-
-def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
-    def stream_text(*given):
-        yield "the"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
-    assert main(["generate", gated[1]["id"]]) == 130
-    assert capsys.readouterr() == ("the\n", "")
-
-
-def test_generate_refuses_a_folder_without_a_model(gated, tmp_path, capsys):
-    from allatt.data import tokens
-
-    assert "0 finished runs start with 'ffffffff'" in refused(capsys, "generate", "ffffffff")
-    assert "neither the folder of a finished run nor one that" in refused(capsys, "generate", str(tmp_path))
-    (tmp_path / "about.json").write_text("{}")
-    assert "model.safetensors is not a model" in refused(capsys, "generate", str(tmp_path))
-    shutil.copy(Path(gated[1]["folder"]) / "model.safetensors", tmp_path)
-    assert "DataConfig must be an object" in refused(capsys, "generate", str(tmp_path))
-    (tmp_path / "about.json").write_text('{"data": {"corpus": "wikitext-104"}}')
-    assert "wikitext-104" in refused(capsys, "generate", str(tmp_path))
-    data = replace(from_dict(RunConfig, json.loads(gated[0].read_text())).data, tokens="words")
-    tokens.load(data)
-    capsys.readouterr()
-    (tmp_path / "about.json").write_text(json.dumps({"data": to_dict(data)}))
-    assert "tokens, but its text now has" in refused(capsys, "generate", str(tmp_path))

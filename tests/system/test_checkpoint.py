@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_train import DENSE, QUIET, TARGET, TRAIN, metrics, trainer
 
-from allatt.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from allatt.config import AllattError
+from allatt.system.checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 
 
 def save(t):
@@ -52,7 +52,7 @@ def test_a_checkpoint_counts_only_when_its_file_is_complete(tmp_path, monkeypatc
     def killed(path, content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("allatt.checkpoint.write", killed)
+    monkeypatch.setattr("allatt.system.checkpoint.write", killed)
     with pytest.raises(KeyboardInterrupt):
         save(t)
     assert load_checkpoint(tmp_path, DENSE.id).values["step"] == 1

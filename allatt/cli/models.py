@@ -1,0 +1,127 @@
+"""Commands that use trained models: `prune`, `save`, `evaluate` and `generate`."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from allatt.cli.options import add_command
+from allatt.config import check
+from allatt.system.text_tables import table
+
+UNKNOWN = 0.01
+"""Share of unknown tokens above which perplexities per word and bits per byte are not shown (our choice)."""
+RUN = "id of a finished run, or the start of the id; or a folder that `save` or `prune` wrote"
+
+
+def add_commands(commands) -> None:
+    """Add `prune`, `save`, `evaluate` and `generate`."""
+    for name, handler, text in (
+            ("prune", prune, "remove a run's closed heads and write the smaller model, as a folder that stands alone"),
+            ("save", save, "write any run's model as such a folder: weights, tokens, model card")):
+        parser = add_command(commands, name, handler, text)
+        parser.add_argument("run", metavar="RUN", help="id of a finished run, or the start of the id")
+        parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
+
+    parser = add_command(commands, "evaluate", evaluate, "perplexities of a trained model, with their protocol")
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("--corpus", default="", help="name or folder of a text (default: the one that it learned from)")
+    parser.add_argument("--split", default="test", help="train, valid or test (default: %(default)s)")
+    for name, text in (("segment", "tokens predicted in one pass"), ("memory", "earlier tokens that each token may see"),
+                       ("rows", "streams that are read side by side")):
+        default = "16" if name == "rows" else "the model's"
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{text} (default: {default})")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+    parser = add_command(commands, "generate", generate, "write text with a trained model, its closed heads removed")
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("--prompt", action="append", metavar="TEXT",
+                        help="start of the text (default: a new line); may be repeated")
+    for name, default, text in (
+            ("length", 100, "tokens to write"),
+            ("temperature", 1.0, "0 always takes the likeliest token"),
+            ("top-k", 0, "sample from this many likeliest tokens; 0: all"),
+            ("top-p", 1.0, "sample from the likeliest tokens with this total probability; 1: all"),
+            ("seed", 0, "random seed"),
+            ("samples", 1, "texts per prompt")):
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
+
+
+def prune(options: argparse.Namespace) -> None:
+    """Save a run with gates, without its closed heads."""
+    from allatt import runs
+
+    trained = runs.find(options.run)
+    check(trained.config.gated is not None, f"run {trained.id} ({trained.config.name}) has no gates, so no closed heads; "
+                                            "give a run that was trained with --lam or --target-kept, or use `save`")
+    save(options)
+
+
+def save(options: argparse.Namespace) -> None:
+    """Write a run's model as a folder that stands alone, and say how small it has become."""
+    from allatt import runs
+    from allatt.runs import saved
+
+    check(options.out != "", "--out is empty; name a new folder")
+    folder = saved.save(runs.find(options.run), Path(options.out))
+    about = saved.load(folder).about
+    heads, after, before = about["heads_per_layer"], about["parameters"], about["parameters_before"]
+    print(f"{folder}: {sum(heads)} of {len(heads) * about['heads_before']} heads ({' '.join(map(str, heads))})\n"
+          f"body: {after['body']:,} parameters instead of {before['body']:,}; in total {after['total']:,} instead of "
+          f"{before['total']:,}\nuse it with allatt.load({str(folder)!r}) in Python, or python -m allatt generate {folder}")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Print the perplexities of a model on one split of a text."""
+    from allatt.data.corpora import CORPORA, locate
+    from allatt.runs import saved
+    from allatt.system.machine import choose_device
+
+    opened = saved.load(options.run)
+    corpus = options.corpus or opened.about.get("corpus") or opened.about["text"]["name"]
+    check(bool(options.corpus) or corpus in CORPORA or Path(corpus).is_dir(),
+          f"the text of {options.run}, {corpus}, is not known here; give --corpus")
+    check(options.split in ("train", "valid", "test"), f"--split is {options.split!r}; choose train, valid or test")
+    config, rows = opened.model.config, 16 if options.rows is None else options.rows
+    check(rows >= 1, f"--rows is {rows}; it must be 1 or more")
+    changes = {name: value for name in ("segment", "memory") if (value := getattr(options, name)) is not None}
+    model = opened.model.reread(replace(config, **changes)).to(choose_device(options.device))
+    path = locate(corpus).files[options.split]
+    result = saved.measure(opened._replace(model=model), path, rows)
+    if options.json:
+        print(json.dumps({"run": opened.about["run"], "corpus": corpus, "split": options.split, **result}, indent=1))
+        return
+    protocol = ", ".join(f"{key} {value}" for key, value in result["protocol"].items())
+    rows = [("model", f"{opened.about['run']} ({opened.about['name']})"),
+            (options.split, f"{corpus}: {perplexities(result)}"), ("measured with", protocol)]
+    print(table(rows, "<<"))
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Print generated text as it is written; exit status 130 if the user stops it."""
+    from allatt.cli.prompts import stream_text
+    from allatt.runs import saved
+    from allatt.system.machine import choose_device
+
+    model, vocabulary, _ = saved.load(options.run)
+    model.to(choose_device(options.device))
+    try:
+        for piece in stream_text(model, vocabulary, options.prompt or [""], options.length, options.temperature, options.top_k,
+                                 options.top_p, options.seed, options.samples):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:  # the user has read enough; main's advice to continue would be wrong
+        print()
+        return 130
+    return 0
+
+
+def perplexities(result: dict) -> str:
+    """The perplexities of one text, without those per word and byte if more than UNKNOWN of its tokens are <unk>."""
+    unknown = result.get("unknown", 0.0)
+    text = f"perplexity {result['perplexity']:.2f} per token"
+    if unknown > UNKNOWN:
+        return f"{text}; per word and byte it would mislead: {unknown:.1%} of the tokens are <unk>"
+    text += f", {result['word_perplexity']:.2f} per word; {result['bits_per_byte']:.3f} bits per byte"
+    return text + f"; {unknown:.2%} of the tokens are <unk>" * (unknown > 0)

@@ -64,7 +64,7 @@ class DataConfig:
     def __post_init__(self):
         kinds = ("words", "subwords", "characters")
         check(self.tokens in kinds, f"tokens is {self.tokens!r}; choose one of {', '.join(kinds)}")
-        check(self.vocab_size >= 0, f"vocab_size is {self.vocab_size}; it must be 0 (words: no limit) or more")
+        check(0 <= self.vocab_size < 2**31, f"vocab_size is {self.vocab_size}; it must be 0 (words: no limit) to 2,147,483,647")
         check(self.tokens != "subwords" or self.vocab_size >= 32,
               f"vocab_size is {self.vocab_size}; subwords need at least 32")
         check(self.min_count >= 1, f"min_count is {self.min_count}; it must be 1 or more")

@@ -59,6 +59,10 @@ def _explanation(error: BaseException) -> str:
         name = f" ({error.filename})" if error.filename else ""
         return (f"{DISK_ERRORS[error.errno]}{name}; free some space, or set ALLATT_HOME to a folder that can be written, then "
                 "run the same command again: finished work is kept")
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"cannot use {error.filename}: {error.strerror}; see what is there, and give another path if necessary"
+    if isinstance(error, UnicodeEncodeError) and any("\ud800" <= c <= "\udfff" for c in str(error.object)):
+        return f"the name {os.fsencode(error.object)!r} is not UTF-8; rename the file or folder"
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("allatt"):
         return f"this needs the package {error.name}; install it: pip install -e '.[notebooks]'"
     if type(error).__name__ == "OutOfMemoryError":  # torch's: recognized by its name, since torch may not be imported here

@@ -52,11 +52,14 @@ def reproduce(options: argparse.Namespace) -> int:
 def bench(options: argparse.Namespace) -> None:
     """Measure, print each section's table, and save the results."""
     from allatt.benchmarks import bench, report
+    from allatt.system.files import check_writable
     from allatt.system.machine import choose_device
 
     check(options.device in ("auto", "cuda", "cpu"), f"--device is {options.device!r}; choose auto, cuda or cpu")
     check(options.rounds >= 1, f"--rounds is {options.rounds}; it must be 1 or more")
     sections = tuple(options.sections.split()) or bench.SECTIONS
+    if options.out:
+        check_writable(options.out)
     results = bench.run(choose_device(options.device), options.rounds, sections, options.quick,
                         log=lambda text: print(text + "\n", flush=True))
     print(report.save(results, options.out))

@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -25,11 +24,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from allatt.config import AllattError, check
-from allatt.data import download, excerpt, text8_format, wikitext_format
-from allatt.data.text_files import blocks
+from allatt.data import download, excerpt, folders, text8_format, wikitext_format
+from allatt.data.folders import note
 from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.files import MANIFEST, checksum, damage, disk, written
-from allatt.system.paths import home
+from allatt.system.paths import absolute, home
 
 # Raised by one whenever the conversion of plain text changes.
 FORMAT = 2
@@ -132,10 +131,10 @@ def locate(name: str) -> Text:
         own = Corpus(folder.name, f"text of the folder {folder.name}", "unknown: it is your own text", str(folder))
         return _from_folder(folder, own)
     for data in filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep)):
-        offline = Path(data).expanduser() / name
+        offline = absolute(data) / name
         check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is not a folder; correct or unset it")
         if offline.is_dir():
-            return _from_folder(offline.resolve(), corpus)
+            return _from_folder(offline, corpus)
     folder = home() / "corpora" / name
     prepare(folder, lambda draft: corpus.fetch(corpus, draft), f"preparing {name} in {folder}",
             "making it again" if corpus.local else "")
@@ -156,21 +155,18 @@ def write_as_text8(name: str, folder: Path) -> None:
         text8_format.convert(list(locate(name).files.values()), draft)
 
 
-def note(line: str) -> None:
-    """Print one line on stderr, in the form of the command line's own messages."""
-    print(f"allatt: {line}", file=sys.stderr, flush=True)
-
-
 def _own_folder(name: str) -> Path:
     """The full path of a folder of the user's own. AllattError, perhaps with the corpus that was meant, if there is none."""
-    folder = Path(name).expanduser()
+    check(bool(name), "the corpus has no name; give one, or a folder")
+    folder = absolute(name)
     if not folder.exists() and os.sep not in name:
         near = get_close_matches(name, CORPORA, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(CORPORA)}, or a folder"
         raise AllattError(f"there is no corpus {name!r}; {hint}")
     check(folder.exists(), f"there is no folder {folder}; name one that holds text, or one of {', '.join(CORPORA)}")
     check(folder.is_dir(), f"{folder} is a file; name the folder that holds it")
-    return folder.resolve()
+    check(not folders.foreign(folder), folders.foreign(folder))
+    return folder
 
 
 def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) -> None:
@@ -195,35 +191,35 @@ def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) 
 
 def _from_folder(folder: Path, corpus: Corpus) -> Text:
     """The text of a folder. Files .tokens stay where they are; everything else is converted into a folder under `home()`."""
-    sources = {split: _sources(folder, split) for split in SPLITS}
-    unsplit = [] if any(sources.values()) else _unsplit(folder, corpus)
+    sources = {split: folders.sources(folder, split) for split in SPLITS}
+    unsplit = [] if any(sources.values()) else folders.unsplit(folder, bool(corpus.characters))
     check(bool(unsplit) or any(sources.values()),
           f"{folder} holds no text: no wiki.train.tokens, no train.txt, and no other .txt file")
     for split, paths in sources.items():
         name = file_name(split)
         check(bool(paths or unsplit), f"{folder} lacks the {split} text: {name} (or {name}.xz, or {split}.txt)")
     if len(unsplit) > 1:
-        unsplit = _not_empty(unsplit)
+        unsplit = folders.not_empty(unsplit)
     used = [*itertools.chain(*sources.values()), *unsplit]
-    problems = [problem for path in used if (problem := _problem(path))]
+    problems = [problem for path in used if (problem := folders.problem_of(path))]
     check(not problems, "; ".join(problems))
     files = {split: paths[0] for split, paths in sources.items() if paths and paths[0].suffix == ".tokens"}
     missing = [split for split in SPLITS if split not in files]
     if missing:
         def fill(draft: Path) -> None:
             if not unsplit:
-                _say_if_joined([path for split in missing for path in sources[split] if path.suffix == ".txt"])
+                folders.say_if_joined([path for split in missing for path in sources[split] if path.suffix == ".txt"])
                 for split in missing:
                     wikitext_format.convert(sources[split], draft / file_name(split))
             elif unsplit[0].suffix == ".txt":
-                _say_if_joined(unsplit)
+                folders.say_if_joined(unsplit)
                 wikitext_format.split(unsplit, draft)
             else:
                 text8_format.split(unsplit[0], draft, corpus.characters)
 
         marks = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in used if p not in files.values()]
         key = hashlib.sha256(json.dumps([FORMAT, marks]).encode()).hexdigest()[:8]
-        converted = home() / "corpora" / f"{folder.name}-{key}"
+        converted = home() / "corpora" / f"{folder.name[:80]}-{key}"
         prepare(converted, fill, f"preparing {converted.name} in {converted}", "making it again")
         files |= {split: converted / file_name(split) for split in missing}
     files = {split: files[split] for split in SPLITS}
@@ -234,67 +230,7 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
     return Text(corpus.name, corpus.title, corpus.license, corpus.source, files, sha256)
 
 
-def _say_if_joined(paths: list[Path]) -> None:
-    joined = [path.name for path in paths if wikitext_format.is_wrapped(path)]
-    if joined:
-        note(f"short lines are read as wrapped paragraphs and joined, in {', '.join(joined[:3])}"
-             f"{f' and {len(joined) - 3} more' if len(joined) > 3 else ''}; to keep lines (poems, code), name the files "
-             f"{', '.join(map(file_name, SPLITS))}, which are taken as they are")
-
-
-def _not_empty(paths: list[Path]) -> list[Path]:
-    """The files that hold something; the others are named on stderr."""
-    empty = [path for path in paths if not path.stat().st_size]
-    check(len(empty) < len(paths), f"all {len(paths)} text files in {paths[0].parent} are empty; put text into them")
-    if empty:
-        note(f"left out, since they are empty: {', '.join(path.name for path in empty)}")
-    return [path for path in paths if path not in empty]
-
-
-def _problem(path: Path) -> str:
-    """Why a file is no text, in one line; "" if it is. The first block is read; the rest is checked when ids are written."""
-    try:
-        check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
-        if path.suffix in (".tokens", ".txt"):
-            next(blocks(path), None)
-    except AllattError as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
-    return ""
-
-
 @functools.cache
 def _checksum(path: Path, size: int, mtime_ns: int) -> str:
     """SHA-256 of a text, computed once per process, and again if its size or time changes."""
     return checksum(path)
-
-
-def _sources(folder: Path, split: str) -> list[Path]:
-    """The files that hold the text of a split: one .tokens, one .xz, several parts, one .txt; or none."""
-    name = file_name(split)
-    numbered = {int(digits): path for path in folder.glob(f"{name}.part*.xz")
-                if (digits := path.name[len(name) + len(".part"):-len(".xz")]).isdecimal()}
-    missing = sorted(set(range(1, len(numbered) + 1)) - set(numbered))
-    check(not missing, f"{folder} has parts {', '.join(map(str, sorted(numbered)))} of the {split} text, but not part "
-                       f"{missing[0] if missing else 0}; fetch it, too")
-    parts = [numbered[number] for number in sorted(numbered)]
-    single = (folder / n for n in (name, f"{name}.xz", f"{split}.txt"))
-    return next(([path] for path in single if path.is_file()), parts)
-
-
-def _unsplit(folder: Path, corpus: Corpus) -> list[Path]:
-    """The files that hold text without splits: text8, plain or zipped, if the corpus is text8; else all .txt, if not hidden."""
-    names = ("text8", "text8.zip") if corpus.characters else ()
-    whole = next((folder / name for name in names if (folder / name).is_file()), None)
-    if whole:
-        return [whole]
-    found = []
-    for place, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if name.endswith(".txt") and not name.startswith(".")]
-    return sorted(found)
-
-
-def _unreadable(error: OSError) -> None:
-    raise AllattError(f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away") from None

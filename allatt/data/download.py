@@ -86,7 +86,10 @@ def text8(url: str, folder: Path, characters: int) -> None:
         with urllib.request.urlopen(url, timeout=60) as answer, open(archive, "wb") as out:
             size = int(answer.headers.get("Content-Length") or 0)
             with tqdm.wrapattr(answer, "read", size or None, desc="text8.zip", leave=False, unit_divisor=1000) as body:
-                shutil.copyfileobj(body, out)
+                while block := body.read(1 << 20):
+                    check(out.tell() + len(block) <= characters,
+                          f"{url} sends more than the {characters:,} bytes that text8 has unpacked; {advice}")
+                    out.write(block)
         received = archive.stat().st_size
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:

@@ -69,5 +69,6 @@ def split(source: Path, folder: Path, characters: int) -> None:
             # Reading to the end also makes zipfile compare the archive's checksum.
             size += sum(map(len, iter(lambda: file.read(BLOCK), b"")))
             check(size == characters, f"{source} holds {size:,} characters instead of {characters:,}; download it again")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise AllattError(f"{source} is truncated or damaged ({str(error) or type(error).__name__}); {advice}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted, or packed otherwise
+        reason = str(error) or type(error).__name__
+        raise AllattError(f"{source} is truncated, damaged or encrypted ({reason}); {advice}") from error

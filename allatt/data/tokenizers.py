@@ -108,8 +108,8 @@ class Subwords:
         except (RuntimeError, OSError) as error:
             most = re.search(r"value <= (\d+)", str(error))
             least = re.search(r"required_chars\D*\d+ vs (\d+)", str(error))
-            reason = (f"it has enough text for {most[1]} only: use fewer, or more text" if most else
-                      f"its characters alone need {least[1]}" if least else str(error).splitlines()[0])
+            reason = (f"it has enough text for {most[1]} only: use fewer (data.vocab_size), or more text" if most else
+                      f"its characters alone need {least[1]} (data.vocab_size)" if least else str(error).splitlines()[0])
             raise AllattError(f"the training text of {data.corpus} cannot be split into {data.vocab_size:,} subwords; "
                               f"{reason}") from error
         return cls(model.getvalue())

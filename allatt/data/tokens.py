@@ -21,7 +21,7 @@ from allatt.data.tokenizers import VOCABULARIES, Characters, Subwords, Vocabular
 from allatt.data.wikitext_format import SPLITS
 from allatt.data.word_counts import BLOCK, number_words
 from allatt.system.files import damage, read_json
-from allatt.system.paths import home
+from allatt.system.paths import absolute, home
 
 # Raised by one whenever the same text would get other ids.
 FORMAT = 2
@@ -100,7 +100,7 @@ def pin(data: DataConfig) -> DataConfig:
     if data.corpus in CORPORA:
         known = CORPORA[data.corpus].sha256
         return replace(data, text_sha256=_digest(known) if known else "")
-    return replace(data, corpus=str(Path(data.corpus).expanduser().resolve()),
+    return replace(data, corpus=str(absolute(data.corpus)),
                    text_sha256=_digest(locate(data.corpus).sha256))
 
 

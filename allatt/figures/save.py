@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from allatt.config import check
+from allatt.config import AllattError, check
 from allatt.figures.style import Draw, drawing_functions, figure_style
 from allatt.system import paths
 from allatt.system.files import read_json, write, write_json
@@ -91,8 +91,15 @@ def redraw(folder: Path) -> list[Path]:
         content = read_json(path, "run the notebook of this figure again")
         if {"name", "scale", "data"} <= set(content):
             figures[path] = _drawing_function(path.stem, f"remove {path}, or "), content["data"]
-    return [write(path.with_suffix(f".{suffix}"), content) for path, (draw, data) in figures.items()
-            for suffix, content in _render(draw, data)[0].items()]
+    written = []
+    for path, (draw, data) in figures.items():
+        try:
+            pictures, _ = _render(draw, data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise AllattError(f"{path} does not hold what its figure shows ({type(error).__name__}: {error}); run the notebook "
+                              "of this figure again") from None
+        written += [write(path.with_suffix(f".{suffix}"), content) for suffix, content in pictures.items()]
+    return written
 
 
 def _drawing_function(name: str, advice: str = "") -> Draw:

@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from allatt.config import AllattError
+from allatt.config import AllattError, check
 from allatt.system import processes
-from allatt.system.paths import figures, home
+from allatt.system.paths import absolute, figures, home
 
 
 class Outcome(NamedTuple):
@@ -40,6 +40,7 @@ def execute(notebook: Path, executed: Path, parameters: dict,
     `tick(seconds so far)` is called ten times per second; if it returns True, the notebook is stopped and AllattError
     raised. Errors inside the notebook are not raised: they are in the outcome.
     """
+    check(not executed.is_dir(), f"{executed} is a folder; remove it")
     executed.unlink(missing_ok=True)
     log_path = executed.with_suffix(".log")
     start = time.monotonic()
@@ -73,7 +74,7 @@ def _environment(notebook: Path, scratch: Path) -> dict[str, str]:
     data_folders = filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep))
     return {"GOMP_SPINCOUNT": "10000"} | os.environ | {
         "ALLATT_HOME": str(home()), "ALLATT_FIGURES": str(figures()), "ALLATT_NOTEBOOK": notebook.stem,
-        "ALLATT_DATA": os.pathsep.join(str(Path(folder).expanduser().resolve()) for folder in data_folders),
+        "ALLATT_DATA": os.pathsep.join(str(absolute(folder)) for folder in data_folders),
         "JUPYTER_PATH": os.pathsep.join(filter(None, [str(scratch), os.environ.get("JUPYTER_PATH")])),
         "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

@@ -21,11 +21,14 @@ def state_folder(scale: str, corpus: str, seed: int, seeds: int = 1) -> Path:
 
 
 def read_status(folder: Path) -> dict[str, dict]:
-    """The entries of a folder's status.json, by notebook; empty if the file is missing or broken."""
+    """The entries of a folder's status.json, by notebook; without those that are broken, and empty if the file is."""
     try:
-        return json.loads((folder / "status.json").read_text())
-    except (OSError, ValueError):
+        values = json.loads((folder / "status.json").read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    entries = values.items() if isinstance(values, dict) else ()
+    return {name: entry for name, entry in entries if isinstance(entry, dict) and isinstance(entry.get("state"), str)
+            and all(isinstance(entry.get(key, 0), int | float | None) for key in ("seconds", "peak_mb"))}
 
 
 def lock(folder: Path) -> FileLock:

@@ -35,6 +35,8 @@ def disk(where: Path) -> Iterator[None]:
     except OSError as error:
         # `mkdir` reports a file in the place of the folder itself in its own way.
         code = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno
+        if code == errno.EISDIR:
+            raise AllattError(f"cannot write {where}: a folder is in its place; remove it") from error
         if code not in DISK_ERRORS:
             raise
         raise AllattError(f"cannot write {where}: {DISK_ERRORS[code]}; free some space, or choose a folder that can "
@@ -70,6 +72,15 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
+
+
+def check_writable(path: Path) -> None:
+    """AllattError unless a file can be written here: asked before hours of work whose result goes there."""
+    check(not path.is_dir(), f"{path} is a folder; name a file")
+    exists = path.exists()
+    write(path, path.read_bytes() if exists else b"")
+    if not exists:
+        path.unlink()
 
 
 def write_json(path: Path, values: Any) -> Path:

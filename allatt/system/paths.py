@@ -3,8 +3,17 @@
 import os
 from pathlib import Path
 
+from allatt.config import check
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder `allatt/` with the sources."""
+
+
+def absolute(path: str) -> Path:
+    """The full path of what a user wrote, `~` and links followed; it need not exist. AllattError for an unknown ~user."""
+    expanded = os.path.expanduser(path)
+    check(not expanded.startswith("~"), f"there is no user for {path}; write the folder out, or ./{path}")
+    return Path(os.path.realpath(expanded))
 
 
 def repository() -> Path:
@@ -15,9 +24,9 @@ def repository() -> Path:
 def home() -> Path:
     """The one folder that holds all state (corpora, token ids, runs): ALLATT_HOME, or `.allatt` in the repository."""
     chosen = os.environ.get("ALLATT_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else repository() / ".allatt"
+    return absolute(chosen) if chosen else repository() / ".allatt"
 
 
 def figures() -> Path:
     """The folder that holds a folder of figures per study: ALLATT_FIGURES, or `figures` in the repository."""
-    return Path(os.environ.get("ALLATT_FIGURES") or repository() / "figures").expanduser().resolve()
+    return absolute(os.environ.get("ALLATT_FIGURES") or str(repository() / "figures"))

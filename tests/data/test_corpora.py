@@ -98,51 +98,6 @@ def test_a_converted_folder_is_made_once_and_again_when_it_changes(home, tmp_pat
     assert locate(str(folder)).sha256 == first.sha256
 
 
-def test_a_folder_that_cannot_be_read_is_one_clear_line(home, tmp_path, monkeypatch):
-    """Its text would be left out silently."""
-    (tmp_path / "mine" / "closed").mkdir(parents=True)
-    (tmp_path / "mine" / "a.txt").write_text("One.\n\nTwo.\n\nThree.\n")
-    scan = os.scandir
-
-    def refuse(path):
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(AllattError, match="cannot read the folder .*closed: Permission denied; allow it, or move it away"):
-        locate(str(tmp_path / "mine"))
-
-
-def test_an_empty_file_among_others_is_left_out_with_a_note(home, tmp_path, capfd):
-    for number in range(3):
-        (tmp_path / f"{number}.txt").write_text("One two.\n\nThree.\n\nFour five.\n" * (number != 1))
-    assert "= 1 =" not in locate(str(tmp_path)).files["train"].read_text()
-    assert "allatt: left out, since they are empty: 1.txt\n" in capfd.readouterr().err
-    for number in range(3):
-        (tmp_path / f"{number}.txt").write_text("")
-    with pytest.raises(AllattError, match="all 3 text files in .* are empty"):
-        locate(str(tmp_path))
-
-
-def test_all_bad_files_are_named_at_once(home, tmp_path):
-    for name, content in (("a", b"fine\n"), ("b", b"\xff\xfe"), ("c", b"a\0b"), ("d", b"fine\n")):
-        (tmp_path / f"{name}.txt").write_bytes(content)
-    with pytest.raises(AllattError, match=r"b.txt is not UTF-8 text .*; .*c.txt is not text: it has a NUL byte") as error:
-        locate(str(tmp_path))
-    assert "\n" not in str(error.value) and "a.txt" not in str(error.value)
-
-
-def test_joined_lines_are_said(home, tmp_path, capfd):
-    (tmp_path / "poem.txt").write_text("Roses are red,\nviolets are blue.\n\n" * 20)
-    locate(str(tmp_path))
-    assert ("allatt: short lines are read as wrapped paragraphs and joined, in poem.txt; to keep lines (poems, code), name the "
-            "files wiki.train.tokens, wiki.valid.tokens, wiki.test.tokens") in capfd.readouterr().err
-    (tmp_path / "poem.txt").write_text("A paragraph per line, each of them long enough to be one.\n" * 20)
-    locate(str(tmp_path))
-    assert "short lines" not in capfd.readouterr().err
-
-
 def test_hidden_folders_are_no_text(home, tmp_path):
     folder = tmp_path / "mine"
     (folder / ".allatt" / "tokens").mkdir(parents=True)
@@ -236,16 +191,6 @@ def test_xz_parts_are_unpacked_in_the_order_of_their_numbers(home, tmp_path, par
     assert text.files["train"].read_bytes() == whole and text.files["train"].is_relative_to(home)
     assert text.files["valid"] == tmp_path / "wiki2014" / "wiki.valid.tokens"
     assert (text.name, text.sha256["train"]) == ("wiki2014", hashlib.sha256(whole).hexdigest())
-
-
-@pytest.mark.parametrize("numbers, missing", [((1, 3), 2), ((2, 3), 1), ((1, 2, 10), 3)])
-def test_a_missing_part_is_named(home, tmp_path, numbers, missing):
-    folder = write_wikitext(tmp_path / "mine")
-    (folder / "wiki.train.tokens").unlink()
-    for number in numbers:
-        (folder / f"wiki.train.tokens.part{number}.xz").write_bytes(lzma.compress(b" some text \n"))
-    with pytest.raises(AllattError, match=f"of the train text, but not part {missing}; fetch it, too"):
-        locate(str(folder))
 
 
 def test_a_single_xz_file_is_unpacked(home, tmp_path):

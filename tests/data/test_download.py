@@ -189,9 +189,9 @@ def test_text8_may_lie_offline_zipped_or_not(home, tmp_path, text8, monkeypatch)
 
 
 @pytest.mark.parametrize("served, message", [
-    (zipped()[:-40], "text8.zip is truncated or damaged"),
-    (zipped()[:60] + b"????" + zipped()[64:], "text8.zip is truncated or damaged"),
-    (b"<html>not found</html>", "text8.zip is truncated or damaged"),
+    (zipped()[:-40], "text8.zip is truncated, damaged or encrypted"),
+    (zipped()[:60] + b"????" + zipped()[64:], "text8.zip is truncated, damaged or encrypted"),
+    (b"<html>not found</html>", "text8.zip is truncated, damaged or encrypted"),
     (zipped(name="other"), "holds no file text8"),
     (zipped(LETTERS[:-1]), "holds 1,999 characters instead of 2,000"),
     (zipped(LETTERS.replace("q", "Q")), "characters other than a-z and space"),

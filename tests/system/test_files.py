@@ -42,9 +42,25 @@ def test_a_path_through_a_file_is_one_clear_line(tmp_path):
         files.write(tmp_path / "file" / "below", b"")
 
 
-def test_other_errors_of_the_disk_are_not_hidden(tmp_path):
-    with pytest.raises(IsADirectoryError):
+def test_a_folder_in_the_place_of_a_file_is_one_clear_line(tmp_path):
+    with pytest.raises(AllattError, match=f"cannot write {tmp_path}: a folder is in its place; remove it"):
         files.write(tmp_path, b"")
+
+
+def test_other_errors_of_the_disk_are_not_hidden(tmp_path):
+    with pytest.raises(OSError, match="File name too long"):
+        files.write(tmp_path / ("x" * 300), b"")
+
+
+def test_where_nothing_can_be_written_is_known_beforehand(tmp_path):
+    files.check_writable(tmp_path / "new" / "x.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "x").write_text("kept")
+    files.check_writable(tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "kept"
+    for path in (tmp_path, tmp_path / "x" / "y"):
+        with pytest.raises(AllattError):
+            files.check_writable(path)
 
 
 def test_json_is_written_and_read_back(tmp_path):

@@ -1,0 +1,85 @@
+"""Which files of a folder hold text, and what is wrong with them: told at once, in one line, before anything is read."""
+
+import os
+import sys
+from pathlib import Path
+
+from allatt.config import AllattError, check
+from allatt.data.text_files import blocks
+from allatt.data.wikitext_format import SPLITS, file_name, is_wrapped
+
+
+def note(line: str) -> None:
+    """Print one line on stderr, in the form of the command line's own messages."""
+    print(f"allatt: {line}", file=sys.stderr, flush=True)
+
+
+def sources(folder: Path, split: str) -> list[Path]:
+    """The files that hold the text of a split: one .tokens, one .xz, several parts, one .txt; or none."""
+    name = file_name(split)
+    numbered = {int(digits): path for path in folder.glob(f"{name}.part*.xz")
+                if (digits := path.name[len(name) + len(".part"):-len(".xz")]).isdecimal()}
+    missing = sorted(set(range(1, len(numbered) + 1)) - set(numbered))
+    check(not missing, f"{folder} has parts {', '.join(map(str, sorted(numbered)))} of the {split} text, but not part "
+                       f"{missing[0] if missing else 0}; fetch it, too")
+    parts = [numbered[number] for number in sorted(numbered)]
+    single = (folder / n for n in (name, f"{name}.xz", f"{split}.txt"))
+    return next(([path] for path in single if path.is_file()), parts)
+
+
+def unsplit(folder: Path, is_text8: bool) -> list[Path]:
+    """The files that hold text without splits: text8, plain or zipped, if that is wanted; else all .txt, if not hidden."""
+    names = ("text8", "text8.zip") if is_text8 else ()
+    whole = next((folder / name for name in names if (folder / name).is_file()), None)
+    if whole:
+        return [whole]
+    found = []
+    for place, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if name.endswith(".txt") and not name.startswith(".")]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise AllattError(f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away") from None
+
+
+def foreign(path: Path) -> str:
+    """What is wrong with a name that is not UTF-8, as in archives of other systems; "" if nothing is."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return f"the name {os.fsencode(path)!r} is not UTF-8; rename it"
+    return ""
+
+
+def say_if_joined(paths: list[Path]) -> None:
+    joined = [path.name for path in paths if is_wrapped(path)]
+    if joined:
+        note(f"short lines are read as wrapped paragraphs and joined, in {', '.join(joined[:3])}"
+             f"{f' and {len(joined) - 3} more' if len(joined) > 3 else ''}; to keep lines (poems, code), name the files "
+             f"{', '.join(map(file_name, SPLITS))}, which are taken as they are")
+
+
+def not_empty(paths: list[Path]) -> list[Path]:
+    """The files that hold something; the others are named on stderr."""
+    empty = [path for path in paths if not path.stat().st_size]
+    check(len(empty) < len(paths), f"all {len(paths)} text files in {paths[0].parent} are empty; put text into them")
+    if empty:
+        note(f"left out, since they are empty: {', '.join(path.name for path in empty)}")
+    return [path for path in paths if path not in empty]
+
+
+def problem_of(path: Path) -> str:
+    """Why a file is no text, in one line; "" if it is. The first block is read; the rest is checked when ids are written."""
+    if foreign(path):
+        return foreign(path)
+    try:
+        check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
+        if path.suffix in (".tokens", ".txt"):
+            next(blocks(path), None)
+    except AllattError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror}"
+    return ""

@@ -100,7 +100,7 @@ def test_characters_that_subwords_cannot_spell_are_unknown(subwords):
 
 
 @pytest.mark.parametrize("text, vocab_size, message", [
-    ("a b", 32, r"cannot be split into 32 subwords; it has enough text for \d+ only: use fewer .data.vocab_size., or more text"),
+    ("a b", 32, r"cannot be split into 32 subwords; it has enough text for \d+ only: use fewer .data.vocab_size., or more"),
     ("a b", 5000, r"cannot be split into 5,000 subwords; it has enough text for \d+ only"),
     (" ".join(chr(0x400 + i) * 2 for i in range(80)), 40,
      r"cannot be split into 40 subwords; its characters alone need \d+"),

@@ -231,8 +231,10 @@ class Trainer:
 
     def _restore(self, state: State) -> None:
         shapes = [(state.tensors["memory"], self.memory.hidden_LBMD)]
+        trained = {name.split(".")[1] for name in state.tensors if name.startswith("optimizer.")}  # those that had a gradient
         shapes += [(state.tensors[f"optimizer.{index}.{name}"], parameter) for name in ("exp_avg", "exp_avg_sq")
-                   for index, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"])]
+                   for index, parameter in enumerate(p for group in self.optimizer.param_groups for p in group["params"])
+                   if str(index) in trained]
         if any(theirs.shape != ours.shape for theirs, ours in shapes) or not isinstance(state.values["filled"], int):
             raise ValueError("memory or optimizer have another shape")
         tensors = state.tensors

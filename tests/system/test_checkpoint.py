@@ -15,7 +15,11 @@ def save(t):
     save_checkpoint(t.folder, t.state(), t.config.id)
 
 
-@pytest.mark.parametrize("config", [DENSE, TARGET])
+XL = replace(DENSE, model=replace(DENSE.model, kind="transformer-xl", feed_forward=6))
+"""The optimizer has no state of parameters that have no gradient, as the bias of a layer's output here."""
+
+
+@pytest.mark.parametrize("config", [DENSE, TARGET, XL], ids=["dense", "target", "transformer-xl"])
 def test_a_state_comes_back_whole(config, tmp_path):
     """Every tensor and value that was saved is there after a load, and a trainer that takes it has the same state.
 

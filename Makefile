@@ -7,7 +7,8 @@ SEEDS ?= 1
 NOTEBOOKS ?=
 PARAMS ?=
 ROUNDS ?= 24
-export SCALE CORPUS SEED SEEDS NOTEBOOKS PARAMS ROUNDS
+KILLS ?= 120
+export SCALE CORPUS SEED SEEDS NOTEBOOKS PARAMS ROUNDS KILLS
 
 # Threads that wait spin a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.
 export GOMP_SPINCOUNT ?= 10000
@@ -55,12 +56,12 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures bench test lint notebooks lab clean
+.PHONY: help env reproduce status figures bench test soak lint notebooks lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
 	@echo
-	@echo 'Variables: SCALE=auto|smoke|laptop|gpu|paper  CORPUS=name or folder  SEED=0  SEEDS=3 (that many, from SEED on)'
+	@echo 'Variables: SCALE=auto|smoke|laptop|overnight|gpu|paper  CORPUS=name or folder  SEED=0  SEEDS=3 (that many, from SEED on)'
 	@echo '           NOTEBOOKS="05 07"  PARAMS="lam=0.1"'
 
 env: ## set up the environment: the active one, else .venv
@@ -85,6 +86,9 @@ test: env ## lint, unit tests, and the committed notebooks as tests
 	"$(BIN)/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env \
 		notebooks tests || failed=1; \
 	exit $$failed
+
+soak: env ## kill runs at random and at every file event, and compare what comes out (half an hour)
+	@exec "$(BIN)/python" tests/soak/soak.py --kills "$$KILLS"
 
 lint: env ## check the style (ruff) and the order of the modules (import-linter)
 	@failed=0; \

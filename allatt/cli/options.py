@@ -12,7 +12,7 @@ from allatt.config import check
 if TYPE_CHECKING:
     from allatt.system.machine import Machine
 
-SCALES = "smoke, laptop, gpu or paper"
+SCALES = "smoke, laptop, overnight, gpu or paper"
 
 
 def add_command(commands, name: str, handler: Callable, text: str) -> argparse.ArgumentParser:

@@ -104,8 +104,9 @@ def soak_events(place: Path, points: int) -> list[tuple[str, int, int, str]]:
     job.write_text(f"""
 import os, shutil, sys
 out = sys.argv[1]
-if not os.path.exists(os.path.join(out, "text")):
-    shutil.copytree({str(place / "text")!r}, os.path.join(out, "text"))
+if not os.path.exists(os.path.join(out, "text")):  # as a whole, or not yet
+    shutil.copytree({str(place / "text")!r}, os.path.join(out, "draft"), dirs_exist_ok=True)
+    os.rename(os.path.join(out, "draft"), os.path.join(out, "text"))
 sys.argv = ["job.py", out, "all-attention"]
 import runpy
 runpy.run_path({str(HERE / "job.py")!r}, run_name="__main__")

@@ -15,8 +15,8 @@ def save(t):
     save_checkpoint(t.folder, t.state(), t.config.id)
 
 
-XL = replace(DENSE, model=replace(DENSE.model, kind="transformer-xl", feed_forward=6))
-"""The optimizer has no state of parameters that have no gradient, as the bias of a layer's output here."""
+XL = replace(DENSE, model=replace(DENSE.model, kind="transformer-xl", feed_forward=6, kept=((), ())))
+"""The optimizer has no state of parameters without a gradient, as the biases of positions here, where no head is left."""
 
 
 @pytest.mark.parametrize("config", [DENSE, TARGET, XL], ids=["dense", "target", "transformer-xl"])
@@ -38,6 +38,8 @@ def test_a_state_comes_back_whole(config, tmp_path):
     again.restore(loaded)
     after = again.state()
     assert loaded.tensors.keys() == before.tensors.keys() == after.tensors.keys()
+    with_state = {name.split(".")[1] for name in before.tensors if name.startswith("optimizer.")}
+    assert (len(with_state) == len(t.parameters)) == (config.model.kept is None)
     for name, tensor in before.tensors.items():
         assert torch.equal(tensor, loaded.tensors[name]) and torch.equal(tensor, after.tensors[name]), name
     saved = json.loads(json.dumps(before.values))  # tuples become lists

@@ -30,7 +30,7 @@ def tokens_per_word(data: dict) -> Figure:
     fig, (length, unknown) = new_figure(columns=2, height=3.8)
     bars = length.bar(list(data["kinds"]), list(data["kinds"].values()), color=COLORS[ALL_ATTENTION], width=0.6)
     length.bar_label(bars, fmt="{:.2f}", padding=3)
-    length.set(ylabel="tokens a word", title="How long a text is")
+    length.set(ylabel="tokens per word", title="How long a text is")
     length.grid(axis="x", visible=False)
     length.margins(y=0.12)
     percent = [100 * share for share in data["unknown"]]

@@ -31,7 +31,7 @@ def gates_over_steps(data: dict) -> Figure:
     lam.set(ylabel="λ", ylim=(0, None))
     loss.plot(control["step"], control["loss"], color=COLORS["control"], label="control: λ = 0, as many steps")
     loss.plot(run["step"], run["loss"], **look(ALL_ATTENTION, marker="", label=f"λ = {data['lam']:g}"))
-    loss.set(xlabel="step", ylabel="training loss\n(nats a token)")
+    loss.set(xlabel="step", ylabel="training loss\n(nats per token)")
     loss.legend()
     if data["boundary"] is not None:
         for ax in (heads, lam, loss):

@@ -15,7 +15,7 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
     heads.set(xlabel=f"kept heads, of {data['of']}", xlim=(-0.03 * data["of"], 1.03 * data["of"]),
               title=f"Heads kept at λ = {data['lam']:g}")
     strip(loss, data["off"], COLORS[ALL_ATTENTION])
-    loss.set(xlabel="nats a token above the curve", title="Loss at equal heads")
+    loss.set(xlabel="nats per token above the curve", title="Loss at equal heads")
     for y, variant in enumerate(data["off"].values()):
         if not variant["values"]:
             loss.annotate("outside of the curve", (0, y), textcoords="offset points", xytext=(6, 0), va="center",
@@ -34,6 +34,6 @@ def training_by_variant(data: dict) -> Figure:
             loss.plot(run["step"], run["above"], **style)
     heads.set(xlabel="step", ylabel=f"kept heads, of {data['of']}", ylim=(0, data["of"] * 1.06), title="Heads")
     loss.axhline(0, color=COLORS["control"], linestyle="--")
-    loss.set(xlabel="step", ylabel="nats a token", title="Training loss above the control's")
+    loss.set(xlabel="step", ylabel="nats per token", title="Training loss above the control's")
     legend_below(fig, heads, columns=3)
     return fig

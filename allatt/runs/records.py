@@ -5,13 +5,14 @@ read like runs that finished here. Whatever needs their weights then says that t
 """
 
 import json
+import re
 from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from safetensors.torch import save
 
-from allatt.config import RunConfig, check, to_dict
+from allatt.config import AllattError, RunConfig, check, to_dict
 from allatt.config_json import from_dict
 from allatt.runs.run import FILES, Run, finished
 from allatt.system.files import SEAL, checksum, read_json, seal, write, write_json
@@ -49,18 +50,36 @@ def restore(path: Path) -> bool:
                                      "changed, or written when configs meant something else")
     if finished(config):
         return False
-    folder, metrics = home() / "runs" / config.id, values["metrics"]
-    lines = [dict(zip(metrics, line, strict=True)) for line in zip(*metrics.values(), strict=True)]
+    folder = home() / "runs" / config.id
+    try:
+        contents = _contents(values)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:150]
+        raise AllattError(f"{path} is not the record of a run ({reason})") from None
     write_json(folder / "config.json", values["config"])
     write_json(folder / "provenance.json", values["provenance"])
-    write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
-    if values["gates"] is not None:
-        write(folder / "gates.safetensors", save({name: torch.tensor(array) for name, array in values["gates"].items()}))
-    for name, reading in values["readings"].items():
-        write_json(folder / f"{Path(name).name}.json", reading)
+    for name, content in contents.items():
+        write(folder / name, content)
     files = {name: checksum(folder / name) for name in FILES if (folder / name).exists()}
     write_json(folder / "result.json", seal(values["result"] | {"id": config.id, "files": files}))  # last: now it is finished
     return True
+
+
+def _contents(values: dict) -> dict[str, bytes]:
+    """The files of a record's log, gates and readings. Other exceptions than AllattError if it is none."""
+    metrics, readings = values["metrics"], values["readings"]
+    lines = [dict(zip(metrics, line, strict=True)) for line in zip(*metrics.values(), strict=True)]
+    contents = {"metrics.jsonl": "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()}
+    if values["gates"] is not None:
+        contents["gates.safetensors"] = save({name: torch.tensor(array) for name, array in values["gates"].items()})
+    for name, reading in readings.items():
+        if not re.fullmatch("[A-Za-z0-9_-]{1,40}", name) or f"{name}.json" in OWN:
+            raise ValueError(f"a reading is named {name!r}")
+        contents[f"{name}.json"] = (json.dumps(reading, allow_nan=False) + "\n").encode()
+    if not isinstance(values["result"], dict) or not isinstance(values["provenance"], dict):
+        raise TypeError("result and provenance are objects")
+    json.dumps([values["result"], values["provenance"], values["config"]], allow_nan=False)
+    return contents
 
 
 def _without_paths(values: Any) -> Any:

@@ -29,7 +29,7 @@ from allatt.model import LanguageModel
 from allatt.prune import head_mask, kept_heads, remove, remove_closed
 from allatt.runs.provenance import provenance
 from allatt.system.checkpoint import has_checkpoint, remove_checkpoint
-from allatt.system.files import checksum, is_unchanged, read_json, seal, write, write_json
+from allatt.system.files import SEAL, checksum, is_unchanged, read_json, seal, write, write_json
 from allatt.system.machine import Machine, rank_and_world
 from allatt.system.paths import home
 from allatt.train import DIVERGED, Trainer
@@ -47,6 +47,8 @@ class Run:
         self.config: RunConfig = from_dict(RunConfig, read_json(folder / "config.json", ADVICE))
         self.result: dict = read_json(folder / "result.json", ADVICE, ("valid", "test", "parameters", "heads", "seconds"))
         self.provenance: dict = read_json(folder / "provenance.json", ADVICE, ("data",))
+        check(SEAL in self.result or not {"id", "files"} & set(self.result),
+              f"{folder / 'result.json'} lacks its seal; {ADVICE}")
         names = {self.result.get("id", self.id)} | ({folder.name} if re.fullmatch("[0-9a-f]{12}", folder.name) else set())
         check(names == {self.id}, f"{folder} holds the config of run {self.id}, but the name or the result of another: files "
                                   f"were exchanged, or an older version wrote them; {ADVICE}")

@@ -12,8 +12,7 @@ from small_text import write_small_text
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.data.tokens import pin
-from allatt.runs import Run, find, get_or_run
-from allatt.runs.run import load_pruned
+from allatt.runs import Run, find, get_or_run, saved
 from allatt.system.machine import Machine
 
 QUIET = Machine(device="cpu", log_every=2, progress=False)
@@ -84,6 +83,13 @@ def test_another_run_s_result_is_refused(folder, dense):
 
 # Changed files
 
+def test_a_result_without_its_seal_is_refused(folder):
+    result = json.loads((folder / "result.json").read_text())
+    del result["sha256_of_the_rest"]
+    (folder / "result.json").write_text(json.dumps(result))
+    assert "lacks its seal" in refused(lambda: Run(folder))
+
+
 @pytest.mark.parametrize("change", [
     lambda result: result["test"].update(perplexity=1.5), lambda result: result["heads"].update(total=3),
     lambda result: result.update(seconds=0), lambda result: result["files"].clear()])
@@ -98,7 +104,7 @@ def test_one_changed_gate_is_refused(folder):
     gates = load_file(folder / "gates.safetensors")
     gates["logit_LH"][0, 0] = -0.5
     save_file(gates, folder / "gates.safetensors")
-    for read in (Run(folder).gates, Run(folder).pruned, lambda: load_pruned(str(folder))):
+    for read in (Run(folder).gates, Run(folder).pruned, lambda: saved.load(folder)):
         assert f"{folder / 'gates.safetensors'} was changed after the run ended" in refused(read)
 
 

@@ -269,3 +269,11 @@ def test_ci_does_what_the_readme_promises():
     job, = workflow["jobs"].values()
     assert job["strategy"]["matrix"]["python"][0] == "3.11"
     assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_the_list_of_licenses_names_what_is_locked():
+    """Written by `python tests/licenses.py`; a package of the lock file without its line is a package nobody looked at."""
+    listed = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (ROOT / "requirements.licenses.md").read_text(), flags=re.MULTILINE)
+    rows = {name: (version, text) for name, version, text in listed if name != "package"}
+    assert {canonicalize_name(name): version for name, (version, _) in rows.items()} == locked() and len(rows) > 80
+    assert not any(re.search(r"(?<!L)GPL|not stated", text) for _, text in rows.values()), "none may ask more than MIT does"

@@ -172,8 +172,11 @@ def _own_folder(name: str) -> Path:
 def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) -> None:
     """Let `fill` make `folder` unless it is there and undamaged. Several processes may call it at once.
 
-    first, again: what is printed before a new or a damaged folder is made. If `again` is empty, damage is an AllattError.
+    What is there is only read, so that it may lie on a store that cannot be written. first, again: what is printed before a new
+    or a damaged folder is made. If `again` is empty, damage is an AllattError.
     """
+    if folder.is_dir() and not damage(folder):
+        return
     with disk(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):

@@ -109,8 +109,8 @@ def card(about: dict, model: LanguageModel) -> str:
     """The model card, in Markdown."""
     heads, test = about["heads_per_layer"], about["result"]["test"]
     protocol = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in test["protocol"].items())
-    rows = "\n".join(f"| {split} | {part['perplexity']:.2f} | {part['word_perplexity']:.2f} | {part['bits_per_byte']:.3f} | "
-                     f"{part.get('unknown', 0):.2%} |" for split, part in about["result"].items())
+    rows = "\n".join(f"| {split} | {part['tokens']:,} | {part['perplexity']:.2f} | {part['word_perplexity']:.2f} | "
+                     f"{part['bits_per_byte']:.3f} | {part.get('unknown', 0):.2%} |" for split, part in about["result"].items())
     before, after, text = about["parameters_before"], about["parameters"], about["text"]
     return f"""# {about['name']}
 
@@ -128,8 +128,8 @@ al. 2021, arXiv 2110.03252), as run {about['run']}, commit {about['commit'][:12]
 
 {text['title']} ({text['license']}), as {about['tokens']}. The text's license may extend to what the model writes.
 
-| text | perplexity per token | per word | bits per byte | tokens that are {UNKNOWN} |
-|---|---|---|---|---|
+| text | tokens | perplexity per token | per word | bits per byte | tokens that are {UNKNOWN} |
+|---|---|---|---|---|---|
 {rows}
 
 Protocol: {protocol}. Perplexities of other protocols, texts or tokens do not compare with these.

@@ -258,6 +258,20 @@ def test_the_sign_of_sentencepiece_in_a_text_is_unknown_and_not_lost(home, tmp_p
     assert tokens.meta["splits"]["test"]["unknown"] >= 2
 
 
+def test_ids_on_a_store_that_cannot_be_written_are_read(mine, monkeypatch):
+    first = load(config(mine, "subwords"))
+
+    def refuse(*given, **more):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("allatt.data.corpora.FileLock", refuse)
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    again = load(config(mine, "subwords"))
+    assert np.array_equal(again.train, first.train)
+    with pytest.raises(AllattError, match="read-only"):
+        load(config(mine, "characters"))
+
+
 def test_ids_of_other_settings_in_this_folder_are_refused(mine):
     """Moved there by hand, with their own manifest."""
     one, other = load(config(mine)).folder, load(config(mine, min_count=2)).folder

@@ -54,7 +54,9 @@ def test_the_card_says_what_the_model_is(run, tmp_path):
     card, test = (folder / "README.md").read_text(), run.result["test"]
     heads = run.result["heads"]
     assert f"{heads['total']} of\n4 attention heads ({' '.join(map(str, heads['per_layer']))} by layer)" in card
-    assert f"| test | {test['tokens']:,} | {test['perplexity']:.2f} | {test['word_perplexity']:.2f} | {test['bits_per_byte']:.3f} |" in card
+    names = ("perplexity", "word_perplexity", "bits_per_byte")
+    numbers = (f"{test['tokens']:,}", *(f"{test[name]:.{digits}f}" for name, digits in zip(names, (2, 2, 3), strict=True)))
+    assert f"| test | {' | '.join(numbers)} |" in card
     assert "segment 8, memory 8, rows 4, same length True, precision fp32" in card
     assert run.id in card and "unknown: it is your own text" in card and str(tmp_path) not in card
 

@@ -1,7 +1,6 @@
 """The configuration of a run: frozen dataclasses whose hash names the run's folder; `allatt.config_json` reads them back.
 
-Only settings that can change a result belong here. The device, the size of a micro-batch or the frequency of logging
-cannot: they are in `allatt.system.machine.Machine`, outside the hash.
+Only what can change a result belongs here. Device, micro-batches and logging are in `allatt.system.machine.Machine`.
 """
 
 from __future__ import annotations
@@ -25,13 +24,15 @@ ADAPTIVE_FORMAT = 2
 LATER = {"target_kept": None, "clipped": False, "skip": 0, "evaluated": 0, "consolidate": False}
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
-"""The two kinds of models. Code that means one of them uses these names."""
 KIND_NAMES = {ALL_ATTENTION: "All-attention", TRANSFORMER_XL: "Transformer-XL"}
-"""As people write them."""
+"""The two kinds of models, and how people write them. Code that means one of them uses these names."""
 
 
 class AllattError(Exception):
     """A mistake that the user can correct. The message is one line: what is wrong, where, and what to do."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 def check(condition: bool, message: str) -> None:
@@ -261,8 +262,7 @@ class RunConfig:
                   f"{self.name} consolidates; it keeps the heads that its start's gates keep, without gates of its own")
         if start is not None:
             differ = _different_text(self.data, start.data)
-            check(not differ, f"{self.name} starts from a run with another {' and '.join(differ)} of the text; a run and its "
-                              "start need the same text and tokens")
+            check(not differ, f"{self.name} starts from a run with another {' and '.join(differ)} of the text; take the same")
 
     @property
     def gated(self) -> RunConfig | None:

@@ -26,7 +26,8 @@ def logged(tmp_path):
         folder.mkdir()
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         config = RunConfig("test", train=TrainConfig(steps=len(kept)), gates=gates)
-        run = SimpleNamespace(config=config, metrics=lambda: Run.metrics(SimpleNamespace(folder=folder)), **values)
+        files = SimpleNamespace(_file=lambda name: folder / name)
+        run = SimpleNamespace(config=config, metrics=lambda: Run.metrics(files), **values)
         run.gated = lambda: run if gates else None
         return run
 

@@ -24,7 +24,9 @@ MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segmen
                     drop_attention=0.1, drop_word=0.1)
 # Trains slowly, as the command line would: signals are handled by `main`, and the run by `get_or_run`.
 CHILD = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, nohup ignores SIGHUP
+signal.signal(signal.SIGHUP, IGNORED if "IGNORED" in globals() else signal.SIG_DFL)
 from pathlib import Path
 import allatt.cli.training as training
 from allatt.cli.main import main
@@ -148,7 +150,7 @@ def test_a_second_signal_stops_at_once(gated, tmp_path):
 
 def test_nohup_is_respected(gated, tmp_path):
     """SIGHUP is ignored there, and stays so."""
-    (tmp_path / "child.py").write_text(f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{CHILD}")
+    (tmp_path / "child.py").write_text(f"import signal; IGNORED = signal.SIG_IGN\n{CHILD}")
     config = tmp_path / "config.json"
     config.write_text(json.dumps(to_dict(gated)))
     env = os.environ | {"PYTHONPATH": str(repository()), "ALLATT_HOME": str(tmp_path / "home")}
@@ -175,6 +177,8 @@ def test_a_parent_that_is_stopped_saves_the_runs_of_its_children(gated, tmp_path
     configs = [replace(gated.start, train=replace(gated.start.train, steps=20_000, seed=seed)) for seed in (1, 2)]
     script = tmp_path / "parent.py"
     script.write_text(f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from allatt.runs import parallel
 from allatt.config import *
 from allatt.system.machine import Machine

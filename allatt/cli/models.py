@@ -22,6 +22,7 @@ def add_commands(commands) -> None:
         parser = add_command(commands, name, handler, text)
         parser.add_argument("run", metavar="RUN", help="id of a finished run, or the start of the id")
         parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
+        parser.add_argument("--license", default="", help="of the text, for the model card (default: what is known of it)")
 
     parser = add_command(commands, "evaluate", evaluate, "perplexities of a trained model, with their protocol")
     parser.add_argument("run", metavar="RUN", help=RUN)
@@ -65,7 +66,7 @@ def save(options: argparse.Namespace) -> None:
     from allatt.runs import saved
 
     check(options.out != "", "--out is empty; name a new folder")
-    folder = saved.save(runs.find(options.run), Path(options.out))
+    folder = saved.save(runs.find(options.run), Path(options.out), options.license)
     about = saved.load(folder).about
     heads, after, before = about["heads_per_layer"], about["parameters"], about["parameters_before"]
     print(f"{folder}: {sum(heads)} of {len(heads) * about['heads_before']} heads ({' '.join(map(str, heads))})\n"

@@ -36,8 +36,11 @@ class Saved(NamedTuple):
     """Where it comes from: id and name of the run, text, results, sizes."""
 
 
-def save(run: Run, folder: Path) -> Path:
-    """Write a run's model into a new or empty folder. AllattError if the folder holds something, or cannot be written."""
+def save(run: Run, folder: Path, license: str = "") -> Path:
+    """Write a run's model into a new or empty folder. AllattError if the folder holds something, or cannot be written.
+
+    license: that of the text, if it is the user's own.
+    """
     check(not folder.exists() or (folder.is_dir() and not any(folder.iterdir())),
           f"{folder} exists and is not an empty folder; name another")
     model, vocabulary = run.pruned(), vocabulary_of(run)
@@ -48,7 +51,7 @@ def save(run: Run, folder: Path) -> Path:
     about = {
         "run": run.id, "name": run.config.name, "tokens": text["kind"], "heads_per_layer": model.config.heads_per_layer,
         "heads_before": run.config.model.heads, "parameters": small, "parameters_before": {part: full[part] for part in small},
-        "text": {key: text[key] for key in ("name", "title", "license", "sha256")},
+        "text": {key: text[key] for key in ("name", "title", "license", "sha256")} | ({"license": license} if license else {}),
         "result": {split: run.result[split] for split in ("valid", "test")}, "precision": run.config.train.precision,
         "versions": run.provenance["versions"], "commit": run.provenance["commit"], "hardware": run.provenance["hardware"]}
     write(folder / "README.md", card(about, model).encode())

@@ -59,6 +59,7 @@ def test_the_card_says_what_the_model_is(run, tmp_path):
     assert f"| test | {' | '.join(numbers)} |" in card
     assert "segment 8, memory 8, rows 4, same length True, precision fp32" in card
     assert run.id in card and "unknown: it is your own text" in card and str(tmp_path) not in card
+    assert "(CC0), as" in (saved.save(run, tmp_path / "more", "CC0") / "README.md").read_text()
 
 
 # Model files of any origin

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,9 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
     machine = machine or Machine()
     folder = home() / "runs" / config.id
     if _finished(folder):
+        if has_checkpoint(folder):  # it was killed after its last line, before it had tidied up
+            with suppress(OSError):
+                remove_checkpoint(folder)
         return _same_text(Run(folder))
     start = get_or_run(config.start, machine) if config.start is not None else None
     rank, _ = rank_and_world()

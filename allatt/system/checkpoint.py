@@ -152,4 +152,4 @@ def _remove_files(folder: Path, keep: list[int] | None = None) -> None:
     """Remove the files of all other steps, and what a killed process had begun to write."""
     for path in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".*.tmp")):
         if not any(path.name.startswith(f"checkpoint-{step}-") for step in keep or ()):
-            path.unlink()
+            path.unlink(missing_ok=True)  # several processes may tidy up at once

@@ -139,6 +139,22 @@ def test_a_stopped_run_is_saved_at_its_step(gated, number, tmp_path, monkeypatch
     assert again[0]["data"] == whole.provenance["data"]
 
 
+def test_killed_while_it_tidies_up_a_finished_run_is_tidied_up_the_next_time(gated, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    often = Machine(device="cpu", log_every=8, checkpoint_seconds=0, progress=False)
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("allatt.runs.run.remove_checkpoint", killed)
+        get_or_run(gated.start, often)
+    folder = tmp_path / "home" / "runs" / gated.start.id
+    assert (folder / "result.json").exists() and list(folder.glob("checkpoint-*"))
+    assert get_or_run(gated.start, often).result["heads"]["total"] == 4
+    assert not list(folder.glob("checkpoint-*"))
+
+
 def test_a_second_signal_stops_at_once(gated, tmp_path):
     child, folder = start(gated, tmp_path, 1e9)
     wait_for(lambda: has_logged(folder), child)

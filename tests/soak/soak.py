@@ -118,7 +118,7 @@ runpy.run_path({str(HERE / "job.py")!r}, run_name="__main__")
     env = environment() | {"SOAK_SLEEP": "0", "SOAK_CHECKPOINT": "0"}
     done = subprocess.run(command, env=env, cwd=place, capture_output=True, text=True, check=False)
     verdicts = {name: done.stdout.count(name) for name in ("HARD_FAIL", "SILENT_DIVERGENCE", "PASS")}
-    problem = "" if done.returncode == 0 else f"ckpt-chaos: {(done.stdout + done.stderr)[-2000:]}"
+    problem = "" if done.returncode == 0 else f"ckpt-chaos: {(done.stdout + done.stderr)[-6000:]}"
     return [("file events of a save", verdicts["PASS"], verdicts["PASS"], problem)]
 
 

@@ -95,7 +95,7 @@ OVERNIGHT = Scale(
     baseline=both(TrainConfig(steps=16_000, rows=8, lr=2e-3, warmup=400)), **two_phases(4000, rows=8, lr=4e-4),
     gates=GateConfig(clipped=True, penalty_warmup=240, lr=4e-3),
     lambdas={ALL_ATTENTION: (0.045, 0.055, 0.065, 0.08, 0.11, 0.16),
-             TRANSFORMER_XL: (0.012, 0.02, 0.035, 0.07, 0.14, 0.3, 0.6)}, example=0.11)
+             TRANSFORMER_XL: (0.012, 0.02, 0.035, 0.07, 0.14, 0.3, 0.4, 0.6)}, example=0.11)
 
 # Our choice: a body of 27M parameters, in bf16, sized for minutes of one H100. Not run yet: its lambdas are a first guess.
 GPU = Scale(

@@ -84,6 +84,8 @@ def _contents(values: dict) -> dict[str, bytes]:
 
 def _without_paths(values: Any) -> Any:
     """JSON values in which a folder of text is its name alone: a record is read by others."""
+    if isinstance(values, list):
+        return [_without_paths(value) for value in values]
     if not isinstance(values, dict):
         return values
     return {key: PurePath(value).name if key in ("corpus", "source") and value.startswith("/") else _without_paths(value)

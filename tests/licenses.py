@@ -1,4 +1,4 @@
-"""`python tests/licenses.py`: the licenses of all locked packages, from what is installed, into requirements.licenses.md."""
+"""`python tests/licenses.py`: the licenses of all locked packages, from what is installed, into tests/licenses.md."""
 
 import re
 from importlib.metadata import metadata
@@ -29,4 +29,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "requirements.licenses.md").write_text(table())
+    (ROOT / "tests" / "licenses.md").write_text(table())

@@ -273,7 +273,7 @@ def test_ci_does_what_the_readme_promises():
 
 def test_the_list_of_licenses_names_what_is_locked():
     """Written by `python tests/licenses.py`; a package of the lock file without its line is a package nobody looked at."""
-    listed = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (ROOT / "requirements.licenses.md").read_text(), flags=re.MULTILINE)
+    listed = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (ROOT / "tests" / "licenses.md").read_text(), flags=re.MULTILINE)
     rows = {name: (version, text) for name, version, text in listed if name != "package"}
     assert {canonicalize_name(name): version for name, (version, _) in rows.items()} == locked() and len(rows) > 80
     assert not any(re.search(r"(?<!L)GPL|not stated", text) for _, text in rows.values()), "none may ask more than MIT does"

@@ -77,6 +77,7 @@ def save(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Print the perplexities of a model on one split of a text."""
     from allatt.data.corpora import CORPORA, locate
+    from allatt.data.wikitext_format import SPLITS
     from allatt.runs import saved
     from allatt.system.machine import choose_device
 
@@ -84,7 +85,7 @@ def evaluate(options: argparse.Namespace) -> None:
     corpus = options.corpus or opened.about.get("corpus") or opened.about["text"]["name"]
     check(bool(options.corpus) or corpus in CORPORA or Path(corpus).is_dir(),
           f"the text of {options.run}, {corpus}, is not known here; give --corpus")
-    check(options.split in ("train", "valid", "test"), f"--split is {options.split!r}; choose train, valid or test")
+    check(options.split in SPLITS, f"--split is {options.split!r}; choose {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
     config, rows = opened.model.config, 16 if options.rows is None else options.rows
     check(rows >= 1, f"--rows is {rows}; it must be 1 or more")
     changes = {name: value for name in ("segment", "memory") if (value := getattr(options, name)) is not None}

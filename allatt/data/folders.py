@@ -54,6 +54,7 @@ def foreign(path: Path) -> str:
 
 
 def say_if_joined(paths: list[Path]) -> None:
+    """Name on stderr the plain text files whose lines will be joined to paragraphs, and how to keep them."""
     joined = [path.name for path in paths if is_wrapped(path)]
     if joined:
         note(f"short lines are read as wrapped paragraphs and joined, in {', '.join(joined[:3])}"

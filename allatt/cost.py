@@ -78,6 +78,16 @@ def executed(model: ModelConfig, rows: int) -> dict:
     return {"per_pass": total, "per_token": total / (rows * model.segment), "parts": parts}
 
 
+def trained(model: ModelConfig, rows: int) -> int:
+    """Multiply-adds of the body's forward and backward pass over `rows` segments.
+
+    The backward pass takes each product twice, for its two factors, except where one takes no gradient: a memory's hidden
+    states.
+    """
+    width = sum(heads * model.d_head for heads in model.heads_per_layer)
+    return 3 * executed(model, rows)["per_pass"] - 2 * model.d_model * width * rows * model.memory
+
+
 def relative(model: ModelConfig) -> dict[str, list[float]]:
     """Parameters and computation of the body as heads are removed, relative to the body with all heads (paper, Figure 1).
 

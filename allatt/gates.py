@@ -51,7 +51,9 @@ class HeadGates(nn.Module):
         c = self.config
         x_LH = torch.rand(self.logit_LH.shape, generator=generator, dtype=torch.float64)
         x_LH = x_LH.clamp(1e-12, 1 - 1e-12)
-        noise_LH = (x_LH.log() - (-x_LH).log1p()).to(self.logit_LH)
+        noise_LH = (x_LH.log() - (-x_LH).log1p()).to(self.logit_LH.dtype)
+        if self.logit_LH.is_cuda:  # from pinned memory the CPU need not wait for the GPU
+            noise_LH = noise_LH.pin_memory().to(self.logit_LH.device, non_blocking=True)
         z_LH = torch.sigmoid((noise_LH + self.logit_LH) / c.beta)
         soft_LH = (z_LH * (c.zeta - c.gamma) + c.gamma).clamp(0, 1)
         hard_LH = (soft_LH >= 0.5).to(soft_LH)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from allatt.config import AllattError, ModelConfig
-from allatt.cost import count, executed, relative
+from allatt.cost import count, executed, relative, trained
 from allatt.model import LanguageModel
 
 PAPER = ModelConfig(cutoffs=(20_000, 40_000, 200_000))
@@ -133,6 +133,19 @@ def test_executed_is_what_torch_counts_on_the_reference_path(drawn, rows):
     cost = executed(config, rows)
     assert counter.get_total_flops() == 2 * cost["per_pass"]
     assert cost["per_token"] == cost["per_pass"] / (rows * config.segment)
+
+
+@settings(max_examples=40, deadline=None)
+@given(models(), st.integers(1, 3))
+def test_trained_is_what_torch_counts_forward_and_backward(drawn, rows):
+    config, vocab = drawn
+    model = LanguageModel(replace(config, cutoffs=()), vocab).train()
+    model.path = "reference"
+    ids = torch.randint(vocab, (rows, config.segment))
+    with FlopCounterMode(display=False) as counter:
+        hidden, _ = model(ids, model.empty_memory(rows))
+        hidden.sum().backward()
+    assert counter.get_total_flops() == 2 * trained(config, rows)
 
 
 @settings(max_examples=40, deadline=None)

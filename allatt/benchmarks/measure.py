@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from allatt.config import ModelConfig, check
-from allatt.cost import executed
+from allatt.cost import executed, trained
 from allatt.model import LanguageModel
 from allatt.prune import Kept, remove
 from allatt.segment_memory import Memory
@@ -160,8 +160,8 @@ def ideal(full: float, none: float, share: float) -> float:
 
 
 def share_of_peak(model: ModelConfig, rows: int, seconds: float, peak: float, train: bool = False) -> float:
-    """The rate of the body's multiply-adds as a share of `peak` (operations per second); backward counts twice."""
-    return 2 * executed(model, rows)["per_pass"] * (3 if train else 1) / seconds / peak
+    """The rate of the body's multiply-adds as a share of `peak` (operations per second)."""
+    return 2 * (trained(model, rows) if train else executed(model, rows)["per_pass"]) / seconds / peak
 
 
 def activation_bytes(call: Callable[[], object], device: str = "cpu") -> int:

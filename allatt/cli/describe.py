@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from allatt.cli.options import SCALES, add_command
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, DataConfig, check
@@ -29,6 +30,9 @@ def add_commands(commands) -> None:
                         help="number of subwords; or most words to keep, 0: no limit (default: %(default)s)")
     parser.add_argument("--min-count", type=int, default=DataConfig.min_count,
                         help="words seen less often become <unk> (default: %(default)s)")
+    parser.add_argument("--pack", type=Path, metavar="FOLDER",
+                        help="write its ids into a small folder, which is a corpus for machines without the text")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="with --pack: only the first N training tokens")
 
     parser = add_command(commands, "cost", cost, "count parameters and multiply-adds exactly, without building the model")
     parser.add_argument("--scale", default="paper", help=f"{SCALES} (default: %(default)s)")
@@ -38,10 +42,19 @@ def add_commands(commands) -> None:
 
 
 def data(options: argparse.Namespace) -> None:
-    """Print a description of a corpus and its tokens."""
+    """Print a description of a corpus and its tokens, or pack them."""
     from allatt.data.summary import summarize
+    from allatt.data.tokens import pack
 
-    print(summarize(DataConfig(options.corpus, options.tokens, options.vocab_size, options.min_count)))
+    config = DataConfig(options.corpus, options.tokens, options.vocab_size, options.min_count)
+    check(options.pack or not options.first, "--first says how much to pack; give --pack FOLDER, too")
+    if options.pack:
+        meta = pack(config, options.pack, options.first)
+        size = sum(path.stat().st_size for path in options.pack.iterdir())
+        count = meta["splits"]["train"]["tokens"]
+        print(f"{meta['title']}: {count:,} tokens to train on, {size / 1e6:.1f} MB in {options.pack}")
+    else:
+        print(summarize(config))
 
 
 def cost(options: argparse.Namespace) -> None:

@@ -90,8 +90,9 @@ def evaluate(options: argparse.Namespace) -> None:
     check(rows >= 1, f"--rows is {rows}; it must be 1 or more")
     changes = {name: value for name in ("segment", "memory") if (value := getattr(options, name)) is not None}
     model = opened.model.reread(replace(config, **changes)).to(choose_device(options.device))
-    path = locate(corpus).files[options.split]
-    result = saved.measure(opened._replace(model=model), path, rows)
+    files = locate(corpus).files
+    check(bool(files), f"{corpus} is a packed corpus, of ids without text; give the text itself with --corpus")
+    result = saved.measure(opened._replace(model=model), files[options.split], rows)
     if options.json:
         print(json.dumps({"run": opened.about["run"], "corpus": corpus, "split": options.split, **result}, indent=1))
         return

@@ -24,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from allatt.config import AllattError, check
-from allatt.data import download, excerpt, folders, text8_format, wikitext_format
+from allatt.data import download, excerpt, folders, packed, text8_format, wikitext_format
 from allatt.data.folders import note
 from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.files import MANIFEST, checksum, damage, disk, written
@@ -65,7 +65,10 @@ class Text:
     license: str
     source: str
     files: dict[str, Path]
+    """Empty if only its ids are here (`packed`)."""
     sha256: dict[str, str]
+    packed: Path | None = None
+    """The folder of a packed corpus (`allatt.data.packed`)."""
 
 
 def _fetch_excerpt(corpus: Corpus, folder: Path) -> None:
@@ -120,14 +123,18 @@ def locate(name: str) -> Text:
     """The text of a corpus, unpacked, downloaded or converted first if necessary.
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
-        .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files. Plain .txt is tokenized as WikiText is
-        (`allatt.data.wikitext_format.tokenize`); if it is not split, 90 % is for training and 5 % each for valid and test.
+        .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files; or of a packed corpus. Plain .txt is tokenized
+        as WikiText is (`allatt.data.wikitext_format.tokenize`); if it is not split, 90 % is for training and 5 % each for
+        valid and test.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
     have a subfolder of that name. Raises AllattError if text is missing, empty, binary or damaged.
     """
     corpus = CORPORA.get(name)
     if corpus is None:
         folder = _own_folder(name)
+        meta = packed.read(folder)
+        if meta is not None:
+            return Text(*(meta[key] for key in ("name", "title", "license", "source")), {}, meta["sha256"], folder)
         own = Corpus(folder.name, f"text of the folder {folder.name}", "unknown: it is your own text", str(folder))
         return _from_folder(folder, own)
     for data in filter(None, os.environ.get("ALLATT_DATA", "").split(os.pathsep)):
@@ -151,8 +158,10 @@ def locate(name: str) -> Text:
 def write_as_text8(name: str, folder: Path) -> None:
     """Write a corpus (a name, or a folder of your own) in text8's format into a new folder, which `locate` accepts in turn."""
     check(not folder.exists(), f"{folder} exists already; remove it, or name a new folder")
+    text = locate(name)
+    check(bool(text.files), f"{name} is a packed corpus, of ids without text; name the text itself")
     with written(folder) as draft:
-        text8_format.convert(list(locate(name).files.values()), draft)
+        text8_format.convert(list(text.files.values()), draft)
 
 
 def _own_folder(name: str) -> Path:

@@ -16,7 +16,7 @@ def summarize(data: DataConfig) -> str:
     """Several lines about the text of `data` and its tokens, which are made first if necessary."""
     tokens, text = load(data), locate(data.corpus)
     splits, size = tokens.meta["splits"], tokens.train.itemsize
-    folders = sorted({str(path.parent) for path in text.files.values()})
+    folders = sorted({str(path.parent) for path in text.files.values()}) or [f"not here; ids packed in {text.packed}"]
     about = {"title": text.title, "license": text.license, "source": text.source, "text": ", ".join(folders),
              "ids": str(tokens.folder),
              "tokens": f"{data.tokens}, vocabulary of {tokens.vocab:,}, {tokens.train.dtype} "
@@ -24,7 +24,8 @@ def summarize(data: DataConfig) -> str:
     remark = []
     if data.tokens == "words" and not splits["train"]["unknown"]:
         remark = ["  No word of the training text is unknown, so <unk> is never learned; --min-count 2 changes that."]
-    first = [" ".join(line.split()) for line in islice(lines(text.files["train"]), 20)]
+    beginning = lines(text.files["train"]) if text.files else tokens.decode(tokens.train[:500]).split("\n")
+    first = [" ".join(line.split()) for line in islice(beginning, 20)]
     first = [line for line in first if line][:4]
     pieces = " ".join(tokens.vocabulary.piece(i) for i in tokens.train[:40].tolist())
     columns = ("documents", "lines", "words", "bytes", "tokens")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from allatt.config import DataConfig, check
+from allatt.data import packed
 from allatt.data.corpora import CORPORA, Text, locate, prepare
 from allatt.data.text_files import read_with_progress
 from allatt.data.tokenizers import VOCABULARIES, Characters, Subwords, Vocabulary, Words
@@ -76,12 +77,36 @@ def load(data: DataConfig) -> Tokens:
           f"the text of {data.corpus} has changed since this run was configured; restore the old text, or configure it again")
     settings = _settings(text, data)
     folder = _folder(text.name, settings)
-    prepare(folder, lambda draft: write_ids(text, data, draft), f"tokenizing {text.name} into {data.tokens}",
-            "making the ids again")
+    if text.packed:
+        prepare(folder, lambda draft: _unpack(text.packed, settings, draft), f"unpacking the ids of {text.name}",
+                "unpacking the ids again")
+    else:
+        prepare(folder, lambda draft: write_ids(text, data, draft), f"tokenizing {text.name} into {data.tokens}",
+                "making the ids again")
     meta = read_json(folder / "meta.json", f"remove {folder}", ("splits", "dtype", "settings"))
     check(meta["settings"] == settings, f"{folder} holds the ids of another text, or of other tokens; remove it")
     ids = {split: np.memmap(folder / f"{split}.ids", np.dtype(meta["dtype"]), "r") for split in SPLITS}
     return Tokens(**ids, meta=meta, vocabulary=VOCABULARIES[data.tokens].read(folder), folder=folder)
+
+
+def pack(data: DataConfig, out: Path, first: int = 0) -> dict:
+    """Write the ids of a text, or the `first` ones of its training text, as a packed corpus (`allatt.data.packed`)."""
+    tokens = load(data)
+    return packed.pack(tokens.meta, tokens.folder, out, first)
+
+
+def _unpack(folder: Path, settings: dict, draft: Path) -> None:
+    """The ids of a packed corpus, as `write_ids` writes those of a text. AllattError if they are of other tokens."""
+    meta = packed.read(folder)
+    ours, theirs = ({key: value for key, value in values.items() if key != "sha256"} for values in (settings, meta["settings"]))
+    check(ours == theirs, f"{folder} holds {_describe(theirs)}, not {_describe(ours)}; pack the text again")
+    _write_meta(packed.unpack(meta, folder, draft), draft)
+
+
+def _describe(settings: dict) -> str:
+    """Tokens in words: "subwords (vocab_size 8000, format 2)"."""
+    more = ", ".join(f"{name} {value}" for name, value in sorted(settings.items()) if name != "tokens")
+    return f"{settings['tokens']} ({more})"
 
 
 def stored_vocabulary(meta: dict) -> Vocabulary | None:
@@ -156,4 +181,8 @@ def write_ids(text: Text, data: DataConfig, folder: Path, block: int = BLOCK) ->
     meta = {"name": text.name, "title": text.title, "license": text.license, "source": text.source, "kind": data.tokens,
             "vocab": vocabulary.size, "dtype": dtype.name, "sha256": text.sha256, "settings": _settings(text, data),
             "splits": splits}
+    _write_meta(meta, folder)
+
+
+def _write_meta(meta: dict, folder: Path) -> None:
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

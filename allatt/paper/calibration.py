@@ -5,6 +5,7 @@ the same budget for both kinds: half of a baseline's steps. The ladder trains bo
 several numbers of tokens: does the gap between them close (claim 2b)?
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from allatt.config import KINDS, RunConfig, TrainConfig
@@ -50,6 +51,36 @@ def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], 
             name = f"{kind}, width {width}, {train.steps} steps"
             configs[kind, width, train.steps] = replace(baseline, name=name, model=model, train=train)
     return configs
+
+
+def next_lambda(kept: dict[float, int], heads: int, removed: Iterable[float], first: float) -> float | None:
+    """The lambda to try next, so that a sweep has a point near each share of removed heads; None if it has.
+
+    kept: heads that each lambda left, of `heads`; only these numbers choose, no loss does. first: where to begin. Next comes
+    the share that is farthest from every point: between two lambdas by the heads that they left, on a logarithmic scale, and
+    beyond all of them by a factor of 2. Near is a 32nd of the heads; beyond the largest share there must be a point.
+    """
+    if not kept:
+        return first
+    wanted = [round((1 - share) * heads) for share in removed]
+    distance = {number: min(abs(number - have) for have in kept.values()) for number in wanted}
+    if min(kept.values()) > min(wanted):
+        distance[min(wanted)] = heads
+    for number in sorted(distance, key=distance.get, reverse=True):
+        if distance[number] <= heads / 32:
+            return None
+        low = max((lam for lam, have in kept.items() if have > number), default=None)
+        high = min((lam for lam, have in kept.items() if have < number and (low is None or lam > low)), default=None)
+        if low is None:
+            lam = high / 2
+        elif high is None:
+            lam = low * 2
+        else:
+            lam = low * (high / low) ** ((kept[low] - number) / (kept[low] - kept[high]))
+        lam = float(f"{lam:.2g}")
+        if lam not in kept:
+            return lam
+    return None
 
 
 def _shortened(train: TrainConfig, share: float) -> TrainConfig:

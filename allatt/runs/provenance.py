@@ -23,7 +23,8 @@ def provenance(device: str = "cpu") -> dict:
             git[key] = subprocess.run(["git", "-C", str(PACKAGE.parent), *command], capture_output=True, text=True, check=True,
                                       timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        git = {"commit": "not a git checkout", "changes": ""}
+        # An image of a container, say, has no .git: whoever builds it can name the commit.
+        git = {"commit": os.environ.get("ALLATT_COMMIT", "not a git checkout"), "changes": ""}
     return {
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                      "allatt": allatt.__version__},
@@ -32,7 +33,18 @@ def provenance(device: str = "cpu") -> dict:
         "tunables": os.environ.get("GLIBC_TUNABLES", ""),  # large pages for malloc: they change times, not results
         "commit": git["commit"], "uncommitted_changes": bool(git["changes"]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    } | (_gpu() if device == "cuda" else {})
+
+
+def _gpu() -> dict:
+    """What a run on a GPU depends on besides its name."""
+    try:
+        driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True,
+                                text=True, check=True, timeout=10).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.SubprocessError, IndexError):
+        driver = "unknown"
+    return {"gpus": torch.cuda.device_count(), "driver": driver, "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(), "gpu_bytes": torch.cuda.get_device_properties(0).total_memory}
 
 
 def _cpu_name() -> str:

@@ -195,11 +195,14 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
             origin = first | {"resumed": [*first.get("resumed", []), origin]}
         write_json(path, origin)
     trainer = Trainer(config, model, gates, tokens.train, folder, machine)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     trainer.run()
     if rank == 0:
+        used = {"peak_bytes": torch.cuda.max_memory_allocated()} if device == "cuda" else {}
         result = measure(config, model, gates, tokens)
         result |= {"seconds": trainer.seconds,
-                   "tokens_seen": config.train.steps * config.train.rows * config.model.segment}
+                   "tokens_seen": config.train.steps * config.train.rows * config.model.segment} | used
         model.save(folder / "model.safetensors")
         if gates is not None:
             write(folder / "gates.safetensors", save({name: t.contiguous() for name, t in gates.state_dict().items()}))

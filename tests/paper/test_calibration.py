@@ -7,7 +7,7 @@ import pytest
 from allatt import cost
 from allatt.config import KINDS
 from allatt.paper import scales
-from allatt.paper.calibration import RATES, SHARES, WIDTHS, ladder, learning_rates
+from allatt.paper.calibration import RATES, SHARES, WIDTHS, ladder, learning_rates, next_lambda
 from allatt.paper.study import Study
 from allatt.train import lr_factor
 
@@ -80,3 +80,23 @@ def test_both_kinds_stand_on_the_same_rungs_with_bodies_of_equal_size(scale):
 def test_the_ladder_takes_the_seed_that_is_asked_for():
     assert {config.train.seed for config in ladder(OVERNIGHT).values()} == {2}
     assert {config.train.seed for config in ladder(OVERNIGHT, 4).values()} == {4}
+
+
+@pytest.mark.parametrize("scale, steep", [(0.001, 1), (0.05, 2), (3, 0.7), (0.05, 6)])
+def test_lambdas_are_found_by_the_heads_they_leave(scale, steep):
+    """Heads fall along a made-up curve; every wanted share gets a point, and the search ends."""
+    wanted, kept = (0.1, 0.2, 0.3, 0.35), {}
+    while (lam := next_lambda(kept, 64, wanted, 0.04)) is not None:
+        assert lam not in kept and len(kept) < 25
+        kept[lam] = round(64 / (1 + (lam / scale) ** steep))
+    for share in wanted:
+        assert min(abs(have - 64 * (1 - share)) for have in kept.values()) <= 2.5
+    assert min(kept.values()) <= round(64 * 0.65)
+
+
+def test_the_search_for_lambdas_ends_if_heads_fall_in_one_step():
+    kept = {}
+    while (lam := next_lambda(kept, 64, (0.5,), 1.0)) is not None:
+        kept[lam] = 64 if lam < 0.7 else 0
+        assert len(kept) < 30
+    assert {64, 0} == set(kept.values())

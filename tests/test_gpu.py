@@ -188,6 +188,15 @@ def test_adaptive_softmax():
         assert off(got, softmax.cpu().double().nll(hidden.double(), target)) < 1e-3
 
 
+def test_gates_are_the_same_on_every_device():
+    gates = HeadGates(scales.get(SCALE).gates, 2, 8)
+    here, there = (torch.Generator().manual_seed(5) for _ in range(2))
+    expected = [gates.sample(here).detach() for _ in range(20)]
+    gates.to(DEVICE)
+    got = [gates.sample(there).detach().cpu() for _ in range(20)]
+    assert torch.stack(got).isclose(torch.stack(expected)).all()
+
+
 def test_batches_sent_ahead_are_the_batches():
     ids = torch.randint(500, (20_000,)).numpy()
     stream, device = Stream(ids, 4, 16), torch.device(DEVICE)

@@ -23,6 +23,8 @@ def table(section: str, results: dict) -> str:
                   _variants(part) for name, part in results.items()}
     elif section == "generation":
         blocks = {"generation, laptop shape": _generation(results)}
+    elif section == "step":
+        blocks = {f"step, {results[0]['scale']} scale, {results[0]['rows']} rows": _steps(results)}
     else:
         rows_of = _lists if section == "lists" else _removal
         blocks = {f"{section}, {name}, {KIND_NAMES[kind]}": rows_of(part)
@@ -42,6 +44,16 @@ def _generation(results: dict) -> list[tuple[str, ...]]:
     rows = [("", "tokens/s", "x", "x by best")]
     return rows + [(variant, f"{values['tokens_per_second']:,.0f}", f"{values['times_as_fast']:.2f}",
                     f"{values['best_times_as_fast']:.2f}") for variant, values in results["variants"].items()]
+
+
+def _steps(results: list[dict]) -> list[tuple[str, ...]]:
+    rows = [("", "ms", "worst", "tokens/s", "GFLOP/s", "GB")]
+    for step in results:
+        kind = "gates" if step["gated"] else f"{step['removed']:.0%} removed" if step["removed"] else "dense"
+        rows.append((f"{KIND_NAMES[step['kind']]}, {kind}, {step['path']}{', compiled' * step['compiled']}",
+                     f"{1e3 * step['seconds']:.1f}", f"{1e3 * step['worst']:.1f}", f"{step['tokens_per_second']:,.0f}",
+                     f"{step['flop_per_second'] / 1e9:,.0f}", f"{step['bytes'] / 1e9:.1f}" if step["bytes"] else ""))
+    return rows
 
 
 def _removal(part: dict) -> list[tuple[str, ...]]:

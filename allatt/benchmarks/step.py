@@ -1,6 +1,6 @@
 """The true training step: softmax, dropout, clipping and optimizer included, on made-up ids. Nothing is left out.
 
-`python -m allatt bench --sections step` measures the scale's own steps; `measure_step` any other.
+`python -m allatt bench --sections step` measures VARIANTS, `measure_step` any other.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from allatt.benchmarks.measure import Kept, kept_evenly
-from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, RunConfig
+from allatt.config import KINDS, RunConfig
 from allatt.cost import count, trained
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
@@ -24,6 +24,8 @@ from allatt.train import Trainer
 WARM = 4
 """Steps before the clock starts: memory is allocated, kernels are chosen and compiled, the memory of the model is full."""
 REPEATS = 3
+VARIANTS = [{"kind": kind} | more for kind in KINDS for more in ({}, {"gated": True}, {"removed": 0.5}, {"path": "reference"})]
+"""What `make bench` measures, as arguments of `measure_step`."""
 
 
 def measure_step(scale: str, kind: str, device: str, steps: int, gated: bool = False, compiled: bool = False,
@@ -60,14 +62,6 @@ def measure_step(scale: str, kind: str, device: str, steps: int, gated: bool = F
             "tokens_per_second": tokens / min(seconds), "flop_per_token": flop,
             "flop_per_second": flop * tokens / min(seconds),
             "bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None}
-
-
-def own_steps(device: str) -> list[dict]:
-    """Arguments of `measure_step` for `make bench`: both kinds dense, gated, and with half of the heads removed."""
-    scale, steps = ("gpu", 20) if device == "cuda" else ("laptop", 3)
-    each = {"scale": scale, "device": device, "steps": steps}
-    return [each | {"kind": kind} | more for kind in (ALL_ATTENTION, TRANSFORMER_XL)
-            for more in ({}, {"gated": True}, {"removed": 0.5}, {"path": "reference"})]
 
 
 def _ids(vocab: int, number: int) -> np.ndarray:

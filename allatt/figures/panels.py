@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
@@ -38,7 +39,7 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
     `models` has for each kind the points of its "mean" over seeds (the control first), the points of each of its "seeds",
     and its "baseline"; `size` is "body_parameters" or "body_multiply_adds". Seeds are thin lines if there are several.
     """
-    worse = max(models, key=lambda kind: max(map(quality, models[kind]["mean"])))
+    lines_of = {kind: sorted((p[size], quality(p)) for p in curves["mean"]) for kind, curves in models.items()}
     for kind, curves in models.items():
         control, *pruned = curves["mean"]
         lines = [(points, SEED_LINE) for points in curves["seeds"]] if len(curves["seeds"]) > 1 else []
@@ -47,9 +48,11 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
             ax.plot([p[size] for p in ordered], list(map(quality, ordered)), **look(kind, **style))
         for p in pruned:
             ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle=""))
+        for p in _far_apart(pruned, size, quality, lines_of):
+            # On the side where the other model's curve is not.
+            above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in lines_of.values())
             ax.annotate(f"{p['sparsity']:.0%}", (p[size], quality(p)), textcoords="offset points",
-                        xytext=(5, 6) if kind == worse else (-5, -14), ha="left" if kind == worse else "right",
-                        color=COLORS[kind], fontsize=9)
+                        xytext=(5, 6) if above else (-5, -14), ha="left" if above else "right", color=COLORS[kind], fontsize=9)
         for p, marker, label in ((control, "D", "control, λ = 0"), (curves["baseline"], "o", "baseline")):
             ax.plot(p[size], quality(p), **look(kind, linestyle="", fillstyle="none", marker=marker, markersize=9,
                                                 label=f"{KIND_NAMES[kind]}, {label}"))
@@ -58,6 +61,18 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.margins(y=0.12)
+
+
+def _far_apart(points: list[dict], size: str, quality: Callable[[dict], float],
+               lines: dict[str, list[tuple[float, float]]]) -> list[dict]:
+    """The points that can have a label each, the smallest first: others are too near to one that has."""
+    spots = [spot for line in lines.values() for spot in line]
+    width, height = (max(places) - min(places) or 1 for places in zip(*spots, strict=True))
+    chosen: list[dict] = []
+    for p in sorted(points, key=lambda p: p[size]):
+        if all(abs(p[size] - q[size]) > 0.12 * width or abs(quality(p) - quality(q)) > 0.1 * height for q in chosen):
+            chosen.append(p)
+    return chosen
 
 
 def pruning_curves_of_text(data: dict, quality: Callable[[dict], float]) -> tuple[Figure, Axes]:

@@ -3,7 +3,7 @@
     smoke      stepping through the notebooks, and CI; too small for any claim
     laptop     `make reproduce` without a GPU: every figure, real text, 20 minutes on 2 cores
     overnight  the claims on a CPU: longer training, settled gates, all controls, several seeds; a night on 2 cores
-    gpu        `make reproduce` with a GPU: the same experiments, larger                       (not run yet)
+    gpu        `make reproduce` with a GPU: the same experiments, larger                       (one seed's sweeps so far)
     paper      the released configuration on WikiText-103                                      (not run yet)
 
 The paper's proportions hold at all of them, since its claims follow from proportions: 8 heads of d / 8, as many persistent
@@ -97,15 +97,16 @@ OVERNIGHT = Scale(
     lambdas={ALL_ATTENTION: (0.045, 0.055, 0.065, 0.08, 0.11, 0.16),
              TRANSFORMER_XL: (0.012, 0.02, 0.035, 0.07, 0.14, 0.3, 0.4, 0.6)}, example=0.11)
 
-# Our choice: a body of 27M parameters, in bf16, sized for minutes of one H100. Not run yet: its lambdas are a first guess.
-# The gates' learning rate lets a logit move as far as at the overnight scale, 9 in all.
+# Our choice: a body of 27M parameters, in bf16, sized for minutes of one GPU. The gates' learning rate lets a logit move as
+# far as at the overnight scale, 9 in all. Learning rate and lambdas were chosen on the GPU: figures/gpu/README.md.
 GPU = Scale(
     name="gpu", data=DataConfig(corpus="wikitext-103", vocab_size=8000), vocab=8000,
     model=geometry(512, 192, layers=8, init="unit", persistent_gain=20.0),
-    baseline=both(TrainConfig(steps=2600, rows=64, lr=1e-3, warmup=200, weight_decay=0.01, precision="bf16")),
+    baseline=both(TrainConfig(steps=2600, rows=64, lr=2e-3, warmup=200, weight_decay=0.01, precision="bf16")),
     **two_phases(640, rows=64, lr=2e-4, precision="bf16"),
     gates=GateConfig(clipped=True, penalty_warmup=38, lr=2.4e-2),
-    lambdas=dict.fromkeys(KINDS, (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)), example=0.02)
+    lambdas={ALL_ATTENTION: (0.01, 0.02, 0.025, 0.028, 0.04),
+             TRANSFORMER_XL: (0.0019, 0.0037, 0.0075, 0.015, 0.03, 0.06, 0.12, 0.24)}, example=0.025)
 
 # The released configuration; differences are marked. Not run yet.
 EPOCH = 2800  # steps of 192 x 192 tokens in one pass over WikiText-103's 103,227,021

@@ -1,12 +1,15 @@
 """Panels that figures of several notebooks share."""
 
+import json
 import math
+from itertools import combinations
 
 import pytest
 from samples import draw, lines, points
 
 from allatt.config import KINDS
 from allatt.figures.style import COLORS
+from allatt.system.paths import repository
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -34,3 +37,17 @@ def test_characters_and_words_against_size(name, y, count):
         assert hollow == pytest.approx([to_y(2.0 + number), to_y(2.2 + number)]), "control and baseline"
     assert sorted(text.get_text() for text in ax.texts) == ["25%", "25%", "50%", "50%"]
     assert ax.get_title(loc="left").startswith("some text") and ("2 seeds" in ax.get_title(loc="left")) == (count > 1)
+
+
+@pytest.mark.parametrize("scale", ["laptop", "gpu"])
+def test_labels_of_the_main_figure_can_be_read(scale):
+    """None lies on another; each curve's ends have one; and each stands on the side where the other curve is not."""
+    data = json.loads((repository() / "figures" / scale / "07_perplexity.json").read_text())["data"]
+    fig = draw("07_perplexity", data)
+    fig.canvas.draw()
+    for ax in fig.axes:
+        labels = [text for text in ax.texts if "%" in text.get_text()]
+        boxes = [text.get_window_extent() for text in labels]
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+        for curves in data["models"].values():
+            assert f"{max(p['sparsity'] for p in curves['mean']):.0%}" in [text.get_text() for text in labels]

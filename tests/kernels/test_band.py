@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_attention import inputs
 
 from allatt.attention import reference
+from allatt.kernels import band
 from allatt.kernels.band import fast
 
 SHAPES = st.fixed_dictionaries({"B": st.integers(1, 3), "H": st.integers(1, 3), "T": st.integers(1, 7),
@@ -54,3 +55,18 @@ def test_gradients_are_exact_where_autocast_is_on_in_the_backward_pass_too():
         got = torch.autograd.grad(fast(*tensors).sum(), tensors)
     for a, b in zip(got, expected, strict=True):
         assert (a - b).abs().max() < 1e-5 * b.abs().max().clamp(min=1)
+
+
+def test_aligned_distances_change_nothing(monkeypatch):
+    """A GPU gets zeros behind the last distance (tests/test_gpu.py); here, the CPU does."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (2, 3, 6, 4), (2, 3, 11, 4), (2, 3, 11, 4), (3, 6, 4), (3, 4), (3, 4), (3, 7, 4), (3, 7, 4)
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+    found = []
+    for width in (6, 8, 16):
+        monkeypatch.setattr(band, "_aligned", lambda r, width=width: torch.nn.functional.pad(r, (0, 0, 0, width - 6)))
+        out = band.fast(*tensors, filled=3)
+        found.append([out, *torch.autograd.grad(out.square().sum(), tensors)])
+    for padded in found[1:]:
+        for a, b in zip(padded, found[0], strict=True):
+            assert a.shape == b.shape and (a - b).abs().max() < 1e-12

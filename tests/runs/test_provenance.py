@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
+import pytest
 import torch
 
 import allatt
@@ -35,6 +37,23 @@ def test_an_installed_copy_does_not_name_the_repository_in_which_it_is_used(tmp_
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
     code = "from allatt.runs.provenance import provenance; record = provenance(); print(record['commit'])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(site)})
-    assert done.stdout.strip() == "not a git checkout", done.stderr
+    for named, expected in (({}, "not a git checkout"), ({"ALLATT_COMMIT": "abc1234"}, "abc1234")):
+        done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(site)} | named)
+        assert done.stdout.strip() == expected, done.stderr
+
+
+@pytest.mark.parametrize("driver", ["580.1", None])
+def test_a_gpu_is_named_with_its_driver(monkeypatch, driver):
+    """A stand-in for the GPU, and for the program that knows the driver, which may be missing."""
+    def answer(command, **options):
+        if command[0] == "nvidia-smi" and driver is None:
+            raise FileNotFoundError
+        return subprocess.CompletedProcess(command, 0, stdout=f"{driver}\n")
+
+    monkeypatch.setattr("subprocess.run", answer)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: types.SimpleNamespace(total_memory=80))
+    record = provenance("cuda")
+    assert (record["hardware"], record["driver"], record["gpu_bytes"]) == ("a GPU", driver or "unknown", 80)
+    assert {"gpus", "cuda", "cudnn"} <= set(record) and "driver" not in provenance()

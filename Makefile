@@ -24,7 +24,7 @@ export ENVIRONMENT PYTHON
 # Done once: the stamp holds the checksums of what was installed, and from which folder.
 define SETUP
 set -e; here="$(CURDIR)"; stamp="$$ENVIRONMENT/.allatt-installed"; \
-want="$$(cat requirements.lock.txt pyproject.toml | cksum) $$here"; \
+want="$$(cat requirements.lock.txt requirements.hashes.txt pyproject.toml | cksum) $$here"; \
 if [ -f "$$stamp" ] && [ "$$(cat "$$stamp")" = "$$want" ]; then exit 0; fi; \
 python="$$ENVIRONMENT/bin/python"; version='import sys; print("%d.%d" % sys.version_info[:2])'; \
 old='import sys; sys.exit(sys.version_info >= (3, 11))'; \
@@ -49,7 +49,8 @@ if "$$python" -c "$$old"; then \
 fi; \
 echo "Installing $$(grep -c == requirements.lock.txt) packages into $$ENVIRONMENT (once; some minutes)"; \
 rm -f "$$stamp"; \
-"$$python" -m pip install --quiet --disable-pip-version-check -r requirements.lock.txt && \
+"$$python" -m pip install --quiet --disable-pip-version-check -c requirements.lock.txt torch && \
+"$$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.hashes.txt && \
 "$$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . || \
 	{ echo "allatt: pip could not install; its message is above. Fix that, then run make again" >&2; exit 2; }; \
 printf '%s' "$$want" >"$$stamp"

@@ -43,6 +43,12 @@ def locked() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
+def test_every_locked_package_but_torch_has_checksums():
+    blocks = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$",
+                        (ROOT / "requirements.hashes.txt").read_text(), re.MULTILINE)
+    assert {canonicalize_name(name): version for name, version, _ in blocks} | {"torch": locked()["torch"]} == locked()
+
+
 def test_lock_satisfies_every_range():
     versions = locked()
     for requirement in wanted():
@@ -110,7 +116,7 @@ def test_citation_names_this_version_and_the_paper():
 
 
 def test_no_file_is_tied_to_one_machine():
-    for name in ("pyproject.toml", "requirements.lock.txt", "environment.yml", "Makefile", ".ci/run"):
+    for name in ("pyproject.toml", "requirements.lock.txt", "requirements.hashes.txt", "environment.yml", "Makefile", ".ci/run"):
         assert not re.search(r"https?://|/root/|/home/|/opt/|find-links|index-url", (ROOT / name).read_text()), name
 
 
@@ -245,7 +251,7 @@ def test_make_takes_the_active_environment(variables, expected):
 @pytest.mark.parametrize("version, good", [("3.9", False), ("3.10", False), ("3.11", True), ("3.13", True)])
 def test_make_asks_for_a_new_enough_python(tmp_path, version, good):
     """A python that is too old, or cannot make an environment, is one clear line."""
-    for name in ("Makefile", "requirements.lock.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock.txt", "requirements.hashes.txt", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     fake = tmp_path / "python"
     old = 1 if good else 0  # what the question "too old?" exits with

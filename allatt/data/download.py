@@ -18,6 +18,9 @@ from allatt.data.text8_format import split
 from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
 
+LARGEST, SMALL = 10, 10**6
+"""Bytes that a download may have per word of the text, and in any case: WikiText's files have about 3 per word."""
+
 
 class Unreachable(AllattError):
     """A corpus is not on this machine and cannot be downloaded: no network, no such file, or a missing package."""
@@ -41,9 +44,14 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
         raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
-        names = sorted(hub.list_repo_files(repository, repo_type="dataset"))
-        shards = [Path(hub.hf_hub_download(repository, name, repo_type="dataset", local_dir=cache))
-                  for name in names if name.startswith(part + "/") and name.endswith(".parquet")]
+        sizes = {file.path: file.size for file in hub.list_repo_tree(repository, recursive=True, repo_type="dataset")
+                 if file.path.startswith(part + "/") and file.path.endswith(".parquet")}
+        most = LARGEST * sum(words.values()) + SMALL
+        check(sum(sizes.values()) <= most, f"{repository} has {sum(sizes.values()):,} bytes of {part}, where {title} can have "
+                                           f"{most:,} at most; {advice}")
+        shards = [Path(hub.hf_hub_download(repository, name, repo_type="dataset", local_dir=cache)) for name in sorted(sizes)]
+    except AllattError:
+        raise
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
@@ -60,6 +68,8 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
                         # The hub's copy has "" where WikiText has a line with one space.
                         out.writelines((line or " ").rstrip("\n") + "\n" for line in lines)
                         count += sum(len(line.split()) + 1 for line in lines)
+                        if count > words[split_name]:  # no more is unpacked of a file that is not the one
+                            break
                 except (pyarrow.ArrowException, OSError, KeyError) as error:
                     if getattr(error, "errno", None) in DISK_ERRORS:
                         raise

@@ -125,6 +125,32 @@ def test_a_download_with_other_words_than_published_is_refused(hub, home, monkey
     assert finished(home) == []
 
 
+def test_more_than_the_text_can_have_is_not_downloaded(hub, home, monkeypatch):
+    name = "wikitext-2-v1/train-00001-of-00002.parquet"
+    hub.files[name] += bytes(11 * sum(CORPORA["wikitext-2"].words.values()) + 10**6)
+    with pytest.raises(AllattError, match=r"bytes of wikitext-2-v1, where WikiText-2 can have .* at most"):
+        locate("wikitext-2")
+    assert finished(home) == [] and not [path for path in hub.asked if "/resolve/" in path]
+
+
+def test_unpacking_stops_when_there_are_more_words_than_published(hub, home, monkeypatch):
+    import pyarrow.parquet
+
+    read, batches = [], pyarrow.parquet.ParquetFile.iter_batches
+
+    def small(self, **options):
+        for batch in batches(self, batch_size=5, **options):
+            read.append(batch)
+            yield batch
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", small)
+    counts = CORPORA["wikitext-2"].words | {"train": 50}
+    monkeypatch.setitem(CORPORA, "wikitext-2", replace(CORPORA["wikitext-2"], words=counts))
+    with pytest.raises(AllattError, match=r"train part of WikiText-2 came with .* words instead of 50"):
+        locate("wikitext-2")
+    assert sum(len(batch) for batch in read) < len(LINES * 6) / 2
+
+
 @pytest.mark.parametrize("damaged", [lambda whole: whole[:-20] + b"damaged",
                                      lambda whole: whole[:20] + b"\xff" * 40 + whole[60:], lambda whole: b""])
 def test_a_damaged_shard_is_removed_and_fetched_again(hub, home, damaged):

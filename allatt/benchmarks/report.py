@@ -10,6 +10,7 @@ from allatt.benchmarks.measure import SHARES
 from allatt.config import KIND_NAMES, AllattError
 from allatt.figures import figures_folder
 from allatt.system.files import put_between, read_json, write_json
+from allatt.system.messages import note
 from allatt.system.text_tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -113,7 +114,7 @@ def main() -> int:
     try:
         is_changed = put_between(readme, BEGIN, END, markdown(read_json(path, "run `make bench` first")))
     except AllattError as error:
-        print(f"allatt: {error}", file=sys.stderr)
+        note(str(error))
         return 2
     print(f"{readme.name}: the benchmark's tables {'were updated' if is_changed else 'are up to date'}")
     return 0

@@ -8,6 +8,7 @@ import sys
 from allatt import __version__
 from allatt.cli import describe, models, notebooks, packing, training
 from allatt.config import AllattError
+from allatt.system.messages import note
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         message = _explanation(error)
         if not message:
             raise
-        print(f"allatt: {message}", file=sys.stderr)
+        note(message)
         return 128 + getattr(error, "number", signal.SIGINT) if isinstance(error, KeyboardInterrupt) else 2
 
 

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from allatt.cli.models import perplexities
 from allatt.cli.options import SCALES, add_command, add_training_options, machine
 from allatt.config import KINDS, AllattError, DataConfig, RunConfig, check, to_dict
 from allatt.config_json import alter, from_dict
+from allatt.system.messages import note
 from allatt.system.text_tables import table
 
 ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(values, indent=1) if options.json else _result_table(values))
         remark = _remark(config, finished_run.result["heads"])
         if remark:
-            print(f"allatt: {remark}", file=sys.stderr)
+            note(remark)
     leave_torchrun()
 
 

@@ -25,9 +25,9 @@ from filelock import FileLock
 
 from allatt.config import AllattError, check
 from allatt.data import download, excerpt, folders, packed, text8_format, wikitext_format
-from allatt.data.folders import note
 from allatt.data.wikitext_format import SPLITS, file_name
 from allatt.system.files import MANIFEST, checksum, damage, disk, written
+from allatt.system.messages import note
 from allatt.system.paths import absolute, home
 
 # Raised by one whenever the conversion of plain text changes.

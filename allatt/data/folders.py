@@ -1,17 +1,12 @@
 """Which files of a folder hold text, and what is wrong with them: told at once, in one line, before anything is read."""
 
 import os
-import sys
 from pathlib import Path
 
 from allatt.config import AllattError, check
 from allatt.data.text_files import blocks
 from allatt.data.wikitext_format import SPLITS, file_name, is_wrapped
-
-
-def note(line: str) -> None:
-    """Print one line on stderr, in the form of the command line's own messages."""
-    print(f"allatt: {line}", file=sys.stderr, flush=True)
+from allatt.system.messages import note
 
 
 def sources(folder: Path, split: str) -> list[Path]:

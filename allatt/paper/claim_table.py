@@ -16,6 +16,7 @@ from allatt.paper.measurements import Measurements
 from allatt.paper.verdicts import judge
 from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
+from allatt.system.messages import note
 from allatt.system.paths import repository
 
 SHOWN = "laptop"
@@ -90,7 +91,7 @@ def main() -> int:
         changed = [put_between(folder / "README.md", BEGIN, END, markdown(rows, "../../")),
                    put_between(repository() / "README.md", BEGIN, END, verdicts(rows))]
     except AllattError as error:
-        print(f"allatt: {error}", file=sys.stderr)
+        note(str(error))
         return 2
     print(f"README.md: the tables of claims {'were updated' if any(changed) else 'are up to date'}")
     return 0

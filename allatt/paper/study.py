@@ -15,10 +15,11 @@ import re
 from dataclasses import dataclass, replace
 
 from allatt.config import KINDS, DataConfig, RunConfig, TrainConfig, check
-from allatt.data.corpora import locate, note
+from allatt.data.corpora import locate
 from allatt.data.download import Unreachable
 from allatt.data.tokens import pin
 from allatt.paper import scales
+from allatt.system.messages import note
 
 STAND_INS = {"wikitext-2": "wikipedia-excerpt", "wikitext-103": "wikipedia-excerpt", "text8": "text8-like"}
 """The corpus that replaces another if that cannot be downloaded; it needs no network."""

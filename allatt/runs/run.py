@@ -10,7 +10,6 @@ A run's folder is named by the hash of its config:
 import json
 import math
 import re
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from allatt.runs.provenance import provenance
 from allatt.system.checkpoint import has_checkpoint, remove_checkpoint
 from allatt.system.files import SEAL, checksum, is_unchanged, read_json, seal, write, write_json
 from allatt.system.machine import Machine, rank_and_world
+from allatt.system.messages import note
 from allatt.system.paths import home
 from allatt.train import DIVERGED, Trainer
 
@@ -138,7 +138,7 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"allatt: waiting for another process that is training run {config.id} ({config.name})", file=sys.stderr)
+            note(f"waiting for another process that is training run {config.id} ({config.name})")
             lock.acquire()
     try:
         if not _finished(folder):

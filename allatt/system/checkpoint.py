@@ -8,7 +8,6 @@ killed while it writes continues from the generation before; so does one whose l
 import hashlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from allatt.config import check
 from allatt.system.files import write
+from allatt.system.messages import note
 
 GENERATIONS = 2
 
@@ -61,7 +61,7 @@ def load_checkpoint(folder: Path, run: str, rank: int = 0, world: int = 1) -> St
                                            f"there are {world}; continue with as many, or remove the folder to start again")
         if all(_gathered(not problem, world)):
             if problems and rank == 0:
-                print(f"allatt: {problems[0]}; run {run} continues from step {step}", file=sys.stderr)
+                note(f"{problems[0]}; run {run} continues from step {step}")
             return state
         problems.append(problem or f"the checkpoint of step {step} in {folder} is damaged in another process's file")
     check(not steps, f"{'; '.join(problems)}; remove the folder to start the run again")

@@ -29,17 +29,17 @@ sys.exit(orders.get("status", 0))
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Starts CHILD with the given orders; `run.text()` is what it has printed. Ends it after the test."""
+    """Starts CHILD with the given orders; `run.text()` is what the last one has printed. Ends them after the test."""
     (tmp_path / "a_child.py").write_text(CHILD)
     monkeypatch.syspath_prepend(tmp_path)
     children = []
 
     def start(orders, env=None, module="a_child"):
-        with open(tmp_path / "output", "wb") as output:
+        with open(tmp_path / f"output-{len(children)}", "wb") as output:
             children.append(processes.start(module, orders, output, dict(os.environ) if env is None else env))
         return children[-1]
 
-    start.text = (tmp_path / "output").read_text
+    start.text = lambda: (tmp_path / f"output-{len(children) - 1}").read_text()
     yield start
     processes.end(*children)
 
@@ -73,8 +73,10 @@ def test_ctrl_c_does_not_reach_a_child(run):
 
 
 def test_end_stops_all_children(run):
-    children = [run({"echo": "started", "seconds": 40}) for _ in range(2)]
-    assert wait_for(run.text), "a child that reads its orders"
+    children = []
+    for _ in range(2):
+        children.append(run({"echo": "started", "seconds": 40}))
+        assert wait_for(run.text), "a child that reads its orders"
     start = time.monotonic()
     processes.end(*children)
     assert [child.returncode for child in children] == [-signal.SIGTERM] * 2 and time.monotonic() - start < 30

@@ -24,7 +24,7 @@ from allatt.model import LanguageModel
 from allatt.segment_memory import Memory
 from allatt.system.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.system.files import disk, write
-from allatt.system.machine import Interrupted, Machine, asked_to_stop, rank_and_world
+from allatt.system.machine import OVER, Interrupted, Machine, asked_to_stop, rank_and_world
 
 DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
 """What to do if numbers are not finite."""
@@ -197,11 +197,13 @@ class Trainer:
 
     def stopped_by(self, asked: list[int]) -> int:
         """The signal that ends training after this step; 0: none. Several processes decide together, every ten steps."""
+        until = self.machine.until
+        number = asked[0] if asked else OVER if until is not None and time.time() >= until else 0
         if rank_and_world()[1] == 1:
-            return asked[0] if asked else 0
+            return number
         if self.step % 10 and self.step < self.config.train.steps:
             return 0
-        signal = torch.tensor(asked[0] if asked else 0, device=self.model.distance_PD.device)
+        signal = torch.tensor(number, device=self.model.distance_PD.device)
         dist.all_reduce(signal, dist.ReduceOp.MAX)
         return int(signal)
 

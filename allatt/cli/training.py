@@ -1,8 +1,11 @@
 """Commands that train: `run` and `experiment`."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from allatt.cli.models import perplexities
 from allatt.cli.options import SCALES, add_command, add_training_options, machine
@@ -10,6 +13,12 @@ from allatt.config import KINDS, AllattError, DataConfig, RunConfig, check, to_d
 from allatt.config_json import alter, from_dict
 from allatt.system.messages import note
 from allatt.system.text_tables import table
+
+if TYPE_CHECKING:
+    from allatt.paper.experiments import Experiment
+    from allatt.paper.study import Study
+    from allatt.runs.anytime import Budget
+    from allatt.system.machine import Machine
 
 ROW = "{:<12}  {:<36}  {:>4}  {:>6}  {:>7}  {:>10}  {:>7}  {:>7}  {}"
 """A line of `experiment`. Its widths are fixed, because each line is printed as soon as its run is finished."""
@@ -43,6 +52,8 @@ def add_commands(commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
     parser.add_argument("--one-phase", action="store_true", help=ONE_PHASE)
+    parser.add_argument("--minutes", type=float, metavar="N",
+                        help="stop in time: one run after the other, the most telling first, and none that does not fit")
     add_training_options(parser)
 
 
@@ -152,8 +163,9 @@ def experiment(options: argparse.Namespace) -> None:
     from allatt.paper.experiments import CALIBRATION, EXPERIMENTS
     from allatt.paper.points import Point
     from allatt.paper.study import Study
+    from allatt.runs.anytime import Budget
     from allatt.runs.parallel import get_or_run_all
-    from allatt.system.machine import join_torchrun, leave_torchrun
+    from allatt.system.machine import join_torchrun, leave_torchrun, rank_and_world
     from allatt.system.paths import home
 
     known = EXPERIMENTS | CALIBRATION
@@ -165,11 +177,16 @@ def experiment(options: argparse.Namespace) -> None:
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
     study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds, options.one_phase)
     this_machine = machine(options)
+    budget = None if options.minutes is None else Budget(options.minutes, this_machine)
     is_first_process, points = join_torchrun(this_machine.resolve()), []
+    check(budget is None or rank_and_world()[1] == 1, "--minutes is for one process; leave it out, or start without torchrun")
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
         for seed in study.seeds:
-            configs = known[name].configs(study, seed, this_machine)
-            for config, finished_run in zip(configs, get_or_run_all(configs, this_machine), strict=True):
+            configs = _configs(known[name], study, seed, this_machine, budget)
+            runs = get_or_run_all(configs, this_machine) if budget is None else map(budget.run, configs)
+            for config, finished_run in zip(configs, runs, strict=True):
+                if finished_run is None:
+                    continue
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.
                 point = Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name}
                 points.append(point)
@@ -177,11 +194,32 @@ def experiment(options: argparse.Namespace) -> None:
                     if len(points) == 1:
                         print(HEADER)
                     print(_line(point), flush=True)
+    if budget and budget.left_out:
+        first = "; ".join(budget.left_out[:2])
+        check(bool(points), f"{options.minutes:g} minutes are too few for any run: {first}; run the same again to continue, or "
+                            "with more")
+        note(f"for want of time not run or not finished: {', '.join(budget.left_out)}")
     if is_first_process:
         ids = {point["run"] for point in points}
         print(json.dumps(points, indent=1) if options.json else
               f"{len(ids)} runs, each in its folder RUN in {home() / 'runs'}")
     leave_torchrun()
+
+
+def _configs(entry: Experiment, study: Study, seed: int, this_machine: Machine, budget: Budget | None) -> list[RunConfig]:
+    """The runs of an experiment; within a budget, the most telling first. Some train what they need to know beforehand."""
+    from allatt.paper.experiments import most_telling_first
+    from allatt.system.machine import OVER, Interrupted
+
+    if budget is None:
+        return entry.configs(study, seed, this_machine)
+    try:
+        return most_telling_first(entry.configs(study, seed, budget.machine))
+    except Interrupted as error:
+        if error.number != OVER:
+            raise
+        budget.left_out.append(f"{entry.about} ({error.saved})")
+        return []
 
 
 def _line(point: dict) -> str:

@@ -63,6 +63,20 @@ def everything(study: Study, seed: int | None = None) -> list[RunConfig]:
     return list({config.id: config for config in configs}.values())
 
 
+def most_telling_first(configs: list[RunConfig]) -> list[RunConfig]:
+    """A sweep in the order that tells most if it is broken off: controls, then lambdas from the middle of each kind's grid
+    outwards. Other lists stay as they are."""
+    if not all(config.gated for config in configs):
+        return configs
+
+    def place(config: RunConfig) -> int:
+        grid = [other.gated.gates.lam for other in configs if other.model.kind == config.model.kind]
+        at = grid.index(config.gated.gates.lam)
+        return 1 + abs(at - len(grid) // 2) if at else 0
+
+    return sorted(configs, key=place)
+
+
 class Experiment(NamedTuple):
     """What `python -m allatt experiment` runs under a name."""
 

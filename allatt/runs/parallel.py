@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from allatt.config import AllattError, RunConfig, to_dict
 from allatt.config_json import from_dict
 from allatt.cost import count
 from allatt.data.tokens import load
-from allatt.runs import Run, finished, get_or_run
+from allatt.runs.run import Busy, Run, finished, get_or_run
 from allatt.system import processes
 from allatt.system.machine import Machine, rank_and_world
 from allatt.system.paths import home
@@ -37,11 +38,14 @@ def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None)
     Raises the AllattError of the first run that fails; the others are then stopped, and continue the next time.
     """
     configs, machine = list(configs), machine or Machine()
-    missing = _missing(configs)
-    large = [config for config in missing if work(config) > SMALL]
+    large = [config for config in missing(configs) if work(config) > SMALL]
     if len(large) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
         load(large[0].data)  # tokenized once, before several processes ask for it
         _train_in_parallel(large, machine)
+    if rank_and_world()[1] == 1:
+        for config in configs:  # those that another process trains come last: two processes share the list
+            with suppress(Busy):
+                get_or_run(config, machine, wait=False)
     return [get_or_run(config, machine) for config in configs]
 
 
@@ -51,14 +55,14 @@ def work(config: RunConfig) -> float:
     return 3.0 * body * config.train.steps * config.train.rows * config.model.segment
 
 
-def _missing(configs: list[RunConfig]) -> list[RunConfig]:
+def missing(configs: list[RunConfig]) -> list[RunConfig]:
     """The unfinished runs, each once, and each after the run that it starts from."""
-    missing: dict[str, RunConfig] = {}
+    found: dict[str, RunConfig] = {}
     for config in configs:
         if not finished(config):
-            for needed in [*(_missing([config.start]) if config.start else []), config]:
-                missing.setdefault(needed.id, needed)
-    return list(missing.values())
+            for needed in [*(missing([config.start]) if config.start else []), config]:
+                found.setdefault(needed.id, needed)
+    return list(found.values())
 
 
 def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:

@@ -40,6 +40,10 @@ FILES = ("model.safetensors", "gates.safetensors", "metrics.jsonl")
 """What result.json has checksums of."""
 
 
+class Busy(AllattError):
+    """Another process trains this run."""
+
+
 class Run:
     """A finished run: its config, its measurements, and its model."""
 
@@ -117,11 +121,12 @@ def find(run_id: str) -> Run:
     return Run(results[0].parent)
 
 
-def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
+def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = True) -> Run:
     """The run of this config: read if finished, else trained, from its last checkpoint if it was interrupted.
 
-    The run in `config.start` is trained first if necessary. Safe to call from several processes: the second one waits.
-    Under torchrun, all processes train together. AllattError if the config, the text or a checkpoint is wrong.
+    The run in `config.start` is trained first if necessary. Safe to call from several processes: the second one waits, or,
+    with `wait` False, raises Busy. Under torchrun, all processes train together. AllattError if the config, the text or a
+    checkpoint is wrong.
     """
     machine = machine or Machine()
     folder = home() / "runs" / config.id
@@ -130,7 +135,7 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
             with suppress(OSError):
                 remove_checkpoint(folder)
         return _same_text(Run(folder))
-    start = get_or_run(config.start, machine) if config.start is not None else None
+    start = get_or_run(config.start, machine, wait) if config.start is not None else None
     rank, _ = rank_and_world()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
@@ -138,6 +143,8 @@ def get_or_run(config: RunConfig, machine: Machine | None = None) -> Run:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if not wait:
+                raise Busy(f"another process is training run {config.id} ({config.name})") from None
             note(f"waiting for another process that is training run {config.id} ({config.name})")
             lock.acquire()
     try:

@@ -20,6 +20,8 @@ COMPILED = 500
 DEVICES, CHOICES = ("auto", "cuda", "cpu"), ("auto", "on", "off")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else ()))
 """What asks a process to stop: Ctrl-C, a batch system or `kill`, a terminal that closes."""
+OVER = signal.SIGALRM if hasattr(signal, "SIGALRM") else signal.SIGTERM
+"""The signal that stands for `Machine.until`."""
 RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets besides WORLD_SIZE."""
 
@@ -48,6 +50,8 @@ class Machine:
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints (written on a step that logs)."""
     progress: bool = True
+    until: float | None = None
+    """Time (`time.time`) at which a run in training saves itself and stops; None: never."""
 
     def __post_init__(self):
         check(self.device in DEVICES, f"device is {self.device!r}; choose {_or(DEVICES)}")

@@ -193,6 +193,30 @@ def test_experiment_continues_where_it_was_interrupted(tiny, monkeypatch, tmp_pa
     assert trained == ["all-attention baseline", "transformer-xl baseline"]
 
 
+def test_an_experiment_within_minutes_names_what_it_left_out(tiny, monkeypatch, tmp_path, capsys):
+    """A clock by which a step takes a minute: baselines of 3 steps, then sweeps of 2 x 6, controls first."""
+    from allatt.train import Trainer
+
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    now, one_step = [0.0], Trainer.one_step
+
+    def step(self):
+        now[0] += 60
+        return one_step(self)
+
+    monkeypatch.setattr(Trainer, "one_step", step)
+    monkeypatch.setattr("time.time", lambda: now[0])
+    assert main(["experiment", "all", *tiny, "--minutes", "2"]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"allatt: 2 minutes are too few for any run: all-attention baseline \(run \w+ is saved at step 2\);", message)
+    assert main(["experiment", "all", *tiny, "--minutes", "17"]) == 0
+    out, err = capsys.readouterr()
+    names = [line[14:].split("  ")[0] for line in out.splitlines()[1:-1]]
+    assert names[:4] == [f"{kind} {stage}" for stage in ("baseline", "lambda 0") for kind in KINDS]
+    left = err.splitlines()[-1]
+    assert left.startswith("allatt: for want of time not run or not finished: ") and "all-attention lambda 0.3" in left
+
+
 def test_all_experiments_as_json(tiny, monkeypatch, capsys):
     """The points of the figures, named by experiment; an experiment that trains to list its runs gets the machine."""
     from allatt import runs

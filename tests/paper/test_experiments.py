@@ -6,6 +6,7 @@ import pytest
 
 from allatt.config import ALL_ATTENTION, KINDS, GateConfig
 from allatt.paper import experiments, rivals, scales
+from allatt.paper.experiments import most_telling_first, training_methods
 from allatt.paper.rivals import budget
 from allatt.paper.study import Study
 from allatt.system.machine import Machine
@@ -95,3 +96,18 @@ def test_every_experiment_is_about_the_seed_that_is_asked_for(monkeypatch):
 def test_paper_s_lists():
     assert {lam: sum(kept) for lam, kept in experiments.PAPER_KEPT.items()} == {0.01: 106, 0.015: 87, 0.02: 59}
     assert all(len(kept) == 16 and min(kept) == kept[1] for kept in experiments.PAPER_KEPT.values())
+
+
+def test_what_tells_most_comes_first():
+    """Controls, then the middle of each grid; a list without gates stays as it is."""
+    study = Study("overnight")
+    lams = {kind: [config.gated.gates.lam for config in most_telling_first(study.sweeps()) if config.model.kind == kind]
+            for kind in KINDS}
+    assert lams["all-attention"] == [0, 0.065, 0.055, 0.08, 0.045, 0.11, 0.16]
+    assert lams["transformer-xl"][:3] == [0, 0.07, 0.035] and sorted(lams["transformer-xl"])[1:] == \
+        list(scales.get("overnight").lambdas["transformer-xl"])
+    assert {config.gated.gates.lam for config in most_telling_first(study.sweeps())[:2]} == {0}
+    baselines = [study.baseline(kind) for kind in KINDS]
+    assert most_telling_first(baselines) == baselines
+    methods = [*training_methods(study).values()]
+    assert most_telling_first(methods) == methods

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock
 from small_text import write_small_text
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
@@ -15,6 +16,7 @@ from allatt.data.tokens import pin
 from allatt.runs import finished, get_or_run, parallel
 from allatt.runs import run as run_module
 from allatt.runs.parallel import get_or_run_all
+from allatt.runs.run import Busy
 from allatt.system.machine import Machine
 from allatt.system.paths import home
 
@@ -121,3 +123,31 @@ def test_the_work_of_a_run_is_its_bodys_multiply_adds(data):
     per_token = 2 * 2 * (4 * 8 * 4 + 3 * 4 * 16 + 2 * 4 * 4)
     assert parallel.work(one) == 3 * per_token * 20 * 4 * 8
     assert parallel.work(replace(one, train=replace(one.train, steps=40))) == 2 * parallel.work(one)
+
+
+def test_a_run_that_another_process_trains_comes_last(data, monkeypatch):
+    """One after the other, as on a GPU: what is busy is left for later, so that two processes share a list."""
+    configs = [config(data, 70 + number) for number in range(3)]
+    folder = home() / "runs" / configs[0].id
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    trained, execute = [], run_module._execute
+    lock = FileLock(folder.with_suffix(".lock"))
+    lock.acquire()
+
+    def note(c, *rest):
+        trained.append(c.train.seed)
+        execute(c, *rest)
+        if len(trained) == 2:
+            lock.release()
+
+    monkeypatch.setattr(run_module, "_execute", note)
+    found = get_or_run_all(configs, QUIET)
+    assert trained == [71, 72, 70] and [run.config.train.seed for run in found] == [70, 71, 72]
+
+
+def test_a_busy_run_can_be_asked_for_without_waiting(data):
+    waiting = replace(config(data, 80), start=config(data, 81))
+    folder = home() / "runs" / waiting.start.id
+    with FileLock(folder.with_suffix(".lock")), pytest.raises(Busy, match="another process is training run"):
+        get_or_run(waiting, QUIET, wait=False)
+    assert not (home() / "runs" / waiting.id).exists()

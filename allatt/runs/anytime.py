@@ -1,0 +1,49 @@
+"""Runs within a limit of time: nothing is begun that does not fit, and what still trains at the end is saved."""
+
+import time
+from dataclasses import replace
+
+from allatt.config import RunConfig, check
+from allatt.runs.parallel import missing, work
+from allatt.runs.run import Run, get_or_run
+from allatt.system.machine import OVER, Interrupted, Machine
+
+
+class Budget:
+    """The time that is left for several runs, one after the other.
+
+    What a run takes is known from those before it, by their work; the first of all is begun in any case.
+    """
+
+    def __init__(self, minutes: float, machine: Machine):
+        check(0 < minutes <= 60 * 24 * 366, f"--minutes is {minutes}; it must be positive, and a year at most")
+        self.end = time.time() + 60 * minutes
+        self.machine = replace(machine, until=self.end)
+        """The machine, whose runs save themselves and stop when the time is over."""
+        self.seconds_per_work: dict[str, float] = {}
+        """By kind of model, of the fastest run so far."""
+        self.left_out: list[str] = []
+        """Names of the runs that were not begun, or not finished."""
+
+    def run(self, config: RunConfig) -> Run | None:
+        """The run of this config, read or trained; None if the time does not suffice."""
+        to_do, begin = missing([config]), time.time()
+        needed = sum(map(work, to_do)) * self._rate(config.model.kind)
+        if to_do and begin + needed >= self.end:
+            self.left_out.append(config.name)
+            return None
+        try:
+            found = get_or_run(config, self.machine)
+        except Interrupted as error:
+            if error.number != OVER:
+                raise
+            self.left_out.append(f"{config.name} ({error.saved})")
+            return None
+        if to_do:
+            rate = (time.time() - begin) / sum(map(work, to_do))
+            self.seconds_per_work[config.model.kind] = min(rate, self.seconds_per_work.get(config.model.kind, rate))
+        return found
+
+    def _rate(self, kind: str) -> float:
+        """Seconds per multiply-add: of this kind of model, else of the other, else none."""
+        return self.seconds_per_work.get(kind) or min(self.seconds_per_work.values(), default=0.0)

@@ -1,0 +1,95 @@
+"""Runs within a limit of time, by a clock that the test turns: a step takes ten seconds."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from small_text import write_small_text
+
+from allatt.config import AllattError, DataConfig, ModelConfig, RunConfig, TrainConfig
+from allatt.data.tokens import pin
+from allatt.runs import anytime, finished, get_or_run
+from allatt.runs.anytime import Budget
+from allatt.system.checkpoint import has_checkpoint
+from allatt.system.machine import Interrupted, Machine
+from allatt.system.paths import home
+from allatt.train import Trainer
+
+MODEL = ModelConfig(layers=1, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9, init="unit")
+QUIET = Machine(device="cpu", log_every=5, progress=False)
+
+
+@pytest.fixture(autouse=True)
+def clock(home, monkeypatch):
+    """Seconds since the test began, as `time.time` tells them; `home` is empty."""
+    now, one_step = [0.0], Trainer.one_step
+
+    def step(self):
+        now[0] += 10
+        return one_step(self)
+
+    monkeypatch.setattr(Trainer, "one_step", step)
+    monkeypatch.setattr("time.time", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def dense(tmp_path):
+    data = pin(DataConfig(corpus=str(write_small_text(tmp_path)), tokens="words", vocab_size=0))
+    return lambda seed, steps=12: RunConfig(f"dense {seed}", data, MODEL, TrainConfig(steps=steps, rows=4, lr=0.01, seed=seed))
+
+
+def test_what_does_not_fit_is_not_begun_and_what_fits_is(dense, clock):
+    """Five minutes, runs of two: the third does not fit, a short one after it does."""
+    budget = Budget(5, QUIET)
+    done = [budget.run(config) for config in (dense(1), dense(2), dense(3), dense(4, steps=4))]
+    assert [run and run.config.train.seed for run in done] == [1, 2, None, 4]
+    assert budget.left_out == ["dense 3"] and clock[0] == 280
+    assert not (home() / "runs" / dense(3).id).exists()
+
+
+def test_what_still_trains_at_the_end_is_saved_and_continued(dense, clock):
+    """The first run is begun in any case. What comes out in the end is what an undisturbed run gives."""
+    budget = Budget(1, QUIET)
+    assert budget.run(dense(1)) is None
+    assert budget.left_out == [f"dense 1 (run {dense(1).id} is saved at step 6)"] and not finished(dense(1))
+    assert has_checkpoint(home() / "runs" / dense(1).id)
+    again = Budget(10, QUIET).run(dense(1))
+    assert clock[0] == 120, "no step was taken twice"
+    weights = (again.folder / "model.safetensors").read_bytes()
+    assert [line["step"] for line in again.metrics()] == [5, 10, 12]
+
+
+    shutil.rmtree(home() / "runs")
+    assert (get_or_run(dense(1), QUIET).folder / "model.safetensors").read_bytes() == weights
+
+
+def test_a_finished_run_needs_no_time(dense, clock):
+    budget = Budget(3, QUIET)
+    first = budget.run(dense(1))
+    clock[0] = budget.end + 100
+    assert budget.run(dense(1)).id == first.id and budget.left_out == []
+    assert budget.run(dense(2)) is None and budget.left_out == ["dense 2"]
+
+
+def test_a_runs_start_is_part_of_what_it_takes(dense, clock):
+    """Both stages together do not fit, though either would."""
+    later = replace(dense(2), name="later", start=dense(3))
+    budget = Budget(5, QUIET)
+    assert budget.run(dense(1)) and budget.run(later) is None and budget.left_out == ["later"]
+    assert not (home() / "runs" / dense(3).id).exists()
+
+
+def test_a_signal_from_outside_is_no_end_of_the_time(dense, monkeypatch):
+    def stop(config, machine):
+        raise Interrupted(15)
+
+    monkeypatch.setattr(anytime, "get_or_run", stop)
+    with pytest.raises(Interrupted):
+        Budget(5, QUIET).run(dense(1))
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_a_limit_is_a_positive_number(minutes):
+    with pytest.raises(AllattError, match="--minutes is"):
+        Budget(minutes, QUIET)

@@ -208,7 +208,7 @@ def test_an_experiment_within_minutes_names_what_it_left_out(tiny, monkeypatch, 
     monkeypatch.setattr("time.time", lambda: now[0])
     assert main(["experiment", "all", *tiny, "--minutes", "2"]) == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert re.match(r"allatt: 2 minutes are too few for any run: all-attention baseline \(run \w+ is saved at step 2\);", message)
+    assert re.match(r"allatt: 2 minutes are too few for any run: \S+ baseline \(run \w+ is saved at step 2\);", message)
     assert main(["experiment", "all", *tiny, "--minutes", "17"]) == 0
     out, err = capsys.readouterr()
     names = [line[14:].split("  ")[0] for line in out.splitlines()[1:-1]]

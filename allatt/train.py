@@ -80,13 +80,18 @@ def backward(model: LanguageModel, input_BT: Tensor, target_BT: Tensor, memory: 
 
 
 def all_reduce_gradients(parameters: list[nn.Parameter]) -> None:
-    """Replace gradients by their mean over processes, each of which holds the mean over its equal share of the rows."""
+    """Replace gradients by their mean over processes, each of which holds the mean over its equal share of the rows.
+
+    In one message: many small ones would wait for each other.
+    """
     _, world = rank_and_world()
-    if world > 1:
-        for p in parameters:
-            if p.grad is not None:
-                dist.all_reduce(p.grad)
-                p.grad /= world
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if world > 1 and grads:
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        flat /= world
+        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
 
 
 class Trainer:

@@ -298,15 +298,15 @@ os._exit(0)  # as allatt.__main__ does
 """
 
 
-@pytest.mark.parametrize("config", [GATED, TARGET], ids=["gated", "target"])
-def test_two_processes_are_one_process_with_as_many_rows(config, tmp_path):
+@pytest.mark.parametrize("config, processes", [(GATED, 2), (TARGET, 2), (GATED, 4)], ids=["gated", "target", "gated by four"])
+def test_processes_are_one_process_with_as_many_rows(config, processes, tmp_path):
     model = replace(MODEL, drop_attention=0.0, drop_projection=0.0, drop_word=0.0)
     alone = trainer(replace(config, model=model), tmp_path / "one")
     alone.run()
     script = tmp_path / "two.py"
     script.write_text(PROCESSES)
     root = repository()
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(script),
                     str(tmp_path / "two"), str(root / "tests"), config.name], check=True, capture_output=True, timeout=120,
                    env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"})
     together = load_file(tmp_path / "two" / "model.safetensors")

@@ -149,7 +149,9 @@ def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = T
             lock.acquire()
     try:
         if not _finished(folder):
-            with torch.random.fork_rng():  # so that a notebook's random numbers do not depend on whether a run was cached
+            # So that a notebook's random numbers do not depend on whether a run was cached. Only of the GPU at hand: to ask the
+            # others for theirs would take memory on each of them.
+            with torch.random.fork_rng([torch.cuda.current_device()] if machine.resolve() == "cuda" else []):
                 _execute(config, start, folder, machine)
         _finished(folder)  # a barrier: the run is read after its result is written
     finally:

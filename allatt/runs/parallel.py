@@ -42,10 +42,9 @@ def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None)
     if len(large) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
         load(large[0].data)  # tokenized once, before several processes ask for it
         _train_in_parallel(large, machine)
-    if rank_and_world()[1] == 1:
-        for config in configs:  # those that another process trains come last: two processes share the list
-            with suppress(Busy):
-                get_or_run(config, machine, wait=False)
+    for config in configs:  # those that another process trains come last: two processes share the list
+        with suppress(Busy):
+            get_or_run(config, machine, wait=False)
     return [get_or_run(config, machine) for config in configs]
 
 

@@ -36,6 +36,8 @@ from allatt.system.paths import home
 from allatt.train import DIVERGED, Trainer
 
 ADVICE = "remove its folder and run again"
+WAIT = 60
+"""Seconds between two tries to get the lock of a run that another process trains."""
 FILES = ("model.safetensors", "gates.safetensors", "metrics.jsonl")
 """What result.json has checksums of."""
 
@@ -136,17 +138,16 @@ def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = T
                 remove_checkpoint(folder)
         return _same_text(Run(folder))
     start = get_or_run(config.start, machine, wait) if config.start is not None else None
-    rank, _ = rank_and_world()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
-    if rank == 0:  # for all processes of torchrun: the others wait in _finished until it has the lock
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if not wait:
-                raise Busy(f"another process is training run {config.id} ({config.name})") from None
-            note(f"waiting for another process that is training run {config.id} ({config.name})")
-            lock.acquire()
+    if not _acquire(lock, 0):
+        busy = f"another process is training run {config.id} ({config.name})"
+        if not wait:
+            raise Busy(busy)
+        if rank_and_world()[0] == 0:
+            note(f"waiting: {busy}")
+        while not _acquire(lock, WAIT):
+            pass
     try:
         if not _finished(folder):
             # So that a notebook's random numbers do not depend on whether a run was cached. Only of the GPU at hand: to ask the
@@ -162,6 +163,21 @@ def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = T
 def finished(config: RunConfig) -> bool:
     """Whether the run of this config is finished."""
     return (home() / "runs" / config.id / "result.json").exists()
+
+
+def _acquire(lock: FileLock, seconds: float) -> bool:
+    """Whether process 0 has the lock, for all processes, within so many seconds. They hear of it each time: to wait in silence
+    for longer than torch allows would end them."""
+    rank, world = rank_and_world()
+    has = [True]
+    if rank == 0:
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            has = [False]
+    if world > 1:
+        dist.broadcast_object_list(has, 0)
+    return has[0]
 
 
 def _finished(folder: Path) -> bool:

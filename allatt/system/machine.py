@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -126,8 +125,7 @@ def join_torchrun(device: str) -> bool:
                        "or unset WORLD_SIZE")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # A day: all wait for the first one, which may wait for another program that trains the same run.
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(days=1))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
     return dist.get_rank() == 0
 
 

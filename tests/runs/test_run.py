@@ -15,6 +15,7 @@ from allatt.config import KINDS, AllattError, DataConfig, GateConfig, ModelConfi
 from allatt.data.tokens import load, pin
 from allatt.evaluate import nll
 from allatt.runs import Run, find, get_or_run
+from allatt.runs import run as run_module
 from allatt.system.machine import Machine
 from allatt.system.paths import home
 
@@ -325,3 +326,31 @@ def test_a_start_of_another_geometry_is_one_clear_line(dense, phase, change):
     with pytest.raises(AllattError) as error:
         get_or_run(replace(config, model=replace(config.model, **change)), QUIET)
     assert "\n" not in str(error.value) and ("layers" in str(error.value) or "does not fit" in str(error.value))
+
+
+def test_all_processes_hear_that_the_first_one_waits_for_a_lock(dense, monkeypatch, capsys, home):
+    """Two processes of torchrun, of which this is the first; another program has the lock for three tries."""
+    heard = []
+
+    class Held:
+        def __init__(self, path):
+            self.tries = 0
+
+        def acquire(self, timeout):
+            heard.append(timeout)
+            self.tries += 1
+            if self.tries < 4:
+                raise run_module.Timeout("held")
+
+        def release(self):
+            heard.append("released")
+
+    monkeypatch.setattr(run_module, "FileLock", Held)
+    monkeypatch.setattr(run_module, "rank_and_world", lambda: (0, 2))
+    monkeypatch.setattr(run_module.dist, "broadcast_object_list", lambda values, source: heard.append(values[0]))
+    monkeypatch.setattr(run_module, "_execute", lambda *rest: heard.append("trained"))
+    monkeypatch.setattr(run_module, "Run", lambda folder: folder)
+    get_or_run(dense, QUIET)
+    wait = run_module.WAIT
+    assert heard == [False, 0, False, wait, False, wait, False, wait, True, False, "trained", False, "released"]
+    assert capsys.readouterr().err == f"allatt: waiting: another process is training run {dense.id} (dense)\n"

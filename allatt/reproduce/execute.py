@@ -114,12 +114,17 @@ def _exception(output: dict) -> str:
 
 
 def headline(executed: Path) -> str:
-    """The text after the last "Headline: " in the outputs of an executed notebook; "" if there is none."""
+    """The text after the last "Headline: " in the outputs of an executed notebook; "" if there is none.
+
+    If cells were left out (`allatt.reproduce.without_weights`), it ends with their number.
+    """
     cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     outputs = [output for cell in cells for output in merge_streams(cell.get("outputs", []))]
     lines = [line for output in outputs for line in "".join(output.get("text", ())).splitlines()]
     headlines = [line.removeprefix("Headline: ") for line in lines if line.startswith("Headline: ")]
-    return headlines[-1].strip() if headlines else ""
+    left_out = sum(line.startswith("left out: ") for line in lines)
+    more = [f"{left_out} cell{'s' * (left_out > 1)} left out: runs are here without their weights"] if left_out else []
+    return "; ".join([*(line.strip() for line in headlines[-1:]), *more])
 
 
 def merge_streams(outputs: list[dict]) -> list[dict]:
@@ -143,9 +148,11 @@ def _main() -> None:
     orders = processes.read_orders(_interrupt_kernels)
     import papermill  # here, so that importing this module stays fast
 
+    from allatt.reproduce.without_weights import register
+
     try:
         papermill.execute_notebook(orders["notebook"], orders["executed"], orders["parameters"], kernel_name="python3",
-                                   cwd=str(Path(orders["notebook"]).parent), progress_bar=False)
+                                   cwd=str(Path(orders["notebook"]).parent), progress_bar=False, engine_name=register())
     finally:
         # Measured here, not in the first process: a child's peak is never lower than its parent's size at the fork.
         unit = 1 if sys.platform == "darwin" else 1024

@@ -46,6 +46,10 @@ class Busy(AllattError):
     """Another process trains this run."""
 
 
+class NoWeights(AllattError):
+    """The run is here without its weights."""
+
+
 class Run:
     """A finished run: its config, its measurements, and its model."""
 
@@ -82,8 +86,9 @@ class Run:
     def load(self) -> LanguageModel:
         """The trained model with all its heads (see `gates` and `pruned`), in evaluation mode on the CPU."""
         path = self._file("model.safetensors")
-        check(path.exists(), f"run {self.id} ({self.config.name}) is here without its weights, as after `unpack`; to train it "
-                             f"again, remove {self.folder}")
+        if not path.exists():
+            raise NoWeights(f"run {self.id} ({self.config.name}) is here without its weights, as after `unpack`; to train it "
+                            f"again, remove {self.folder}")
         try:
             return LanguageModel.load(path).eval()
         except AllattError as error:

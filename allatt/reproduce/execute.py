@@ -118,13 +118,22 @@ def headline(executed: Path) -> str:
 
     If cells were left out (`allatt.reproduce.without_weights`), it ends with their number.
     """
+    lines, cells = _lines(executed), left_out(executed)
+    headlines = [line.removeprefix("Headline: ") for line in lines if line.startswith("Headline: ")]
+    more = [f"{cells} cell{'s' * (cells > 1)} left out: runs are here without their weights"] if cells else []
+    return "; ".join([*(line.strip() for line in headlines[-1:]), *more])
+
+
+def left_out(executed: Path) -> int:
+    """How many cells were left out, since they need weights that are not here."""
+    return sum(line.startswith("left out: ") for line in _lines(executed))
+
+
+def _lines(executed: Path) -> list[str]:
+    """All lines that an executed notebook has printed."""
     cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     outputs = [output for cell in cells for output in merge_streams(cell.get("outputs", []))]
-    lines = [line for output in outputs for line in "".join(output.get("text", ())).splitlines()]
-    headlines = [line.removeprefix("Headline: ") for line in lines if line.startswith("Headline: ")]
-    left_out = sum(line.startswith("left out: ") for line in lines)
-    more = [f"{left_out} cell{'s' * (left_out > 1)} left out: runs are here without their weights"] if left_out else []
-    return "; ".join([*(line.strip() for line in headlines[-1:]), *more])
+    return [line for output in outputs for line in "".join(output.get("text", ())).splitlines()]
 
 
 def merge_streams(outputs: list[dict]) -> list[dict]:

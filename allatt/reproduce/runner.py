@@ -27,7 +27,7 @@ from allatt.data.corpora import CORPORA, locate
 from allatt.figures import figures_folder
 from allatt.paper import scales
 from allatt.paper.study import Study
-from allatt.reproduce.execute import execute, headline
+from allatt.reproduce.execute import execute, headline, left_out
 from allatt.reproduce.parameters import bind, defaults, parse
 from allatt.reproduce.status import duration, lock, read_status, state_folder
 from allatt.system import paths
@@ -209,9 +209,11 @@ class Runner:
             raise
         written = {name for name, stamp in _file_stamps(job.figures).items() if before.get(name) != stamp}
         summary = outcome.error or headline(executed)
+        # With cells left out, it is executed again the next time: the weights may have come.
+        fingerprint = "" if outcome.error or left_out(executed) else job.fingerprint
         self._record(job, {
             "state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),
-            "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": job.fingerprint,
+            "peak_mb": outcome.peak_mb, "finished": time.time(), "fingerprint": fingerprint,
             "figures": {name: checksum(job.figures / name) for name in sorted(written)}, "headline": summary})
         time_taken = duration(outcome.seconds)
         result = f"done {time_taken}, {outcome.peak_mb} MB | {summary}"

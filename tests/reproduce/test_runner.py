@@ -309,6 +309,21 @@ def test_sigkill_leaves_no_kernel_and_the_next_run_continues(tmp_path, monkeypat
     assert "unchanged | a" in log.line("00_a") and "done" in log.line("01_b")
 
 
+def test_a_notebook_with_cells_left_out_is_executed_again(tmp_path, monkeypatch):
+    """The weights that it lacked may have come."""
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    write_notebook(tmp_path, "00_a.ipynb", "import pathlib\nfrom allatt.runs.run import NoWeights\nprint('Headline: a')",
+                   "if not pathlib.Path('weights').exists():\n    raise NoWeights('not here')")
+    log = Log()
+    assert run(tmp_path, log, seed=0, needs={})
+    assert "a; 1 cell left out: runs are here without their weights" in log.line("00_a")
+    (tmp_path / "notebooks" / "weights").touch()
+    for expected in ("done", "unchanged"):
+        log = Log()
+        assert run(tmp_path, log, seed=0, needs={})
+        assert expected in log.line("00_a") and "left out" not in log.text
+
+
 def order(folder: Path, *given) -> str:
     """The numbers of the notebooks in the order of their execution."""
     return " ".join(path.name[:2] for path in runner.select(folder, *given))

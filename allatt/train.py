@@ -24,7 +24,8 @@ from allatt.model import LanguageModel
 from allatt.segment_memory import Memory
 from allatt.system.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.system.files import disk, write
-from allatt.system.machine import OVER, Interrupted, Machine, asked_to_stop, rank_and_world
+from allatt.system.machine import LONG, OVER, Interrupted, Machine, asked_to_stop, rank_and_world
+from allatt.system.messages import note
 
 DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
 """What to do if numbers are not finite."""
@@ -165,6 +166,7 @@ class Trainer:
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False, mininterval=0.5, delay=1,
                    disable=not self.machine.progress or rank > 0)
         saved = since = time.monotonic()
+        begun, told = self.step, False
         try:
             with bar, asked_to_stop() as asked:
                 while self.step < steps:
@@ -176,6 +178,8 @@ class Trainer:
                     self.pending, since = self.pending + now - since, now
                     if is_logged:
                         line = self.metrics_line(measured)
+                        # The first line's steps include what happens once, such as compiling; it is left out.
+                        told = told or (rank == 0 and self.step - begun >= 3 * self.log_every and self.tell(line))
                         speed = f"{line['tokens_per_second']:,.0f} tokens/s"
                         bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, {speed}", refresh=False)
                         if rank == 0:
@@ -188,6 +192,14 @@ class Trainer:
                         raise Interrupted(stop, f"run {self.config.id} is saved at step {self.step:,}")
         finally:
             self.model.compiled = False  # the evaluation's shapes differ, and it is short
+
+    def tell(self, line: dict) -> bool:
+        """Say how long the rest of a long run takes, and what it costs. Always True."""
+        left = (self.config.train.steps - self.step) * self.stream.rows * self.stream.segment / line["tokens_per_second"]
+        if left >= LONG:
+            speed = f"{line['tokens_per_second']:,.0f} tokens/s"
+            note(f"run {self.config.id} ({self.config.name}): {speed}, {self.machine.forecast(left)} of training left")
+        return True
 
     def log(self, line: dict) -> None:
         """Append a line to metrics.jsonl. AllattError if the file has been removed."""

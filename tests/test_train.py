@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -353,3 +354,24 @@ def test_compiled_training_is_the_same_but_for_rounding(tmp_path):
     for one, other in zip(runs["off"], runs["on"], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5) and one["kept"] == other["kept"]
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("rate, price", [(0.0, ""), (6.0, r" \(1,234\.00 at 6 per hour\)")])
+def test_a_long_run_says_once_how_long_it_takes_and_what_it_costs(tmp_path, monkeypatch, capsys, rate, price):
+    """By a clock on which everything takes the same time: the rest after 15 of 40 steps takes the 25 that are left."""
+    t = trainer(replace(DENSE, train=replace(TRAIN, steps=40)), tmp_path)
+    t.machine, t.log_every = replace(t.machine, rate=rate), 5
+    seconds = 1234 / 6 * 3600 / 25 if rate else 60
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("allatt.train.time.monotonic", lambda: next(ticks) * seconds)
+    monkeypatch.setattr(t, "due", lambda seconds: False)
+    t.run()
+    said = capsys.readouterr().err.splitlines()
+    minutes = f"{25 * seconds / 60:,.0f}"
+    assert len(said) == 1 and said[0].startswith(f"allatt: run {t.config.id} (")
+    assert re.search(rf"\): [\d,]+ tokens/s, about {minutes} minutes{price} of training left$", said[0])
+
+
+def test_a_short_run_says_nothing(tmp_path, capsys):
+    trainer(DENSE, tmp_path).run()
+    assert capsys.readouterr().err == ""

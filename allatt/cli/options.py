@@ -30,6 +30,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, metavar="SECONDS",
                         help="time between two checkpoints (default: %(default)g)")
+    parser.add_argument("--rate", type=float, default=0.0, metavar="PRICE",
+                        help="price of this machine per hour: a long run says what the rest of it costs")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -39,4 +41,4 @@ def machine(options: argparse.Namespace) -> Machine:
 
     check(options.micro_rows >= 0, f"--micro-rows is {options.micro_rows}; it must be 0 (all) or more")
     return Machine(options.device, options.micro_rows, options.compile, checkpoint_seconds=options.checkpoint_seconds,
-                   progress=sys.stderr.isatty())
+                   rate=options.rate, progress=sys.stderr.isatty())

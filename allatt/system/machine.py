@@ -1,6 +1,7 @@
 """Where a run is executed: device, compiler, processes. None of it changes a run's result."""
 
 import importlib.util
+import math
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "
 """What asks a process to stop: Ctrl-C, a batch system or `kill`, a terminal that closes."""
 OVER = signal.SIGALRM if hasattr(signal, "SIGALRM") else signal.SIGTERM
 """The signal that stands for `Machine.until`."""
+LONG = 300
+"""Seconds of training from which a run says how long it takes."""
 RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets besides WORLD_SIZE."""
 
@@ -50,6 +53,8 @@ class Machine:
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints (written on a step that logs)."""
     progress: bool = True
+    rate: float = 0.0
+    """Price of this machine per hour, in any currency; a run then says what the rest of it costs."""
     until: float | None = None
     """Time (`time.time`) at which a run in training saves itself and stops; None: never."""
 
@@ -58,11 +63,17 @@ class Machine:
         check(self.compile in CHOICES, f"compile is {self.compile!r}; choose {_or(CHOICES)}")
         for name in ("micro_rows", "log_every"):
             check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more")
-        check(self.checkpoint_seconds >= 0, f"checkpoint_seconds is {self.checkpoint_seconds}; it must be 0 or more")
+        for name in ("checkpoint_seconds", "rate"):
+            check(0 <= getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}; it must be 0 or more")
 
     def resolve(self) -> str:
         """The device, with auto decided."""
         return choose_device(self.device)
+
+    def forecast(self, seconds: float) -> str:
+        """A time with its price: "about 12 minutes (0.80 at 4 per hour)"."""
+        price = f" ({seconds / 3600 * self.rate:,.2f} at {self.rate:g} per hour)" if self.rate else ""
+        return f"about {seconds / 60:,.0f} minutes{price}"
 
     def compiles(self, steps: int = COMPILED) -> bool:
         """Whether a run of `steps` steps goes through torch.compile. AllattError if it has to, and what that needs is not here:

@@ -58,7 +58,7 @@ def reference(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_H
         N = pk_HNK.shape[-2]
         persistent_BHTN = q_BHTK @ (math.sqrt(K) * pk_HNK).mT / math.sqrt(K)
         scores = torch.cat([scores, persistent_BHTN], dim=-1)
-        values = torch.cat([v_BHSK, (math.sqrt(N) * pv_HNK).expand(len(v_BHSK), -1, -1, -1)], dim=-2)
+        values = torch.cat([v_BHSK, (math.sqrt(N) * pv_HNK).expand(v_BHSK.shape[0], -1, -1, -1)], dim=-2)
     weights = scores.softmax(-1)
     out_BHTK = F.dropout(weights, drop) @ values
     return (out_BHTK, weights) if return_weights else out_BHTK

@@ -113,7 +113,7 @@ class Block(nn.Module):
         keys and values.
         """
         if not self.heads:
-            return (memory_BMD.new_empty(memory_BMD.shape[1], len(memory_BMD), 0, self.config.d_head),) * 2
+            return (memory_BMD.new_empty(memory_BMD.shape[1], memory_BMD.shape[0], 0, self.config.d_head),) * 2
         x_BMD = F.layer_norm(memory_BMD, self.norm.normalized_shape, eps=self.norm.eps)
         return tuple(_project(x_BMD, weight_HKD * self.norm.weight, weight_HKD @ self.norm.bias)
                      for weight_HKD in (self.key_HKD, self.value_HKD))

@@ -4,16 +4,21 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from allatt import __version__
 from allatt.cli import describe, models, notebooks, packing, training
 from allatt.config import AllattError
 from allatt.system.messages import note
 
+OUTPUT = "the output cannot be written"
+"""How the message begins if stdout is full."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, 1 (a notebook failed), 2 (an error that the user can fix), or 128 and the
     number of the signal that stopped it: 130 (Ctrl-C), 143 (SIGTERM), 129 (SIGHUP)."""
+    _prepare_streams()
     parser = argparse.ArgumentParser(prog="allatt", description="All-attention language models with pruned heads: "
                                      "a companion to Shim et al. 2021. `make help` lists the most common uses.")
     parser.add_argument("--version", action="version", version=f"allatt {__version__}")
@@ -32,14 +37,31 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status or 0
     except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
     except (Exception, KeyboardInterrupt) as error:
         message = _explanation(error)
         if not message:
             raise
         note(message)
+        if message.startswith(OUTPUT):
+            _close_output()  # or Python would fail again when it ends
         return 128 + getattr(error, "number", signal.SIGINT) if isinstance(error, KeyboardInterrupt) else 2
+
+
+def _prepare_streams() -> None:
+    """A closed stream (`>&-`) becomes one that takes everything; what a terminal cannot show is written as an escape."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _close_output() -> None:
+    with suppress(OSError, ValueError):  # it may have no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(number: int, frame: object) -> None:
@@ -57,7 +79,9 @@ def _explanation(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return f"{str(error) or 'interrupted'}; run the same command again to continue"
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        name = f" ({error.filename})" if error.filename else ""
+        if not error.filename:  # files are written by `allatt.system.files`, which names them
+            return f"{OUTPUT}: {DISK_ERRORS[error.errno]}; send it elsewhere"
+        name = f" ({error.filename})"
         return (f"{DISK_ERRORS[error.errno]}{name}; free some space, or set ALLATT_HOME to a folder that can be written, then "
                 "run the same command again: finished work is kept")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:

@@ -31,7 +31,9 @@ def summarize(data: DataConfig) -> str:
     columns = ("documents", "lines", "words", "bytes", "tokens")
     rows = [("", *columns, "tokens/word", "unknown")]
     for split, counts in splits.items():
-        rows.append((split, *(f"{counts[name]:,}" for name in columns), f"{counts['tokens'] / counts['words']:.3f}",
+        known = [counts[name] for name in columns]  # None: of a part of a text (`allatt.data.packed`)
+        per_word = f"{counts['tokens'] / counts['words']:.3f}" if counts["words"] else ""
+        rows.append((split, *("not counted" if number is None else f"{number:,}" for number in known), per_word,
                      f"{counts['unknown'] / counts['tokens']:.3%}"))
     return "\n".join([
         text.name, *(f"  {name:<8} {value}" for name, value in about.items()),

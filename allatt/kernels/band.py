@@ -76,7 +76,8 @@ class _BandAttention(torch.autograd.Function):
             gain_BHT1 = (norm_BHT1 - joint_BHT1).exp() * math.sqrt(pk_HNK.shape[-2])
             out_BHTK = torch.addcmul(out_BHTK, _unfold(out_HQK, B), gain_BHT1)
             saved += [joint_BHT1, q_HQK, pk_HNK, pv_HNK, *random]
-        out_BHTK = out_BHTK.to(dtype)
+        if out_BHTK.dtype != dtype:  # never without need: compiled by torch 2.11, all gradients were 0 then
+            out_BHTK = out_BHTK.to(dtype)
         ctx.save_for_backward(out_BHTK, *saved)
         ctx.drop, ctx.C = drop, C
         return out_BHTK

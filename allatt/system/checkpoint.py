@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path, run: str, rank: int = 0, world: int = 1) -> St
                 note(f"{problems[0]}; run {run} continues from step {step}")
             return state
         problems.append(problem or f"the checkpoint of step {step} in {folder} is damaged in another process's file")
-    check(not steps, f"{'; '.join(problems)}; remove the folder to start the run again")
+    check(not steps, f"{'; '.join(problems)}; remove {folder} to start the run again")
     return None
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -60,7 +61,7 @@ class OutOfMemoryError(Exception):
     (AllattError("the text is empty"), 2, "the text is empty"),
     (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue"),
     (OSError(errno.ENOSPC, "No space left on device", "ids"), 2, "no space left (ids); free some"),
-    (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "quota exceeded; free some"),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "the output cannot be written: quota exceeded; send it elsewhere"),
     (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "permission denied (/x); free some space, or set"),
     (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "read-only (/x); free some space, or set ALLATT_HOME to"),
     (ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"), 2, "pip install -e '.[notebooks]'"),
@@ -106,3 +107,19 @@ def test_ctrl_c_in_a_process_is_one_line():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "allatt: interrupted; run the same command again to continue\n"
+
+
+@pytest.mark.parametrize("redirected, said", [
+    (">/dev/full", "allatt: the output cannot be written: no space left; send it elsewhere\n"), (">&-", "")])
+def test_an_output_that_takes_nothing(redirected, said):
+    command = ["sh", "-c", f"'{sys.executable}' -m allatt cost --json {redirected}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository())
+    assert (done.returncode, done.stderr) == (2 if said else 0, said)
+
+
+def test_a_terminal_without_the_characters_gets_escapes(tmp_path):
+    (tmp_path / "a.txt").write_text("Ein Bär läuft über die Straße .\n\n" * 400)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "ALLATT_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "allatt", "data", "--corpus", str(tmp_path), "--tokens", "words", "--vocab-size", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository(), env=environment)
+    assert done.returncode == 0 and "B\\xe4r" in done.stdout, done.stderr

@@ -10,6 +10,7 @@ from sample_text import make_text, write_splits
 
 from allatt.config import AllattError, DataConfig, RunConfig
 from allatt.data import packed
+from allatt.data.summary import summarize
 from allatt.data.tokens import load, pack, pin
 from allatt.data.wikitext_format import SPLITS
 from allatt.system.files import checksum, seal
@@ -33,31 +34,58 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_packed_text_is_the_text(mine, tmp_path, elsewhere, kind):
-    tokens, run = load(config(mine, kind)), RunConfig("x", pin(config(mine, kind)))
+def test_a_packed_text_has_the_same_ids_without_the_text(mine, tmp_path, elsewhere, kind):
+    tokens = load(config(mine, kind))
     pack(config(mine, kind), tmp_path / "packed" / "mine")
     elsewhere()
     there = load(config(tmp_path / "packed" / "mine", kind))
     for split in SPLITS:
         assert (getattr(there, split) == getattr(tokens, split)).all() and getattr(there, split).dtype == tokens.train.dtype
-    assert there.meta == tokens.meta
+    assert there.meta["splits"] == tokens.meta["splits"] and there.meta["license"] == tokens.meta["license"]
     assert there.decode(there.valid) == tokens.decode(tokens.valid)
-    assert RunConfig("x", pin(config(tmp_path / "packed" / "mine", kind))).id == run.id  # so results come home
+    text = tokens.decode(tokens.valid[:50])
+    assert there.encode(text) == tokens.encode(text)
 
 
-def test_the_first_ids_are_a_text_of_their_own(mine, tmp_path, elsewhere):
+def test_a_pack_is_a_text_of_its_own_wherever_it_lies(mine, tmp_path):
+    """Named by what it holds: the same in every place, another with other ids, and never the text it was made from."""
+    def name(folder):
+        return RunConfig("x", pin(config(folder))).id
+
+    for place, count in (("a", 0), ("b", 0), ("c", 100), ("d", 101)):
+        pack(config(mine), tmp_path / place / "mine", count)
+    assert name(tmp_path / "a" / "mine") == name(tmp_path / "b" / "mine")
+    assert len({name(mine), *(name(tmp_path / place / "mine") for place in "acd")}) == 4
+
+
+def test_a_forged_pack_does_not_reach_the_ids_of_the_text_it_claims_to_be(mine, tmp_path, elsewhere):
+    """Other ids under the checksums of a text, or of another pack: refused, and the text's own ids stay what they are."""
     tokens = load(config(mine))
-    for count in (100, 101):
-        pack(config(mine), tmp_path / str(count) / "mine", count)
+    pack(config(mine), tmp_path / "forged")
+    changed(tmp_path / "forged", "train.ids.xz", np.full_like(tokens.train, 7))
     elsewhere()
-    there = load(config(tmp_path / "100" / "mine"))
-    assert len(there.train) == there.meta["splits"]["train"]["tokens"] == 100
+    with pytest.raises(AllattError, match="holds other train ids than its packed.json says"):
+        load(config(tmp_path / "forged"))
+    about = json.loads((tmp_path / "forged" / packed.ABOUT).read_text())
+    genuine = tokens.meta["settings"]
+    changed(tmp_path / "forged", "train.ids.xz", sha256=genuine["sha256"], settings=genuine)
+    with pytest.raises(AllattError, match="holds other train ids than its packed.json says"):
+        load(config(tmp_path / "forged"))
+    assert (load(config(mine)).train == tokens.train).all() and about["sha256"] != genuine["sha256"]
+
+
+def test_the_first_ids_alone(mine, tmp_path, elsewhere):
+    tokens = load(config(mine))
+    pack(config(mine), tmp_path / "packed", 100)
+    elsewhere()
+    there = load(config(tmp_path / "packed"))
     assert (there.train == tokens.train[:100]).all() and (there.test == tokens.test).all()
     assert "first 100 subwords" in there.meta["title"]
-    ids = {RunConfig("x", pin(config(folder))).id for folder in (mine, tmp_path / "100" / "mine", tmp_path / "101" / "mine")}
-    assert len(ids) == 3
-    share = there.meta["splits"]["train"]["words"] / tokens.meta["splits"]["train"]["words"]
-    assert share == pytest.approx(100 / len(tokens.train), rel=0.05)
+    train = there.meta["splits"]["train"]
+    assert train == {"documents": None, "lines": None, "words": None, "bytes": None, "tokens": 100,
+                     "unknown": int((tokens.train[:100] == tokens.unknown_id).sum())}, "what is not counted is not made up"
+    assert there.meta["splits"]["test"] == tokens.meta["splits"]["test"]
+    assert "not counted" in summarize(config(tmp_path / "packed"))
 
 
 def test_ids_of_other_tokens_are_refused(mine, tmp_path, elsewhere):
@@ -74,15 +102,25 @@ def test_packing_refuses_what_is_not_there(mine, tmp_path):
         pack(config(mine), tmp_path / "taken")
     with pytest.raises(AllattError, match="not 10,000,000"):
         pack(config(mine), tmp_path / "new", 10_000_000)
+    with pytest.raises(AllattError, match="one token predicts nothing"):
+        pack(config(mine), tmp_path / "new", 1)
     assert not (tmp_path / "new").exists()
 
 
-def changed(folder, name, ids=None, **values):
+def test_a_pack_that_is_broken_off_leaves_nothing(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "write_json", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        pack(config(mine), tmp_path / "new")
+    assert not [path for path in tmp_path.iterdir() if "new" in path.name]
+
+
+def changed(folder, file, /, ids=None, **values):
     """The packed corpus with other ids or other values, and checksums that fit: not damaged, but wrong."""
     if ids is not None:
-        (folder / name).write_bytes(lzma.compress(np.asarray(ids).tobytes()))
+        (folder / file).write_bytes(lzma.compress(np.asarray(ids).tobytes()))
     about = json.loads((folder / packed.ABOUT).read_text())
-    about["files"][name] = checksum(folder / name)
+    if (folder / file).exists():
+        about["files"][file] = checksum(folder / file)
     (folder / packed.ABOUT).write_text(json.dumps(seal(about | values)))
 
 
@@ -119,3 +157,28 @@ def test_damage_is_noticed(mine, tmp_path, elsewhere):
     path.unlink()
     with pytest.raises(AllattError, match="valid.ids.xz is missing or changed"):
         pin(config(tmp_path / "packed"))
+
+
+VALUES = {"files": [], "dtype": "object", "name": 5, "title": "a\x1b]0;b", "sha256": None, "settings": 5, "kind": "nokind",
+          "vocab": "500", "splits": {}, "license": None}
+
+
+@pytest.mark.parametrize("key", [*VALUES, "no splits", "words", "tokens", "not xz", "cut", "no model"])
+def test_made_up_values_are_one_line(mine, tmp_path, elsewhere, key):
+    pack(config(mine), tmp_path / "packed")
+    elsewhere()
+    folder, about = tmp_path / "packed", json.loads((tmp_path / "packed" / packed.ABOUT).read_text())
+    name, values = "train.ids.xz", {key: VALUES[key]} if key in VALUES else {}
+    if key == "no splits":
+        values = {"splits": {"train": about["splits"]["train"]}}
+    elif key in ("words", "tokens"):
+        values = {"splits": about["splits"] | {"valid": about["splits"]["valid"] | {key: "many"}}}
+    elif key == "no model":
+        name = "subwords.model"
+    if key in ("not xz", "no model"):
+        (folder / name).write_bytes(b"something else")
+    elif key == "cut":
+        (folder / name).write_bytes((folder / name).read_bytes()[:-20])
+    changed(folder, name, **values)
+    with pytest.raises(AllattError, match=rf"{folder.name}\b.*pack the text again$"):
+        load(config(folder))

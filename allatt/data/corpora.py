@@ -26,12 +26,13 @@ from filelock import FileLock
 from allatt.config import AllattError, check
 from allatt.data import download, excerpt, folders, packed, text8_format, wikitext_format
 from allatt.data.wikitext_format import SPLITS, file_name
+from allatt.data.word_counts import total_words
 from allatt.system.files import MANIFEST, checksum, damage, disk, written
 from allatt.system.messages import note
 from allatt.system.paths import absolute, home
 
 # Raised by one whenever the conversion of plain text changes.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -215,15 +216,16 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
     used = [*itertools.chain(*sources.values()), *unsplit]
     problems = [problem for path in used if (problem := folders.problem_of(path))]
     check(not problems, "; ".join(problems))
-    files = {split: paths[0] for split, paths in sources.items() if paths and paths[0].suffix == ".tokens"}
+    files = {split: paths[0] for split, paths in sources.items() if paths and paths[0].suffix.lower() == ".tokens"}
     missing = [split for split in SPLITS if split not in files]
     if missing:
         def fill(draft: Path) -> None:
             if not unsplit:
-                folders.say_if_joined([path for split in missing for path in sources[split] if path.suffix == ".txt"])
+                folders.say_if_joined([path for split in missing for path in sources[split]
+                                       if path.suffix.lower() == ".txt"])
                 for split in missing:
                     wikitext_format.convert(sources[split], draft / file_name(split))
-            elif unsplit[0].suffix == ".txt":
+            elif unsplit[0].suffix.lower() == ".txt":
                 folders.say_if_joined(unsplit)
                 wikitext_format.split(unsplit, draft)
             else:
@@ -235,7 +237,13 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
         prepare(converted, fill, f"preparing {converted.name} in {converted}", "making it again")
         files |= {split: converted / file_name(split) for split in missing}
     files = {split: files[split] for split in SPLITS}
-    sha256 = {split: _checksum(path, path.stat().st_size, path.stat().st_mtime_ns) for split, path in files.items()}
+    versions = {split: (path, path.stat().st_size, path.stat().st_mtime_ns) for split, path in files.items()}
+    for split, expected in corpus.words.items():
+        words = _words(*versions[split])
+        check(words == expected, f"the {split} text of {corpus.name} in {folder} is not the known one: it has {words:,} words, "
+                                 f"line ends included, instead of {expected:,}; fetch its {file_name(split)} again, or, if it "
+                                 f"is a text of your own, give the folder another name and pass that folder as --corpus")
+    sha256 = {split: _checksum(*version) for split, version in versions.items()}
     for split, expected in corpus.sha256.items():
         check(sha256[split] == expected, f"the {split} text of {corpus.name} in {folder} is not the known one (its "
                                          f"SHA-256 is {sha256[split][:12]}...); fetch it again")
@@ -246,3 +254,9 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
 def _checksum(path: Path, size: int, mtime_ns: int) -> str:
     """SHA-256 of a text, computed once per process, and again if its size or time changes."""
     return checksum(path)
+
+
+@functools.cache
+def _words(path: Path, size: int, mtime_ns: int) -> int:
+    """Number of words and line ends of a text, counted once per process, and again if its size or time changes."""
+    return total_words(path)

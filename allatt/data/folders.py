@@ -1,7 +1,12 @@
-"""Which files of a folder hold text, and what is wrong with them: told at once, in one line, before anything is read."""
+"""Which files of a folder hold text, and what is wrong with them: told at once, in one line, before anything is read.
+
+Names are matched whatever their case, as on systems that do not distinguish it: TRAIN.TXT is train.txt.
+"""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from allatt.config import AllattError, check
 from allatt.data.text_files import blocks
@@ -11,31 +16,53 @@ from allatt.system.messages import note
 
 def sources(folder: Path, split: str) -> list[Path]:
     """The files that hold the text of a split: one .tokens, one .xz, several parts, one .txt; or none."""
-    name = file_name(split)
-    numbered = {int(digits): path for path in folder.glob(f"{name}.part*.xz")
-                if (digits := path.name[len(name) + len(".part"):-len(".xz")]).isdecimal()}
+    name, plain = file_name(split), f"{split}.txt"
+    found = _by_name(folder, (n for n in _names(folder) if n.lower() == plain or n.lower().startswith(name)))
+    start, end = f"{name}.part", ".xz"
+    numbered = {int(digits): path for other, path in found.items() if other.startswith(start) and other.endswith(end)
+                and (digits := other[len(start):-len(end)]).isdecimal()}
     missing = sorted(set(range(1, len(numbered) + 1)) - set(numbered))
     check(not missing, f"{folder} has parts {', '.join(map(str, sorted(numbered)))} of the {split} text, but not part "
                        f"{missing[0] if missing else 0}; fetch it, too")
     parts = [numbered[number] for number in sorted(numbered)]
-    single = (folder / n for n in (name, f"{name}.xz", f"{split}.txt"))
+    single = (found[n] for n in (name, f"{name}.xz", plain) if n in found)
     return next(([path] for path in single if path.is_file()), parts)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        return _unreadable(error)
+
+
+def _by_name(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Files of a folder by their names in lower case. AllattError if two differ only in case: one would be left out."""
+    found: dict[str, Path] = {}
+    for name in sorted(names):
+        path = folder / name
+        other = found.setdefault(name.lower(), path)
+        check(path == other, foreign(path) or f"{folder} has {other.name} and {name}, whose names differ only in case; "
+                                              f"rename one of them")
+    return found
 
 
 def unsplit(folder: Path, is_text8: bool) -> list[Path]:
     """The files that hold text without splits: text8, plain or zipped, if that is wanted; else all .txt, if not hidden."""
-    names = ("text8", "text8.zip") if is_text8 else ()
-    whole = next((folder / name for name in names if (folder / name).is_file()), None)
-    if whole:
-        return [whole]
-    found = []
+    if is_text8:
+        whole = _by_name(folder, (name for name in _names(folder) if name.lower() in ("text8", "text8.zip")))
+        single = [whole[name] for name in sorted(whole) if whole[name].is_file()]
+        if single:
+            return single[:1]
+    found: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if name.endswith(".txt") and not name.startswith(".")]
+        texts = (name for name in names if name.lower().endswith(".txt") and not name.startswith("."))
+        found += _by_name(Path(place), texts).values()
     return sorted(found)
 
 
-def _unreadable(error: OSError) -> None:
+def _unreadable(error: OSError) -> NoReturn:
     raise AllattError(f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away") from None
 
 
@@ -72,7 +99,7 @@ def problem_of(path: Path) -> str:
         return foreign(path)
     try:
         check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
-        if path.suffix in (".tokens", ".txt"):
+        if path.suffix.lower() in (".tokens", ".txt"):
             next(blocks(path), None)
     except AllattError as error:
         return str(error)

@@ -51,7 +51,7 @@ def split(source: Path, folder: Path, characters: int) -> None:
     advice = "remove it and download it again"
     try:
         with ExitStack() as stack:
-            if source.suffix == ".zip":
+            if source.suffix.lower() == ".zip":
                 archive = stack.enter_context(zipfile.ZipFile(source))
                 check("text8" in archive.namelist(), f"{source} holds no file text8; {advice}")
                 file = stack.enter_context(archive.open("text8"))

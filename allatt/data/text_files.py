@@ -1,6 +1,7 @@
 """Read UTF-8 text files in blocks or lines, in constant memory."""
 
 import codecs
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from allatt.config import AllattError, check
 BLOCK = 1 << 20
 # Files of fewer bytes are read in about a second and get no progress bar.
 LARGE = 20_000_000
+# The end of a line. A CR that ends what was read so far may be the first half of a CR LF.
+_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
 
 def blocks(path: Path, size: int = BLOCK) -> Iterator[str]:
@@ -56,7 +59,17 @@ def read_with_progress(path: Path, label: str, size: int = BLOCK) -> Iterator[st
             bar.update(len(block.encode()))
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, without their ends; a line longer than a block comes in several pieces."""
-    for block in blocks(path):
-        yield from block.removesuffix("\n").split("\n")
+def lines(path: Path, size: int = BLOCK) -> Iterator[str]:
+    """The lines of a UTF-8 file, without their ends: LF, CR LF, or CR alone, as old systems wrote it.
+
+    A line longer than a block of `size` bytes comes in several pieces.
+    """
+    rest = ""
+    for block in blocks(path, size):
+        *whole, rest = _LINE_END.split(rest + block)
+        yield from whole
+        if len(rest) >= size and not rest.endswith("\r"):
+            yield rest
+            rest = ""
+    if rest:
+        yield rest.removesuffix("\r")

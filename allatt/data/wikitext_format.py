@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,33 +23,64 @@ SPLITS = ("train", "valid", "test")
 FEW = 20
 # Characters of a text that may be too short to be cut into pieces that fill all splits.
 SMALL = 50_000
+# Format characters (Unicode's category Cf) that are seen, or change what is seen: signs of Arabic, Syriac and Kaithi that stand
+# before numbers and words; the two joiners; the tags of emoji. All others are invisible.
+_SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, 0x200C, 0x200D, *range(0xE0020, 0xE0080)}
+# Signs that are a part of the word between two letters: the middle dot of Catalan, Armenian's accents for stress, exclamation
+# and question, Hebrew's geresh and gershayim.
+_BETWEEN = "\u00b7\u055b\u055c\u055e\u05f3\u05f4"
+_CYRILLIC = "\u0400-\u0481\u048a-\u052f\u1c80-\u1c8f\u1d2b\u1d78\ua640-\ua69f\U0001e030-\U0001e08f"
+# Separators of decimals and thousands: of most languages, and of Arabic.
+_SEPARATORS = ".,\u066b\u066c"
 _ABBREVIATIONS = "Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|cf|ca|sp|al|etc|Inc|Ltd|Co|Gen|Col|Lt|Prof|Rev|Gov|Sen|[A-Z]"
-# A title line. It starts with the line feed before it, which is found much faster than "the start of a line".
-_TITLE = re.compile(r"\n ?= (?!=).* = ?$", re.MULTILINE)
+# A title line, which may end in CR LF. It starts with the line feed before it, which is found much faster than "the start of a
+# line".
+_TITLE = re.compile(r"\n ?= (?!=).* = ?\r?$", re.MULTILINE)
 
 
 def tokenize(text: str) -> str:
     """`text` as WikiText writes it: words and punctuation separated by single spaces; case is kept.
 
-    Hyphens inside a word become " @-@ ", points and commas inside a number " @.@ " and " @,@ ". This is our own regular
-    expression, not the tokenizer that made WikiText. Like that one, it cannot tell whether the apostrophe of "O 'Brien" or
-    " 'quoted" is separate already: such words, and no others, are divided further if the text is tokenized again.
+    Hyphens inside a word become " @-@ ", points and commas inside a number " @.@ " and " @,@ ". Invisible characters are left
+    out. This is our own regular expression, not the tokenizer that made WikiText. Like that one, it cannot tell whether the
+    apostrophe of "O 'Brien" or " 'quoted" is separate already: such words, and no others, are divided further if the text is
+    tokenized again.
     """
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", visible(text))
     text = re.sub(r"(?<=\w)-(?=\w)", " @-@ ", text)
-    text = re.sub(r"(?<=\d)([.,])(?=\d)", r" @\1@ ", text)
+    text = re.sub(rf"(?<=\d)([{_SEPARATORS}])(?=\d)", r" @\1@ ", text)
     return " ".join(_token().findall(text))
+
+
+def visible(text: str) -> str:
+    """`text` without the characters that are not seen, such as soft hyphens and marks of direction; they would divide words.
+
+    A zero width space becomes a space: it separates words where none is written, as in Khmer.
+    """
+    return text if text.isascii() else _invisible().sub("", text.replace("\u200b", " "))
+
+
+@functools.cache
+def _invisible() -> re.Pattern:
+    codes = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Cf")
+    return re.compile(f"[{_ranges(code for code in codes if code not in _SEEN)}]+")
 
 
 @functools.cache
 def _token() -> re.Pattern:
     """What stays one word, in this order: <unk> and <formula>; @-@ and similar; abbreviations; an apostrophe and what follows
     it, also if 's and similar are already separate; words and numbers; flags; several dots. Any other character is its own
-    word, with the marks and joined characters that follow it, as in emoji."""
+    word, with the marks and joined characters that follow it, as in emoji.
+
+    Some signs continue a word between two letters, and an apostrophe between two Cyrillic ones, where it stands for no letter
+    that was left out, but for a sound."""
     M = _marks()
+    # The sign comes before what must stand before it, since most words end without one, which is faster to see.
+    sign = rf"[{_BETWEEN}](?<=[^\W\d_].|[{M}].)(?=[^\W\d_])|['\u2019](?<=[{_CYRILLIC}{M}].)(?=[{_CYRILLIC}])"
+    word = rf"[\w{M}]+(?:(?:{sign})[\w{M}]+)*"
     return re.compile(
-        rf"<[a-z]+>|@[-,.]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
-        rf"|(?<=[\w{M}])'[\w{M}]+|'(?:s|t|re|ve|ll|d|m)\b|\w[\w{M}]*|[\U0001f1e6-\U0001f1ff]{{2}}|\.{{2,}}"
+        rf"<[a-z]+>|@[-{_SEPARATORS}]@|(?:\b[^\W\d_]\.){{2,}}|\b(?:{_ABBREVIATIONS})\.(?=\s+\S|[,;)])|\bNo\.(?=\s*\d)"
+        rf"|(?<=[\w{M}])'{word}|'(?:s|t|re|ve|ll|d|m)\b|(?=\w){word}|[\U0001f1e6-\U0001f1ff]{{2}}|\.{{2,}}"
         rf"|\S[{M}]*(?:(?<=\u200d)[^\s\w][{M}]*)*")
 
 
@@ -57,7 +88,11 @@ def _marks() -> str:
     """Characters that continue what stands before them, for use in a class of `re`: marks of all scripts (Unicode's category
     M), the two joiners, and the skin colors and tags of emoji."""
     codes = [code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
-    codes += [0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)]
+    return _ranges([*codes, 0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)])
+
+
+def _ranges(codes: Iterable[int]) -> str:
+    """Characters of these codes, for use in a class of `re`."""
     runs: list[list[int]] = []
     for code in sorted(codes):
         if runs and code == runs[-1][1] + 1:
@@ -100,7 +135,7 @@ def share(sizes: Sequence[int]) -> list[str]:
 
 def is_wrapped(path: Path) -> bool:
     """Whether a plain text file has lines of at most 100 characters, and empty lines between paragraphs."""
-    first = [line.strip() for line in itertools.islice(lines(path), 400)]
+    first = [visible(line).strip() for line in itertools.islice(lines(path), 400)]
     short = [line for line in first if line and len(line) <= 100]
     runs = sum(1 for empty, _ in itertools.groupby(first, lambda line: not line) if not empty)
     return len(short) > 0.9 * sum(map(bool, first)) and len(short) > 1.5 * runs and runs > 1
@@ -110,7 +145,7 @@ def paragraphs(path: Path) -> Iterator[str]:
     """The paragraphs of a plain text file, tokenized, without empty ones: its lines, joined if it is wrapped."""
     wrapped = is_wrapped(path)
     paragraph: list[str] = []
-    for line in itertools.chain(lines(path), [""]):
+    for line in itertools.chain(map(visible, lines(path)), [""]):
         if line.strip():
             paragraph.append(line)
         if paragraph and not (wrapped and line.strip() and len(paragraph) < 1000):
@@ -150,7 +185,7 @@ def pieces(text: str, limit: int) -> Iterator[str]:
 
 def convert(sources: Sequence[Path], target: Path) -> None:
     """Write the text of one split, from .xz parts (already in WikiText's format) or one .txt file, in constant memory."""
-    if sources[0].suffix == ".txt":
+    if sources[0].suffix.lower() == ".txt":
         with open(target, "w", encoding="utf-8", newline="\n") as out:
             out.writelines(f" {paragraph} \n" for paragraph in paragraphs(sources[0]))
         return

@@ -112,6 +112,11 @@ def number_words(source: Path, folder: Path, label: str, block: int = BLOCK, par
     return NumberedText(source, parts, totals)
 
 
+def total_words(path: Path, block: int = BLOCK) -> int:
+    """Number of words of a text file, each line end being one, as in the totals of `number_words`, but faster by far."""
+    return sum(len(text.split()) + text.count("\n") for text in read_with_progress(path, f"counting {path.name}", block))
+
+
 def count_words(path: Path, limit: int = DISTINCT, block: int = BLOCK) -> tuple[Counter, int]:
     """How often each word of a text file occurs, and the number of line ends.
 

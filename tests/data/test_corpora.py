@@ -1,8 +1,7 @@
-"""Corpora: folders of one's own, offline folders, texts in text8's format, and everything that can be wrong with them."""
+"""Corpora: folders of one's own, texts in text8's format, and everything that can be wrong with them."""
 
 import hashlib
 import lzma
-import os
 import re
 import resource
 from dataclasses import replace
@@ -206,36 +205,6 @@ def test_a_truncated_part_is_one_clear_line(home, tmp_path):
     with pytest.raises(AllattError, match=r"part2\.xz is truncated or damaged.*fetch it again"):
         locate(str(tmp_path / "mine"))
     assert finished(home) == []
-
-
-# --- ALLATT_DATA ------------------------------------------------------------------------------------------------
-
-
-def test_named_corpora_are_looked_for_in_all_folders_of_allatt_data(home, tmp_path, monkeypatch):
-    (tmp_path / "one").mkdir()
-    folder = write_wikitext(tmp_path / "two" / "wikitext-2")
-    monkeypatch.setenv("ALLATT_DATA", os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")]))
-    text = locate("wikitext-2")
-    assert text.title == "WikiText-2" and text.files["train"] == folder / "wiki.train.tokens"
-    monkeypatch.setenv("ALLATT_DATA", str(tmp_path / "three"))
-    with pytest.raises(AllattError, match="ALLATT_DATA names .*three, which is not a folder"):
-        locate("wikitext-2")
-
-
-def test_a_missing_split_is_named(home, tmp_path, monkeypatch):
-    folder = tmp_path / "wikitext-103"
-    folder.mkdir()
-    (folder / "wiki.valid.tokens").write_text(" text \n")
-    monkeypatch.setenv("ALLATT_DATA", str(tmp_path))
-    with pytest.raises(AllattError, match=r"wikitext-103 lacks the train text: wiki\.train\.tokens"):
-        locate("wikitext-103")
-
-
-def test_another_text_under_the_name_of_a_known_one_is_refused(home, tmp_path, monkeypatch):
-    write_wikitext(tmp_path / "wikipedia-excerpt")
-    monkeypatch.setenv("ALLATT_DATA", str(tmp_path))
-    with pytest.raises(AllattError, match="train text of wikipedia-excerpt in .* is not the known one"):
-        locate("wikipedia-excerpt")
 
 
 # --- text8's format ---------------------------------------------------------------------------------------------

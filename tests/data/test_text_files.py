@@ -24,11 +24,30 @@ def test_blocks_joined_are_the_text(tmp_path_factory, text, size):
 
 def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):
     path = tmp_path / "text"
-    path.write_text("a b\n\nc\r\nlast")
-    assert list(text_files.lines(path)) == ["a b", "", "c\r", "last"]
+    path.write_bytes(b"a b\n\nc\r\nlast")
+    assert list(text_files.lines(path)) == ["a b", "", "c", "last"]
     path.write_text("word " * 500_000 + "\nnext\n")
     found = list(text_files.lines(path))
     assert len(found) > 2 and found[-1] == "next" and " ".join(found).split() == ["word"] * 500_000 + ["next"]
+
+
+@settings(deadline=None)
+@given(st.text("ab \r\n", max_size=60), st.integers(1, 40))
+def test_a_line_ends_at_lf_cr_lf_and_cr_wherever_a_block_ends(tmp_path_factory, text, size):
+    path = tmp_path_factory.mktemp("lines") / "text"
+    path.write_bytes(text.encode())
+    expected = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
+    found = list(text_files.lines(path, size))
+    assert "".join(found) == "".join(expected) and not any(end in line for line in found for end in "\r\n")
+    if max(map(len, expected), default=0) < size:
+        assert found == expected
+
+
+def test_a_cr_lf_that_a_block_cuts_is_one_end_of_a_line(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"abc\r\nde\rfgh\r")
+    assert list(text_files.blocks(path, 4)) == ["abc\r", "\n", "de\rfgh\r"]
+    assert list(text_files.lines(path, 4)) == ["abc", "de", "fgh"]
 
 
 @pytest.mark.parametrize("size", [64, 1 << 20])

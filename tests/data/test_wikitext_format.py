@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 from allatt.data import wikitext_format
 from allatt.data.wikitext_format import SPLITS, share, tokenize
 
+# The format characters that are seen, and the marks that are put around a sign inside a word or number.
+SEEN = {*map(chr, (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, 0x200C, 0x200D)),
+        *map(chr, range(0xE0020, 0xE0080))}
+MARKER = r"@(?=[-,.٫٬]@)|(?<=@[-,.٫٬])@"
+
 
 @pytest.mark.parametrize("text, expected", [
     ("The well-known cat.", "The well @-@ known cat ."),
@@ -33,6 +38,23 @@ from allatt.data.wikitext_format import SPLITS, share, tokenize
     ("\U0001f468\u200d\U0001f469\u200d\U0001f467.", "\U0001f468\u200d\U0001f469\u200d\U0001f467 ."),
     ("\U0001f44d\U0001f3fd.", "\U0001f44d\U0001f3fd ."),
     ("\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7", "\U0001f1e9\U0001f1ea \U0001f1eb\U0001f1f7"),
+    # Invisible characters do not divide a word; a zero width space does.
+    ("ex\u00adam\u00adple, \ufeffa\ufeffb a\u2060b", "example , ab ab"),
+    ("a\u200eb \u200fשלום\u202c \u202aa\u202eb\u2066c\u2069d\u061ce \u2061f\u2064g", "ab שלום abcde fg"),
+    ("1\u200e,\u200e000 well\u00ad-\u00adknown don\u00ad't e\u00ad\u0301", "1 @,@ 000 well @-@ known don 't \u00e9"),
+    ("ខ្មែរ\u200bភាសា \u200b.", "ខ្មែរ ភាសា ."),
+    ("می\u200cخواهم क्\u200dष", "می\u200cخواهم क्\u200dष"),
+    ("\U0001f3f4\U000e0067\U000e0062\U000e007f.", "\U0001f3f4\U000e0067\U000e0062\U000e007f ."),
+    ("\u0600\u0661 \u06dd\u0662 \U000110bd", "\u0600 \u0661 \u06dd \u0662 \U000110bd"),
+    # Signs inside a word.
+    ("ինչո՞ւ, ո՛չ վա՜յ", "ինչո՞ւ , ո՛չ վա՜յ"),
+    ("צה״ל ג׳ורג' תַּנ״ךְ ״שלום״", "צה״ל ג׳ורג ' תַּנ״ךְ ״ שלום ״"),
+    ("col·lecció l'il·lusió 5·6 a· ·b", "col·lecció l 'il·lusió 5 · 6 a · · b"),
+    ("5·a a·5 סָ״מ", "5 · a a · 5 סָ״מ"),
+    ("м'який п’ять п\u02bcять об'єкт-м’я", "м'який п’ять п\u02bcять об'єкт @-@ м’я"),
+    ("'слово' ’слово’ Путин's м'X 5'я", "' слово ' ’ слово ’ Путин 's м 'X 5 'я"),
+    ("don’t O'Brien's ’90s l’eau l'eau", "don ’ t O 'Brien 's ’ 90s l ’ eau l 'eau"),
+    ("٣٫١٤ ١٬٢٣٤٫٥ ٣٫ ٬٤", "٣ @٫@ ١٤ ١ @٬@ ٢٣٤ @٫@ ٥ ٣ ٫ ٬ ٤"),
     ("", ""),
 ])
 def test_tokenize_writes_as_wikitext_does(text, expected):
@@ -40,7 +62,7 @@ def test_tokenize_writes_as_wikitext_does(text, expected):
 
 
 @pytest.mark.parametrize("text", ["The well @-@ known cat 's 1 @,@ 234 @.@ 5 kg don 't <unk> = = = U.S. etc. , ...",
-                                  " = A title = "])
+                                  " = A title = ", "٣ @٫@ ١٤ ١ @٬@ ٢٣٤ м'який ինչո՞ւ צה״ל col·lecció"])
 def test_tokenized_text_stays_as_it_is(text):
     assert tokenize(text) == text.strip()
 
@@ -57,11 +79,22 @@ def test_letters_and_their_marks_are_one_word(first, rest):
 
 
 @given(st.text())
-def test_tokenize_loses_no_character_but_space_and_puts_one_space_between_words(text):
+def test_tokenize_loses_no_character_that_is_seen_but_space_and_puts_one_space_between_words(text):
     found = tokenize(text)
     assert found == " ".join(found.split())
-    kept = "".join(unicodedata.normalize("NFC", text).split())
-    assert re.sub(r"\s|@(?=[-,.]@)|(?<=@[-,.])@", "", found) == re.sub(r"@(?=[-,.]@)|(?<=@[-,.])@", "", kept)
+    seen = "".join(c for c in text if unicodedata.category(c) != "Cf" or c in SEEN)
+    kept = "".join(unicodedata.normalize("NFC", seen).split())
+    assert re.sub(rf"\s|{MARKER}", "", found) == re.sub(MARKER, "", kept)
+
+
+@given(st.text(st.sampled_from("aя5'’·״՞٫,- \u00ad\u200b\u200d\u0301\u202a")))
+def test_signs_and_invisible_characters_beside_each_other_lose_nothing_either(text):
+    seen = re.sub("[\u00ad\u202a]", "", text)
+    kept = "".join(unicodedata.normalize("NFC", seen.replace("\u200b", " ")).split())
+    assert re.sub(rf"\s|{MARKER}", "", tokenize(text)) == kept
+    assert tokenize(text) == tokenize(seen)
+    without = tokenize(text.replace("'", ""))
+    assert tokenize(without) == without
 
 
 @given(st.lists(st.integers(1, 3000), min_size=wikitext_format.FEW, max_size=300))
@@ -85,7 +118,8 @@ def test_share_of_equal_documents_is_90_5_5_and_spread(count):
 @given(st.lists(st.text("= a", max_size=9), max_size=6), st.booleans())
 def test_titles_are_lines_between_single_equals_signs(lines, end):
     text = "\n".join(lines) + "\n" * end
-    assert wikitext_format.count_titles(text) == len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+    titles = len(re.findall(r"^ ?= (?!=).* = ?$", text, re.MULTILINE))
+    assert wikitext_format.count_titles(text) == wikitext_format.count_titles(text.replace("\n", "\r\n")) == titles
 
 
 def shares(folder, text):
@@ -124,3 +158,18 @@ def test_wrapped_lines_are_joined_into_paragraphs(tmp_path):
     lines = tmp_path / "lines.txt"
     lines.write_text("One paragraph a line.\n\nAnother paragraph.\n\nThe end.\n")
     assert list(wikitext_format.paragraphs(lines)) == ["One paragraph a line .", "Another paragraph .", "The end ."]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_may_end_otherwise(tmp_path, end):
+    text = "The first line\nand the second.\n\nAnother paragraph\nof two lines.\n\n\nThe end\nof it.\n"
+    path = tmp_path / "a.txt"
+    path.write_bytes(text.replace("\n", end).encode())
+    assert list(wikitext_format.paragraphs(path)) == ["The first line and the second .", "Another paragraph of two lines .",
+                                                      "The end of it ."]
+
+
+def test_a_line_of_invisible_characters_is_an_empty_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("One\ntwo.\n\u200b\nThree\nfour.\n \ufeff\u200e\nFive\nsix.\n\u00ad\n", encoding="utf-8")
+    assert list(wikitext_format.paragraphs(path)) == ["One two .", "Three four .", "Five six ."]

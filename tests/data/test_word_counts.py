@@ -7,7 +7,7 @@ from allatt.config import AllattError, DataConfig
 from allatt.data import text_files, word_counts
 from allatt.data.text_files import blocks
 from allatt.data.tokenizers import Words
-from allatt.data.word_counts import count_words, number_words
+from allatt.data.word_counts import count_words, number_words, total_words
 
 ODD = ["\ufeffstarts with a mark", "one\u2028two\x85three\x1cfour", "", " ", "carriage\r", "ﬁ 😀 naïve Ἀχιλλεύς",
        "long" * 60, "many words " * 40, " = Title = ", " = = Section = = ", "<unk> <eos> <unk>"]
@@ -35,6 +35,19 @@ def test_blocks_and_parts_change_no_id_and_no_count(tmp_path, block, part_words,
     assert np.concatenate(list(found.ids(vocabulary.table, chunk))).tolist() == expected
     assert found.counts(chunk=chunk) == count_words(path, block=block)
     assert found.totals == {"documents": 700 // 37 + (700 % 37 > 8), "lines": 700, "words": len(expected)}
+    assert total_words(path, block) == len(expected)
+
+
+def test_a_text_with_cr_lf_has_the_documents_and_words_of_one_with_lf(tmp_path):
+    text = " = One = \n \n a b \n = = Part = = \n c \n = Two = \n d \n"
+    totals = []
+    for name, end in (("lf", "\n"), ("crlf", "\r\n")):
+        path = tmp_path / name
+        path.write_bytes(text.replace("\n", end).encode())
+        found = number_words(path, tmp_path / f"{name}-numbers", "", block=16)
+        totals.append(found.totals)
+        assert total_words(path, 16) == found.totals["words"]
+    assert totals == [{"documents": 2, "lines": 7, "words": 22}] * 2
 
 
 def test_numbering_starts_again_when_there_are_many_words(tmp_path):

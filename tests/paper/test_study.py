@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError
+from allatt.data.corpora import CORPORA
 from allatt.data.download import Unreachable
+from allatt.data.wikitext_format import SPLITS
 from allatt.paper import scales
 from allatt.paper.study import Study, available_corpus
 
@@ -182,6 +184,7 @@ def test_a_corpus_that_is_not_available_is_replaced_and_that_is_said(tmp_path, m
     with pytest.raises(AllattError, match="test.tokens is empty"):
         available_corpus("laptop-words")  # damage is no reason to take another text
     (tmp_path / "wikitext-2" / "wiki.test.tokens").write_text(" a word \n")
+    monkeypatch.setitem(CORPORA, "wikitext-2", replace(CORPORA["wikitext-2"], words=dict.fromkeys(SPLITS, 3)))
     assert available_corpus("laptop-words") == "wikitext-2" and len(tried) == 3
     available_corpus.cache_clear()
 

@@ -76,21 +76,17 @@ def save(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Print the perplexities of a model on one split of a text."""
-    from allatt.data.corpora import CORPORA, locate
     from allatt.data.wikitext_format import SPLITS
     from allatt.runs import saved
     from allatt.system.machine import choose_device
 
     opened = saved.load(options.run)
-    corpus = options.corpus or opened.about.get("corpus") or opened.about["text"]["name"]
-    check(bool(options.corpus) or corpus in CORPORA or Path(corpus).is_dir(),
-          f"the text of {options.run}, {corpus}, is not known here; give --corpus")
     check(options.split in SPLITS, f"--split is {options.split!r}; choose {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
     config, rows = opened.model.config, 16 if options.rows is None else options.rows
     check(rows >= 1, f"--rows is {rows}; it must be 1 or more")
     changes = {name: value for name in ("segment", "memory") if (value := getattr(options, name)) is not None}
     model = opened.model.reread(replace(config, **changes)).to(choose_device(options.device))
-    files = locate(corpus).files
+    corpus, files = _corpus(options, opened.about)
     check(bool(files), f"{corpus} is a packed corpus, of ids without text; give the text itself with --corpus")
     result = saved.measure(opened._replace(model=model), files[options.split], rows)
     if options.json:
@@ -100,6 +96,25 @@ def evaluate(options: argparse.Namespace) -> None:
     rows = [("model", f"{opened.about['run']} ({opened.about['name']})"),
             (options.split, f"{corpus}: {perplexities(result)}"), ("measured with", protocol)]
     print(table(rows, "<<"))
+
+
+def _corpus(options: argparse.Namespace, about: dict) -> tuple[str, dict[str, Path]]:
+    """The name of the text to evaluate on, and its files: those of --corpus, or those that the model learned from.
+
+    A name alone does not say which text that was: another folder may have it. So without --corpus the checksums decide, and of
+    folders only that of a run of this machine is looked at, never one that a stranger's file names.
+    """
+    from allatt.data.corpora import CORPORA, locate
+
+    if options.corpus:
+        return options.corpus, locate(options.corpus).files
+    corpus = about.get("corpus") or about["text"]["name"]
+    known = corpus in CORPORA or ("corpus" in about and Path(corpus).is_dir())
+    check(known, f"the text of {options.run}, {corpus}, is not known here; give --corpus")
+    text = locate(corpus)
+    check(text.sha256 == about["text"].get("sha256"),
+          f"{corpus} is not, by its checksums, the text that {options.run} learned from; give that, or another, with --corpus")
+    return corpus, text.files
 
 
 def generate(options: argparse.Namespace) -> int:

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from allatt.config import check
+from allatt.config import AllattError, check
 from allatt.data.tokenizers import UNKNOWN, Characters, Vocabulary
 from allatt.data.wikitext_format import tokenize
 from allatt.generate import generate, noise, stream, verify
 from allatt.model import LanguageModel
+
+LARGE = 1e6
+"""Size of a weight that no training reaches: with larger ones, numbers overflow in the forward pass (our choice)."""
 
 
 def encode(vocabulary: Vocabulary, prompt: str) -> list[int]:
@@ -36,8 +39,20 @@ def stream_text(model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[
                 top_k: int = 0, top_p: float = 1.0, seed: int = 0, samples: int = 1) -> Iterator[str]:
     """Yields generated text to print, prompts included: a single text token by token, several texts one block each.
 
-    Words and punctuation are separated by spaces, as in the training text.
+    Words and punctuation are separated by spaces, as in the training text. AllattError if the model's weights are so large that
+    its probabilities are no numbers.
     """
+    try:
+        yield from _stream_text(model, vocabulary, prompts, length, temperature, top_k, top_p, seed, samples)
+    except IndexError as error:  # among such probabilities, `draw` finds no token
+        if all(bool(tensor.abs().max() < LARGE) for tensor in model.state_dict().values() if tensor.numel()):
+            raise
+        raise AllattError("the model's weights are too large, so that its probabilities are no numbers; take "
+                          "another") from error
+
+
+def _stream_text(model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], length: int, temperature: float,
+                 top_k: int, top_p: float, seed: int, samples: int) -> Iterator[str]:
     verify(length, temperature, top_k, top_p, seed, samples, len(prompts))
     ids = [encode(vocabulary, prompt) for prompt in prompts]
     if len(ids) * samples > 1:

@@ -105,13 +105,17 @@ def _stages_of(values: dict, change: str) -> list[dict]:
 
 def _read_config(options: argparse.Namespace) -> dict:
     """The values of --config, which excludes the options that choose a run by scale."""
+    from allatt.system.files import parse
+
     choices = [name.replace("_", "-") for name in ("scale", "model", "lam", "target_kept", "corpus", "seed", "one_phase")
                if getattr(options, name) not in ("", None) and getattr(options, name) is not False]
     check(not choices, f"--config is a complete run, so --{'/--'.join(choices)} cannot be given too; use --set")
     try:
-        return json.loads(options.config.read_text())
+        values = parse(options.config)
     except (OSError, ValueError) as error:
-        raise AllattError(f"--config {options.config} cannot be read as JSON: {error}") from None
+        raise AllattError(f"--config {options.config} cannot be read as JSON: {error}; give a run's config.json") from None
+    check(isinstance(values, dict), f"--config {options.config} holds no JSON object; give a run's config.json")
+    return values
 
 
 def _config_of_scale(options: argparse.Namespace) -> RunConfig:

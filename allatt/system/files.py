@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ MANIFEST = "manifest.json"
 SEAL = "sha256_of_the_rest"
 # Files up to this size are read again, once per process, to compare checksums; larger ones by size and time alone.
 SMALL = 50_000_000
+LARGEST = 100_000_000
+"""Bytes of the largest JSON file that is read (our choice). The largest of ours, the record of a long run, has a few MB; a
+made-up one takes some twenty times its size in memory."""
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
                errno.ENOTDIR: "a part of the path is a file"}
@@ -92,14 +96,30 @@ def read_json(path: Path, advice: str, keys: Iterable[str] = ()) -> dict:
     """The object in a JSON file. AllattError, with `advice` on what to do, if it cannot be read, lacks one of `keys`, or has a
     seal (see `seal`) that it does not fit."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
-    except (OSError, ValueError, RecursionError) as error:
+        values = parse(path)
+    except (OSError, ValueError) as error:
         raise AllattError(f"{path} cannot be read ({error}); {advice}") from None
     check(isinstance(values, dict), f"{path} holds no JSON object; {advice}")
     missing = [key for key in keys if key not in values]
     check(not missing, f"{path} lacks {', '.join(missing)}; {advice}")
     check(SEAL not in values or values == seal(values), f"{path} was changed after it was written; {advice}")
     return values
+
+
+def parse(path: Path) -> Any:
+    """The values in a JSON file. OSError or ValueError, which say why, for what cannot be read, or should not be: a device
+    never ends, a pipe may wait forever, and the values of a huge file fill the memory."""
+    mode, size = path.stat().st_mode, path.stat().st_size
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder the system says so itself
+        raise ValueError("it is a device or a pipe, not a file")
+    if size > LARGEST:
+        raise ValueError(f"it has {size:,} bytes, and JSON files have at most {LARGEST:,}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except MemoryError:
+        raise ValueError("the memory is too small for it") from None
 
 
 def _not_a_number(name: str) -> None:

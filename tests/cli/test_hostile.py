@@ -80,6 +80,25 @@ def test_an_archive_that_cannot_be_opened(place, change, monkeypatch, capsys):
     assert "is truncated, damaged or encrypted" in last_line(capsys, "data", "--corpus", "text8", "--tokens", "characters")
 
 
+def test_a_config_and_records_that_are_no_files(place, capsys):
+    os.mkfifo(place / "pipe.json")
+    for path in ("pipe.json", "/dev/zero"):
+        assert f"--config {path} cannot be read as JSON: it is a device or a pipe" in refused(capsys, "run", "--config", path)
+        assert f"{path} cannot be read (it is a device or a pipe" in refused(capsys, "unpack", path)
+    assert "pipe.json cannot be read" in refused(capsys, "unpack", str(place))
+    (place / "pipe.json").unlink()
+    (place / "huge.json").touch()
+    os.truncate(place / "huge.json", 10**12)
+    assert "huge.json cannot be read (it has 1,000,000,000,000 bytes" in refused(capsys, "unpack", str(place))
+    assert "cannot be read as JSON: it has 1,000,000,000,000 bytes" in refused(capsys, "run", "--config", "huge.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "[" * 100_000])
+def test_a_config_of_another_form(place, content, capsys):
+    (place / "config.json").write_text(content)
+    assert "--config config.json " in refused(capsys, "run", "--config", "config.json")
+
+
 # Files in the home
 
 @pytest.mark.parametrize("content", ["[]", "null", "5", '{"00_data": 5}', '{"00_data": {}}', '{"00_data": {"state": []}}',
@@ -135,3 +154,68 @@ def test_bench_looks_where_it_will_write_before_it_measures(place, monkeypatch, 
     for out, message in ((place, "is a folder; name a file"), (place / "file" / "x.json", "a part of the path is a file")):
         assert message in refused(capsys, "bench", "--quick", "--out", str(out))
     assert sorted(os.listdir(place)) == ["file", "loop"]
+
+
+# Models of somebody else
+
+@pytest.fixture(scope="module")
+def built_in(home_of_tests):
+    """A run that learned from a built-in corpus."""
+    from allatt.config import ALL_ATTENTION
+    from allatt.paper.study import Study
+    from allatt.runs import get_or_run
+    from allatt.system.machine import Machine
+
+    return get_or_run(Study("smoke-characters").baseline(ALL_ATTENTION), Machine(device="cpu", progress=False))
+
+
+def with_text(folder, run, **changes):
+    """The saved run, with another text in its about.json; its seal fits."""
+    from allatt.runs import saved
+    from allatt.system.files import seal
+
+    about = json.loads((saved.save(run, folder) / "about.json").read_text())
+    about["text"] |= changes
+    (folder / "about.json").write_text(json.dumps(seal(about)))
+    return str(folder)
+
+
+def test_a_built_in_corpus_is_taken_if_it_is_the_text_that_was_learned(built_in, tmp_path, capsys):
+    sha256 = built_in.provenance["data"]["sha256"]
+    for given in (built_in.id, with_text(tmp_path / "good", built_in)):
+        assert main(["evaluate", given, "--device", "cpu"]) == 0
+        assert "text8-like: perplexity" in capsys.readouterr().out
+    for number, other in enumerate((sha256 | {"test": "0" * 64}, {}, None)):
+        folder = with_text(tmp_path / str(number), built_in, sha256=other)
+        said = refused(capsys, "evaluate", folder)
+        assert f"text8-like is not, by its checksums, the text that {folder} learned from; give that, or another, with" in said
+        assert main(["evaluate", folder, "--corpus", "text8-like"]) == 0, "as the user says"
+        capsys.readouterr()
+
+
+def test_a_folder_that_a_file_names_is_not_looked_at(built_in, text, tmp_path, monkeypatch, capsys):
+    """Neither by its path nor as a folder of the current one, even if it is the text."""
+    from allatt.data.corpora import locate
+
+    monkeypatch.chdir(text.parent)
+    sha256 = locate(str(text)).sha256
+    for number, name in enumerate((str(text), text.name, ".", "/etc", "x\x1b[31m")):
+        folder = with_text(tmp_path / str(number), built_in, name=name, sha256=sha256)
+        with monkeypatch.context() as patch:
+            patch.setattr("allatt.data.corpora.locate", None)
+            said = refused(capsys, "evaluate", folder)
+        assert said.endswith("is not known here; give --corpus") and said.isprintable()
+
+
+def test_weights_so_large_that_numbers_overflow(built_in, tmp_path, monkeypatch, capsys):
+    import torch
+
+    model = built_in.load()
+    with torch.no_grad():
+        for tensor in model.parameters():
+            tensor.fill_(1e38)
+    monkeypatch.setattr("allatt.runs.run.Run.pruned", lambda run: model)
+    assert "its weights are too large" in refused(capsys, "evaluate", built_in.id, "--device", "cpu")
+    for options in (["--length", "1"], ["--length", "3"], ["--length", "3", "--samples", "2"]):
+        assert main(["generate", built_in.id, "--device", "cpu", "--prompt", "the", *options]) == 2
+        assert "allatt: the model's weights are too large, so" in capsys.readouterr().err

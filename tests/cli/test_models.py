@@ -135,6 +135,23 @@ def test_evaluate_repeats_the_result_and_takes_other_protocols(gated, text, tmp_
     assert "measured with  segment 16, memory 16, rows 16" in capsys.readouterr().out
 
 
+def test_the_folder_of_a_run_is_taken_if_its_text_is_still_the_same(gated, text, tmp_path, capsys):
+    import shutil
+
+    for given in (gated[1]["id"], gated[1]["folder"]):
+        assert main(["evaluate", given]) == 0
+        assert f"{text}: perplexity" in capsys.readouterr().out
+    stray = shutil.copytree(gated[1]["folder"], tmp_path / "stray")
+    assert "is not known here; give --corpus" in refused(capsys, "evaluate", str(stray))
+    path = text / "wiki.valid.tokens"
+    before = path.read_text()
+    path.write_text(before + " more \n")
+    try:
+        assert "is not, by its checksums, the text that" in refused(capsys, "evaluate", gated[1]["id"])
+    finally:
+        path.write_text(before)
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--split", "all"], "--split is 'all'; choose train, valid or test"), (["--rows", "0"], "--rows is 0"),
     (["--segment", "0"], "segment is 0"), (["--memory", "-1"], "memory is -1"),

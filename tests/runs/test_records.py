@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
+from allatt.config_json import from_dict
 from allatt.data.tokens import pin
 from allatt.runs import Run, finished, get_or_run
-from allatt.runs.records import record, restore, write_record
+from allatt.runs.records import impossible, read_record, record, restore, write_record
 from allatt.system.files import SEAL, seal
 from allatt.system.machine import Machine
+from allatt.system.paths import repository
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +61,12 @@ def test_what_was_measured_later_is_part_of_a_record(run):
 
 @pytest.mark.parametrize("change, message", [
     (lambda values: values["config"]["train"].update(lr=0.5), "but its config is that of run"),
-    (lambda values: values.update(id="0" * 12), "holds run 000000000000, but its config is that of run"),
+    (lambda values: values.update(id="0" * 12), "holds run '000000000000', but its config is that of run"),
     (lambda values: values.pop("metrics"), "lacks metrics; it must be the record of a run"),
     (lambda values: values["result"]["test"].update(loss=1.0), "was changed after it was written"),
     (lambda values: values["config"].update(more=1), "RunConfig has no more"),
+    (lambda values: values["config"].update(name="\x1b[31m"), "a name with control characters"),
+    (lambda values: values["config"]["start"].update(name="\x9b31m"), "a name with control characters"),
 ])
 def test_a_record_that_was_changed_is_refused(run, tmp_path, home, change, message):
     path = write_record(run, tmp_path)
@@ -93,3 +97,63 @@ def test_a_record_names_no_path_and_has_the_run_s_id(run, tmp_path):
     folder = run.config.data.corpus
     assert folder.startswith("/") and folder not in text and str(tmp_path.parent) not in text
     assert json.loads(text)["id"] == run.id
+
+
+def test_the_committed_records_can_be_restored():
+    """All of them; the oldest ones have neither log nor gates, and are figures' data alone."""
+    figures = repository() / "figures"
+    paths = [*figures.glob("*/runs/*.json"), *figures.glob("overnight/calibration/*.json")]
+    assert len(paths) > 300
+    for path in paths:
+        values = json.loads(path.read_text())
+        if "metrics" in values:
+            assert read_record(path)[0].id == path.stem
+        else:
+            assert impossible(values["result"], values["provenance"]["data"], from_dict(RunConfig, values["config"])) == ""
+
+
+@pytest.mark.parametrize("place, value, message", [
+    ("test.perplexity", 4.0, "its test perplexity is 4, but the other numbers give"),
+    ("test.perplexity", "four", "its test perplexity is 'four', which is not a number"),
+    ("valid.loss", 0.5, "its valid loss is 0.5, but"), ("valid.loss", -1, "its valid loss is -1, which is not"),
+    ("valid.nats", True, "its valid nats is True, which is not"), ("test.nats", 10**400, "its test nats is 1000"),
+    ("test.word_perplexity", 7.0, "its test word_perplexity is 7, but"),
+    ("test.bits_per_byte", 9.0, "its test bits_per_byte is 9, but"), ("test.tokens", 10**9, "has 1000000000 tokens of"),
+    ("test.tokens", 0, "has 0 tokens of"), ("test.tokens", 7.5, "has 7.5 tokens of"),
+    ("test.unknown", 1.5, "150% of them unknown"),
+    ("test.protocol", {"segment": 99, "memory": 8, "rows": 2}, "was read with"), ("test.protocol", 5, "TypeError"),
+    ("test", {}, "KeyError: 'loss'"), ("valid", None, "TypeError"),
+    ("seconds", None, "its seconds is None"), ("tokens_seen", "many", "its tokens_seen is 'many'"),
+    ("heads.total", 99, "its heads have total 99, where"), ("heads.of", 16, "its heads have of 16, where 4"),
+    ("heads.of", 4.0, "its heads have of 4.0"), ("heads.per_layer", [2, 2, 2], "its heads have per_layer"),
+    ("heads.kept", [[99], [0]], "it cannot have these heads: kept heads of layer 1 are"),
+    ("heads.kept", [[0, 0], [0]], "it cannot have these heads"), ("heads.kept", [[0.0], []], "it cannot have these heads"),
+    ("heads.kept", [[0]], "kept names heads for 1 layers"), ("heads.kept", None, "its kept heads are no list"),
+    ("heads.kept", [[], []], "its heads have "), ("heads", 5, "TypeError"),
+    ("parameters.total", 1, "its parameters are 1 in total"), ("parameters.body", -5, "its parameters body is -5"),
+])
+def test_a_result_that_no_run_can_have_is_refused(run, tmp_path, home, place, value, message):
+    path = write_record(run.gated(), tmp_path)
+    values = json.loads(path.read_text())
+    assert read_record(path)[0].id == run.gated().id, "as it was written"
+    *sections, key = place.split(".")
+    section = values["result"]
+    for name in sections:
+        section = section[name]
+    section[key] = value
+    path.write_text(json.dumps(seal(values)))
+    with pytest.raises(AllattError, match="is not the record of a run") as error:
+        restore(path)
+    assert message in str(error.value) and "\n" not in str(error.value) and not (home / "runs").exists()
+
+
+def test_the_heads_are_those_that_the_gates_or_the_config_keep(run, tmp_path, home):
+    gated, start = run.gated(), Run(run.folder.parent / run.config.start.start.id)
+    for one, kept in ((gated, [[0, 1], [0]]), (start, [[0], [1]])):
+        values = record(one)
+        values["gates"] = values["gates"] and values["gates"] | {"logit_LH": [[1.0, -1.0], [-1.0, -1.0]]}
+        values["result"]["heads"] |= {"kept": kept, "per_layer": list(map(len, kept)), "total": sum(map(len, kept))}
+        path = tmp_path / "x.json"
+        path.write_text(json.dumps(values))
+        with pytest.raises(AllattError, match="its heads have kept"):
+            restore(path)

@@ -1,10 +1,14 @@
 """Saved models: the folder's content, its card, and what a model of any file may be."""
 
 import json
+import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from small_text import write_small_text
 
@@ -13,7 +17,7 @@ from allatt.data.tokens import load as load_tokens
 from allatt.data.tokens import pin
 from allatt.model import LanguageModel
 from allatt.runs import get_or_run, saved
-from allatt.system.files import checksum
+from allatt.system.files import checksum, seal
 from allatt.system.machine import Machine
 
 QUIET = Machine(device="cpu", progress=False)
@@ -60,6 +64,132 @@ def test_the_card_says_what_the_model_is(run, tmp_path):
     assert "segment 8, memory 8, rows 4, same length True, precision fp32" in card
     assert run.id in card and "unknown: it is your own text" in card and str(tmp_path) not in card
     assert "(CC0), as" in (saved.save(run, tmp_path / "more", "CC0") / "README.md").read_text()
+
+
+@pytest.mark.parametrize("license", ["CC0\n\n# Not a part\n\x1b[31m of the card", "CC0\r\x0c\u2028# Not a part"])
+def test_the_license_is_one_line_of_the_card(run, tmp_path, license):
+    folder = saved.save(run, tmp_path / "out", license)
+    lines = (folder / "README.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith("#")] == [f"# {run.config.name}", "## Text", "## Limits"]
+    line, = (line for line in lines if "CC0" in line)
+    assert "(CC0 # Not a part" in line and line.isprintable()
+    assert json.loads((folder / "about.json").read_text())["text"]["license"].isprintable()
+
+
+# Saved whole or not at all
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["allatt.runs.saved.card", "allatt.runs.saved.write_json", "os.replace"])
+def test_a_save_that_stops_leaves_nothing_and_can_be_repeated(run, tmp_path, monkeypatch, exists, error, step):
+    """A full disk, or a signal, when only a part is written."""
+    folder, replace_ = tmp_path / "parent" / "out", os.replace
+    folder.mkdir(parents=True) if exists else folder.parent.mkdir()
+    with monkeypatch.context() as patch:
+        if step == "os.replace":  # the last one: of the folder, or of its last file
+            last = folder / "about.json" if exists else folder
+            patch.setattr(step, lambda a, b: fail(error) if Path(b) == last else replace_(a, b))
+        else:
+            patch.setattr(step, lambda *given: fail(error))
+        with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else AllattError):
+            saved.save(run, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["out"] * exists
+    assert not exists or not any(folder.iterdir())
+    saved.load(saved.save(run, folder))
+    assert [path.name for path in folder.parent.iterdir()] == ["out"] and len(list(folder.iterdir())) == 4
+
+
+def test_what_a_killed_process_has_left_is_replaced(run, tmp_path):
+    for draft in (tmp_path / ".new.draft", tmp_path / "old" / ".draft"):
+        draft.mkdir(parents=True)
+        (draft / "a part").write_text("")
+    (tmp_path / "old" / "README.md").write_text("moved before it was killed")
+    for name in ("new", "old"):
+        assert len(list(saved.save(run, tmp_path / name).iterdir())) == 4
+        saved.load(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_a_link_to_an_empty_folder_is_filled_and_one_that_leads_nowhere_refused(run, tmp_path):
+    (tmp_path / "real").mkdir()
+    for link, target in (("good", "real"), ("bad", "nothing"), ("loop", "loop")):
+        (tmp_path / link).symlink_to(target)
+    saved.save(run, tmp_path / "good")
+    assert (tmp_path / "good").is_symlink() and saved.load(tmp_path / "real").about["run"] == run.id
+    for name in ("bad", "loop", "bad/below"):
+        with pytest.raises(AllattError, match=r"(bad|loop) is a symbolic link that leads nowhere; remove it, or name another"):
+            saved.save(run, tmp_path / name)
+    assert not (tmp_path / "nothing").exists()
+
+
+# Saved by somebody else
+
+@pytest.fixture
+def changed(run, tmp_path):
+    """A function that saves the run, changes about.json, and makes its seal and checksums again."""
+    def change(name="", value=None, weights=None):
+        folder = saved.save(run, tmp_path / "out")
+        about = json.loads((folder / "about.json").read_text())
+        *sections, key = name.split(".")
+        section = about[sections[0]] if sections else about
+        section |= {key: value} if name else {}
+        if weights is not None:
+            path = folder / "model.safetensors"
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+            tensors = load_file(path)
+            path.write_bytes(save(tensors | {"distance_PD": torch.full_like(tensors["distance_PD"], weights)}, metadata))
+            about["files"][path.name] = checksum(path)
+        (folder / "about.json").write_text(json.dumps(seal(about)))
+        return folder
+    return change
+
+
+@pytest.mark.parametrize("name, value", [
+    ("files", []), ("files", {"README.md": 5}), ("tokens", ["words"]), ("tokens", 5), ("tokens", "letters"), ("text", 5),
+    ("text", []), ("text", {}), ("text.name", 7), ("name", None), ("run", {}), ("result", "good")])
+def test_about_of_another_form_is_one_clear_line(changed, name, value):
+    with pytest.raises(AllattError, match=f"about.json has {name}.* save the run again"):
+        saved.load(changed(name, value))
+
+
+@pytest.mark.parametrize("weights", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(run, changed, monkeypatch, tmp_path, weights):
+    folder = changed(weights=weights)
+    with pytest.raises(AllattError, match="the model of .*out has a weight that is not a finite number"):
+        saved.load(folder)
+    model = LanguageModel.load(folder)
+    monkeypatch.setattr("allatt.runs.run.Run.pruned", lambda run: model)
+    with pytest.raises(AllattError, match=f"the model of {run.id} has a weight that is not a finite number"):
+        saved.load(run.id)
+    with pytest.raises(AllattError, match="has a weight that is not a finite number"):
+        saved.save(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_texts_of_about_are_lines_that_a_terminal_can_show(changed):
+    about = saved.load(changed("name", "a\x1b]0;title\x07\x9b2Jb\nc\u202ed")).about
+    assert about["name"] == "a ]0;title 2Jb c d" and about["text"]["name"].isprintable()
+
+
+def test_tokens_of_another_form_are_one_clear_line(changed):
+    folder = changed()
+    about = json.loads((folder / "about.json").read_text())
+    file, contents = {
+        "words": ("words.txt", ["a\nb\n", "\xff"]), "subwords": ("subwords.model", ["", "no model"]),
+        "characters": ("characters.json", ['{"codes": [-1], "unknown": false}', "[]", '{"codes": 5, "unknown": 1}', "{",
+                                           '{"codes": [99999999], "unknown": false}', '{"codes": [97], "unknown": 9}'])
+    }[about["tokens"]]
+    for content in contents:
+        (folder / file).write_bytes(content.encode("latin-1"))
+        about["files"][file] = checksum(folder / file)
+        (folder / "about.json").write_text(json.dumps(seal(about)))
+        with pytest.raises(AllattError, match=f"does not hold {about['tokens']} "):
+            saved.load(folder)
 
 
 # Model files of any origin

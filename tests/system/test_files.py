@@ -74,6 +74,27 @@ def test_json_is_written_and_read_back(tmp_path):
         files.read_json(tmp_path / "nothing.json", "")
 
 
+def test_json_is_read_from_files_of_a_size_only(tmp_path, monkeypatch):
+    """A device never ends, a pipe waits forever, and a huge file fills the memory: neither is opened."""
+    path = files.write_json(tmp_path / "values.json", {"a": 1})
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link", "/dev/zero"):
+        with pytest.raises(AllattError, match="it is a device or a pipe, not a file.; run it again"):
+            files.read_json(tmp_path / name, "run it again")
+    with pytest.raises(AllattError, match="Is a directory"):
+        files.read_json(tmp_path, "")
+    monkeypatch.setattr(files, "LARGEST", path.stat().st_size)
+    assert files.read_json(path, "") == {"a": 1}
+    monkeypatch.setattr(files, "LARGEST", path.stat().st_size - 1)
+    with pytest.raises(AllattError, match="it has 12 bytes, and JSON files have at most 11.; run it again"):
+        files.read_json(path, "run it again")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 10**12)
+    with pytest.raises(AllattError, match="it has 1,000,000,000,000 bytes"):
+        files.read_json(tmp_path / "huge", "")
+
+
 @pytest.mark.parametrize("manifest", ["{}", "[]", "null", "5", '{"other": {}}', "[" * 100_000])
 def test_a_manifest_that_does_not_name_the_files_is_damage(tmp_path, manifest):
     folder = tmp_path / "folder"

@@ -182,3 +182,11 @@ def test_made_up_values_are_one_line(mine, tmp_path, elsewhere, key):
     changed(folder, name, **values)
     with pytest.raises(AllattError, match=rf"{folder.name}\b.*pack the text again$"):
         load(config(folder))
+
+
+def test_a_pack_does_not_stand_in_for_a_corpus(mine, tmp_path, monkeypatch, elsewhere):
+    pack(config(mine), tmp_path / "offline" / "wikitext-103")
+    monkeypatch.setenv("ALLATT_DATA", str(tmp_path / "offline"))
+    elsewhere()
+    with pytest.raises(AllattError, match="wikitext-103 is a packed corpus, which is a text of its own; give it as --corpus"):
+        load(config("wikitext-103"))

@@ -142,7 +142,7 @@ def locate(name: str) -> Text:
         offline = absolute(data) / name
         check(offline.parent.is_dir(), f"ALLATT_DATA names {data}, which is not a folder; correct or unset it")
         if offline.is_dir():
-            check(packed.read(offline) is None, f"{offline} is a packed corpus, which is a text of its own; give it as --corpus")
+            check(packed.read(offline) is None, f"{offline} is a packed corpus, a text of its own; give it as --corpus")
             return _from_folder(offline, corpus)
     folder = home() / "corpora" / name
     prepare(folder, lambda draft: corpus.fetch(corpus, draft), f"preparing {name} in {folder}",

@@ -188,5 +188,5 @@ def test_a_pack_does_not_stand_in_for_a_corpus(mine, tmp_path, monkeypatch, else
     pack(config(mine), tmp_path / "offline" / "wikitext-103")
     monkeypatch.setenv("ALLATT_DATA", str(tmp_path / "offline"))
     elsewhere()
-    with pytest.raises(AllattError, match="wikitext-103 is a packed corpus, which is a text of its own; give it as --corpus"):
+    with pytest.raises(AllattError, match="wikitext-103 is a packed corpus, a text of its own; give it as --corpus"):
         load(config("wikitext-103"))

@@ -4,5 +4,9 @@ import sys
 
 
 def note(line: str) -> None:
-    """Print one line on stderr, in the form of the command line's own messages."""
-    print(f"allatt: {line}", file=sys.stderr, flush=True)
+    """Print one line on stderr, in the form of the command line's own messages.
+
+    A name in it may come from a file that somebody made up: what a terminal would obey is shown as an escape.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    print(f"allatt: {shown}", file=sys.stderr, flush=True)

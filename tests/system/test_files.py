@@ -9,6 +9,7 @@ import pytest
 
 from allatt.config import AllattError
 from allatt.system import files
+from allatt.system.files import MANIFEST, damage, written
 
 
 @pytest.fixture
@@ -173,3 +174,16 @@ def test_damage_of_large_files_is_seen_by_size_or_time(tmp_path, monkeypatch):
     assert files.damage(folder) == ""
     path.write_text("0123")
     assert "has 4 bytes instead of 10" in files.damage(folder)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": {"bytes": 1e999, "mtime_ns": 0, "sha256": ""}}', "a pipe"])
+def test_a_manifest_that_no_reader_should_read_is_damage(tmp_path, content):
+    with written(tmp_path / "folder") as draft:
+        (draft / "a").write_text("a")
+    path = tmp_path / "folder" / MANIFEST
+    if content == "a pipe":
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        path.write_text(content)
+    assert damage(tmp_path / "folder") == f"{path} is not readable"

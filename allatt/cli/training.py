@@ -187,10 +187,8 @@ def experiment(options: argparse.Namespace) -> None:
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
         for seed in study.seeds:
             configs = _configs(known[name], study, seed, this_machine, budget)
-            runs = get_or_run_all(configs, this_machine) if budget is None else map(budget.run, configs)
-            for config, finished_run in zip(configs, runs, strict=True):
-                if finished_run is None:
-                    continue
+            pairs = budget.runs(configs) if budget else zip(configs, get_or_run_all(configs, this_machine), strict=True)
+            for config, finished_run in pairs:
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.
                 point = Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name}
                 points.append(point)

@@ -1,11 +1,12 @@
 """Runs within a limit of time: nothing is begun that does not fit, and what still trains at the end is saved."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 from allatt.config import RunConfig, check
 from allatt.runs.parallel import missing, work
-from allatt.runs.run import Run, get_or_run
+from allatt.runs.run import Busy, Run, get_or_run
 from allatt.system.machine import OVER, Interrupted, Machine
 
 
@@ -25,15 +26,33 @@ class Budget:
         self.left_out: list[str] = []
         """Names of the runs that were not begun, or not finished."""
 
-    def run(self, config: RunConfig) -> Run | None:
-        """The run of this config, read or trained; None if the time does not suffice."""
+    def runs(self, configs: list[RunConfig]) -> Iterator[tuple[RunConfig, Run]]:
+        """Each config whose run there is time for, with its run. What another process trains comes last, so that two share a
+        list."""
+        busy = []
+        for config in configs:
+            try:
+                found = self.run(config, wait=False)
+            except Busy:
+                busy.append(config)
+                continue
+            if found:
+                yield config, found
+        for config in busy:
+            found = self.run(config)
+            if found:
+                yield config, found
+
+    def run(self, config: RunConfig, wait: bool = True) -> Run | None:
+        """The run of this config, read or trained; None if the time does not suffice. Busy if another process trains it, and
+        `wait` is False."""
         to_do, begin = missing([config]), time.time()
         needed = sum(map(work, to_do)) * self._rate(config.model.kind)
         if to_do and begin + needed >= self.end:
             self.left_out.append(config.name)
             return None
         try:
-            found = get_or_run(config, self.machine)
+            found = get_or_run(config, self.machine, wait)
         except Interrupted as error:
             if error.number != OVER:
                 raise

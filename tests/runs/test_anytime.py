@@ -10,6 +10,7 @@ from allatt.config import AllattError, DataConfig, ModelConfig, RunConfig, Train
 from allatt.data.tokens import pin
 from allatt.runs import anytime, finished, get_or_run
 from allatt.runs.anytime import Budget
+from allatt.runs.run import Busy
 from allatt.system.checkpoint import has_checkpoint
 from allatt.system.machine import Interrupted, Machine
 from allatt.system.paths import home
@@ -81,7 +82,7 @@ def test_a_runs_start_is_part_of_what_it_takes(dense, clock):
 
 
 def test_a_signal_from_outside_is_no_end_of_the_time(dense, monkeypatch):
-    def stop(config, machine):
+    def stop(config, machine, wait):
         raise Interrupted(15)
 
     monkeypatch.setattr(anytime, "get_or_run", stop)
@@ -93,3 +94,18 @@ def test_a_signal_from_outside_is_no_end_of_the_time(dense, monkeypatch):
 def test_a_limit_is_a_positive_number(minutes):
     with pytest.raises(AllattError, match="--minutes is"):
         Budget(minutes, QUIET)
+
+
+def test_two_processes_share_a_list(dense, monkeypatch):
+    """What another one trains comes last, and is then waited for."""
+    configs, asked = [dense(number, steps=2) for number in (1, 2, 3)], []
+
+    def ask(config, machine, wait):
+        asked.append((config.train.seed, wait))
+        if config.train.seed == 1 and not wait:
+            raise Busy("another process is training it")
+        return get_or_run(config, machine)
+
+    monkeypatch.setattr(anytime, "get_or_run", ask)
+    assert [config.train.seed for config, _ in Budget(50, QUIET).runs(configs)] == [2, 3, 1]
+    assert asked == [(1, False), (2, False), (3, False), (1, True)]

@@ -48,7 +48,7 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
             ax.plot([p[size] for p in ordered], list(map(quality, ordered)), **look(kind, **style))
         for p in pruned:
             ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle=""))
-        for p in _far_apart(pruned, size, quality, lines_of):
+        for p in _far_apart(pruned, [control, *(other["baseline"] for other in models.values())], size, quality, lines_of):
             # On the side where the other model's curve is not.
             above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in lines_of.values())
             ax.annotate(f"{p['sparsity']:.0%}", (p[size], quality(p)), textcoords="offset points",
@@ -63,14 +63,15 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
     ax.margins(y=0.12)
 
 
-def _far_apart(points: list[dict], size: str, quality: Callable[[dict], float],
+def _far_apart(points: list[dict], marks: list[dict], size: str, quality: Callable[[dict], float],
                lines: dict[str, list[tuple[float, float]]]) -> list[dict]:
-    """The points that can have a label each, the smallest first: others are too near to one that has."""
+    """The points that can have a label each, the smallest first: others are too near to one that has, or to a mark."""
     spots = [spot for line in lines.values() for spot in line]
     width, height = (max(places) - min(places) or 1 for places in zip(*spots, strict=True))
     chosen: list[dict] = []
     for p in sorted(points, key=lambda p: p[size]):
-        if all(abs(p[size] - q[size]) > 0.12 * width or abs(quality(p) - quality(q)) > 0.1 * height for q in chosen):
+        near = [(q, 0.12) for q in chosen] + [(mark, 0.2) for mark in marks if chosen]  # the smallest always has one
+        if all(abs(p[size] - q[size]) > room * width or abs(quality(p) - quality(q)) > 0.1 * height for q, room in near):
             chosen.append(p)
     return chosen
 
@@ -87,7 +88,7 @@ def pruning_curves_of_text(data: dict, quality: Callable[[dict], float]) -> tupl
 
 def perplexity_axis(ax: Axes, label: str) -> None:
     """Make the y axis logarithmic, with few ticks at round perplexities."""
-    ax.set(ylabel=label, yscale="log")
+    ax.set(ylabel=f"{label}, log scale", yscale="log")
     ax.yaxis.set_major_locator(MaxNLocator(7))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:.0f}")

@@ -103,7 +103,8 @@ def test_the_committed_records_can_be_restored():
     """All of them; the oldest ones have neither log nor gates, and are figures' data alone."""
     figures = repository() / "figures"
     paths = [*figures.glob("*/runs/*.json"), *figures.glob("overnight/calibration/*.json")]
-    assert len(paths) > 300
+    paths = [path for path in paths if not path.relative_to(figures).parts[0].startswith("smoke")]  # made anew by every test
+    assert len(paths) > 200
     for path in paths:
         values = json.loads(path.read_text())
         if "metrics" in values:

@@ -29,3 +29,22 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ALLATT_DATA", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def clock_of_steps(monkeypatch):
+    """Call it with the seconds that a training step takes: `time.time` then tells what all steps have taken, in a list."""
+    def start(seconds: float) -> list[float]:
+        from allatt.train import Trainer
+
+        now, one_step = [0.0], Trainer.one_step
+
+        def step(self):
+            now[0] += seconds
+            return one_step(self)
+
+        monkeypatch.setattr(Trainer, "one_step", step)
+        monkeypatch.setattr("time.time", lambda: now[0])
+        return now
+
+    return start

@@ -193,19 +193,10 @@ def test_experiment_continues_where_it_was_interrupted(tiny, monkeypatch, tmp_pa
     assert trained == ["all-attention baseline", "transformer-xl baseline"]
 
 
-def test_an_experiment_within_minutes_names_what_it_left_out(tiny, monkeypatch, tmp_path, capsys):
+def test_an_experiment_within_minutes_names_what_it_left_out(tiny, clock_of_steps, monkeypatch, tmp_path, capsys):
     """A clock by which a step takes a minute: baselines of 3 steps, then sweeps of 2 x 6, controls first."""
-    from allatt.train import Trainer
-
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
-    now, one_step = [0.0], Trainer.one_step
-
-    def step(self):
-        now[0] += 60
-        return one_step(self)
-
-    monkeypatch.setattr(Trainer, "one_step", step)
-    monkeypatch.setattr("time.time", lambda: now[0])
+    clock_of_steps(60)
     assert main(["experiment", "all", *tiny, "--minutes", "2"]) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert re.match(r"allatt: 2 minutes are too few for any run: \S+ baseline \(run \w+ is saved at step 2\);", message)

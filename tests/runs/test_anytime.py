@@ -14,24 +14,15 @@ from allatt.runs.run import Busy
 from allatt.system.checkpoint import has_checkpoint
 from allatt.system.machine import Interrupted, Machine
 from allatt.system.paths import home
-from allatt.train import Trainer
 
 MODEL = ModelConfig(layers=1, heads=2, d_model=8, d_head=4, persistent=4, segment=8, memory=8, positions=9, init="unit")
 QUIET = Machine(device="cpu", log_every=5, progress=False)
 
 
 @pytest.fixture(autouse=True)
-def clock(home, monkeypatch):
-    """Seconds since the test began, as `time.time` tells them; `home` is empty."""
-    now, one_step = [0.0], Trainer.one_step
-
-    def step(self):
-        now[0] += 10
-        return one_step(self)
-
-    monkeypatch.setattr(Trainer, "one_step", step)
-    monkeypatch.setattr("time.time", lambda: now[0])
-    return now
+def clock(home, clock_of_steps):
+    """Seconds since the test began; `home` is empty."""
+    return clock_of_steps(10)
 
 
 @pytest.fixture

@@ -25,8 +25,6 @@ from allatt.data.wikitext_format import SPLITS
 from allatt.system.files import checksum, disk, is_unchanged, read_json, seal, write_json
 
 ABOUT = "packed.json"
-FILES = {"words": "words.txt", "subwords": "subwords.model", "characters": "characters.json"}
-"""The vocabulary of each kind of tokens."""
 BLOCK = 1 << 22
 """Bytes of ids that are in memory at once."""
 TEXTS, OTHERS = ("name", "title", "license", "source", "kind", "dtype"), ("vocab", "sha256", "settings", "splits", "files")
@@ -51,8 +49,8 @@ def pack(meta: dict, folder: Path, out: Path, first: int = 0) -> dict:
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
         draft.mkdir(parents=True)
         try:
-            shutil.copyfile(folder / FILES[meta["kind"]], draft / FILES[meta["kind"]])
-            vocabulary, splits, sha256 = checksum(draft / FILES[meta["kind"]]), {}, {}
+            shutil.copyfile(folder / VOCABULARIES[meta["kind"]].FILE, draft / VOCABULARIES[meta["kind"]].FILE)
+            vocabulary, splits, sha256 = checksum(draft / VOCABULARIES[meta["kind"]].FILE), {}, {}
             for split in SPLITS:
                 counts = meta["splits"][split]
                 part = split == "train" and 0 < first < whole
@@ -93,7 +91,7 @@ def unpack(meta: dict, folder: Path, draft: Path) -> dict:
 
     AllattError if they are not those that `meta` names, or an id is not in the vocabulary.
     """
-    name = FILES[meta["kind"]]
+    name = VOCABULARIES[meta["kind"]].FILE
     shutil.copyfile(folder / name, draft / name)
     with _no_pack(folder):
         size = VOCABULARIES[meta["kind"]].read(draft).size
@@ -137,7 +135,7 @@ def _check_meta(meta: dict) -> None:
 
 def _names(kind: str) -> list[str]:
     """The files of a packed corpus, beside ABOUT."""
-    return [FILES[kind], *(f"{split}.ids.xz" for split in SPLITS)]
+    return [VOCABULARIES[kind].FILE, *(f"{split}.ids.xz" for split in SPLITS)]
 
 
 def _is_count(value: object) -> bool:

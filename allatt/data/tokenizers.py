@@ -35,6 +35,9 @@ class Words:
     the text itself. <eos> is the end of a line.
     """
 
+    FILE = "words.txt"
+    """What `save` writes."""
+
     def __init__(self, words: list[str]):
         self.words, self.size = words, len(words)
         self._ids = {word: index for index, word in enumerate(words)}
@@ -74,11 +77,11 @@ class Words:
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary into a folder, from which `read` reads it back."""
-        (folder / "words.txt").write_text("\n".join(self.words) + "\n", encoding="utf-8")
+        (folder / self.FILE).write_text("\n".join(self.words) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Words:
-        return cls((folder / "words.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        return cls((folder / cls.FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n"))
 
 
 class Subwords:
@@ -86,6 +89,9 @@ class Subwords:
 
     It is learned from the word counts of the training text, which gives the same pieces as the text itself.
     """
+
+    FILE = "subwords.model"
+    """What `save` writes."""
 
     def __init__(self, model: bytes):
         self.model = model
@@ -136,11 +142,11 @@ class Subwords:
         return self._pieces.id_to_piece(index)
 
     def save(self, folder: Path) -> None:
-        (folder / "subwords.model").write_bytes(self.model)
+        (folder / self.FILE).write_bytes(self.model)
 
     @classmethod
     def read(cls, folder: Path) -> Subwords:
-        return cls((folder / "subwords.model").read_bytes())
+        return cls((folder / cls.FILE).read_bytes())
 
 
 class Characters:
@@ -149,6 +155,9 @@ class Characters:
     If the validation or test text has a character that the training text lacks, <unk> is one more, the last. So text8 has
     exactly 27 symbols.
     """
+
+    FILE = "characters.json"
+    """What `save` writes."""
 
     def __init__(self, codes: list[int], unknown: bool):
         self.codes, self.size = codes, len(codes) + unknown
@@ -183,11 +192,11 @@ class Characters:
 
     def save(self, folder: Path) -> None:
         values = {"codes": self.codes, "unknown": self.unknown_id is not None}
-        (folder / "characters.json").write_text(json.dumps(values), encoding="utf-8")
+        (folder / self.FILE).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Characters:
-        return cls(**json.loads((folder / "characters.json").read_text(encoding="utf-8")))
+        return cls(**json.loads((folder / cls.FILE).read_text(encoding="utf-8")))
 
 
 Vocabulary = Words | Subwords | Characters

@@ -8,7 +8,8 @@ __version__ = "0.1.0"
 
 
 def load(name: str):
-    """(model, vocabulary, about) of a finished run, or of a folder that `python -m allatt save` wrote (`allatt.runs.saved`)."""
-    from allatt.runs.saved import load
+    """(model, vocabulary, about) of a finished run, or of a folder that `python -m allatt save` wrote, here or on a hub
+    (hf://owner/name). See `allatt.sharing.saved`."""
+    from allatt.sharing.saved import load
 
     return load(name)

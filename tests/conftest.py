@@ -1,8 +1,10 @@
 """What all tests share: threads for the cores that there are, and a home of their own."""
 
 import os
+import threading
 
 import pytest
+from local_hub import Server
 
 # pytest-xdist runs several of us: together, and with the kernels that nbval starts, no more threads than cores.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
@@ -48,3 +50,16 @@ def clock_of_steps(monkeypatch):
         return now
 
     return start
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A `local_hub.Server` that listens, and no proxies."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()

@@ -1,4 +1,8 @@
-"""A small corpus for tests that train."""
+"""A small corpus and a small model for tests that train."""
+
+SMALL = {"layers": 2, "heads": 2, "d_model": 8, "d_head": 4, "persistent": 4, "feed_forward": 6, "segment": 8, "memory": 8,
+         "positions": 9}
+"""Arguments of `ModelConfig`."""
 
 
 def write_small_text(folder):

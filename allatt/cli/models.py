@@ -1,4 +1,4 @@
-"""Commands that use trained models: `prune`, `save`, `evaluate` and `generate`."""
+"""Commands that use trained models: `prune`, `save`, `export`, `evaluate` and `generate`."""
 
 import argparse
 import json
@@ -11,11 +11,11 @@ from allatt.system.text_tables import table
 
 UNKNOWN = 0.01
 """Share of unknown tokens above which perplexities per word and bits per byte are not shown (our choice)."""
-RUN = "id of a finished run, or the start of the id; or a folder that `save` or `prune` wrote"
+RUN = "id of a finished run, or the start of the id; or a folder that `save` or `prune` wrote, here or on a hub (hf://owner/name)"
 
 
 def add_commands(commands) -> None:
-    """Add `prune`, `save`, `evaluate` and `generate`."""
+    """Add `prune`, `save`, `export`, `evaluate` and `generate`."""
     for name, handler, text in (
             ("prune", prune, "remove a run's closed heads and write the smaller model, as a folder that stands alone"),
             ("save", save, "write any run's model as such a folder: weights, tokens, model card")):
@@ -23,6 +23,10 @@ def add_commands(commands) -> None:
         parser.add_argument("run", metavar="RUN", help="id of a finished run, or the start of the id")
         parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
         parser.add_argument("--license", default="", help="of the text, for the model card (default: what is known of it)")
+
+    parser = add_command(commands, "export", export, "write a model as a program that needs no allatt, closed heads removed")
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("--out", required=True, metavar="FILE", help="a new file: .pt2 (torch.export) or .onnx")
 
     parser = add_command(commands, "evaluate", evaluate, "perplexities of a trained model, with their protocol")
     parser.add_argument("run", metavar="RUN", help=RUN)
@@ -63,7 +67,7 @@ def prune(options: argparse.Namespace) -> None:
 def save(options: argparse.Namespace) -> None:
     """Write a run's model as a folder that stands alone, and say how small it has become."""
     from allatt import runs
-    from allatt.runs import saved
+    from allatt.sharing import saved
 
     check(options.out != "", "--out is empty; name a new folder")
     folder = saved.save(runs.find(options.run), Path(options.out), options.license)
@@ -74,10 +78,26 @@ def save(options: argparse.Namespace) -> None:
           f"{before['total']:,}\nuse it with allatt.load({str(folder)!r}) in Python, or python -m allatt generate {folder}")
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write a model as a program, and say how it is called."""
+    from allatt.sharing import saved
+    from allatt.sharing.export import export
+
+    path = Path(options.out)
+    check(not path.exists(), f"{path} exists; name another file")
+    model, _, about = saved.load(options.run)
+    difference = export(model, path, {key: about[key] for key in ("run", "name", "tokens", "text")})
+    c = model.config
+    print(f"{path}: {path.stat().st_size:,} bytes, log-probabilities within {difference:.0e} nats of the model's\n"
+          f"inputs: ids (rows, tokens) int64, memory ({c.layers}, rows, {c.memory}, {c.d_model}) float32, filled () int64; the "
+          f"last two are zero at first\noutputs: log_probs (rows, tokens, {model.vocab}), memory and filled for the next call\n"
+          f"tokens: {about['tokens']}, whose file `save` writes")
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Print the perplexities of a model on one split of a text."""
     from allatt.data.wikitext_format import SPLITS
-    from allatt.runs import saved
+    from allatt.sharing import saved
     from allatt.system.machine import choose_device
 
     opened = saved.load(options.run)
@@ -120,7 +140,7 @@ def _corpus(options: argparse.Namespace, about: dict) -> tuple[str, dict[str, Pa
 def generate(options: argparse.Namespace) -> int:
     """Print generated text as it is written; exit status 130 if the user stops it."""
     from allatt.cli.prompts import stream_text
-    from allatt.runs import saved
+    from allatt.sharing import saved
     from allatt.system.machine import choose_device
 
     model, vocabulary, _ = saved.load(options.run)

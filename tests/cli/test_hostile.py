@@ -171,7 +171,7 @@ def built_in(home_of_tests):
 
 def with_text(folder, run, **changes):
     """The saved run, with another text in its about.json; its seal fits."""
-    from allatt.runs import saved
+    from allatt.sharing import saved
     from allatt.system.files import seal
 
     about = json.loads((saved.save(run, folder) / "about.json").read_text())

@@ -55,6 +55,20 @@ def test_where_a_model_cannot_be_saved_nothing_is_written(gated, command, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_export_writes_a_program_and_says_how_it_is_called(gated, tmp_path, capsys):
+    import torch
+
+    path = tmp_path / "model.pt2"
+    assert main(["export", gated[1]["id"], "--out", str(path)]) == 0
+    out = capsys.readouterr().out
+    layers, memory, width = map(int, re.search(r"memory \((\d+), rows, (\d+), (\d+)\) float32", out).groups())
+    run = torch.export.load(path).module()
+    log_probs, *_ = run(torch.tensor([[1], [2]]), torch.zeros(layers, 2, memory, width), torch.tensor(0))
+    assert f"log_probs (rows, tokens, {log_probs.shape[-1]})" in out and len(log_probs) == 2
+    assert f"{path} exists; name another file" in refused(capsys, "export", gated[1]["id"], "--out", str(path))
+    assert "ends in '.txt'; choose .pt2 or .onnx" in refused(capsys, "export", gated[1]["id"], "--out", str(tmp_path / "a.txt"))
+
+
 def test_generate_with_a_run_and_with_a_saved_model(gated, tmp_path, capsys):
     """By id, by folder, and from the folder of the pruned model: the same text."""
     import allatt

@@ -1,12 +1,8 @@
 """Downloads of WikiText and text8, from a server on this machine, and everything that can go wrong with them."""
 
-import http.server
 import io
-import json
-import threading
 import zipfile
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from sample_text import LINES, count_words, finished
@@ -15,59 +11,6 @@ from allatt.config import AllattError
 from allatt.data import download
 from allatt.data.corpora import CORPORA, locate
 from allatt.data.wikitext_format import SPLITS
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files` (path -> bytes), and what the hub's client asks of a dataset repository. `cut` bytes of every
-    answer's end are lost."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.cut = 0
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET(body=False)
-
-    def do_GET(self, body=True):
-        path = unquote(urlsplit(self.path).path)
-        self.server.asked.append(path)
-        kind = "application/octet-stream"
-        data = self.server.files.get(path.split("/resolve/main/")[-1].lstrip("/"))
-        if path.startswith("/api/datasets/"):
-            tree = [{"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
-                    for name, content in self.server.files.items()]
-            listing = {"id": "x/y", "sha": "a" * 40, "siblings": [{"rfilename": file["path"]} for file in tree]}
-            data, kind = json.dumps(tree if "/tree/" in path else listing).encode(), "application/json"
-        self.send_response(200 if data is not None else 404)
-        self.send_header("Content-Length", str(len(data or b"")))
-        self.send_header("Content-Type", kind)
-        if data is not None:
-            self.send_header("ETag", f'"{hash(data):x}"')
-            self.send_header("X-Repo-Commit", "a" * 40)
-        self.end_headers()
-        if body and data:
-            self.wfile.write(data[:len(data) - self.server.cut])
-            self.close_connection = True
-
-
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "*")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
 
 
 def parquet(lines: list[str]) -> bytes:

@@ -2,8 +2,10 @@
 
     model.safetensors   weights and shape, without closed heads      about.json   sizes, numbers, text, versions, checksums
     words.txt, subwords.model or characters.json: its tokens         README.md    the same for people: a model card
+    config.json         the shape, for people and for the hub
 
-`load` opens it, and finished runs too. Nothing in it is executed.
+It is also what the Hugging Face hub takes as a repository (`allatt.sharing.hub`). `load` opens it, and finished runs too.
+Nothing in it is executed.
 """
 
 import math
@@ -16,15 +18,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from allatt.config import KIND_NAMES, AllattError, check
+from allatt.config import AllattError, check
 from allatt.cost import count
 from allatt.data import tokens
 from allatt.data.text_files import read_with_progress
-from allatt.data.tokenizers import UNKNOWN, VOCABULARIES, Vocabulary
+from allatt.data.tokenizers import VOCABULARIES, Vocabulary
 from allatt.data.word_counts import split_words
 from allatt.evaluate import evaluate
 from allatt.model import LanguageModel
 from allatt.runs.run import Run, find
+from allatt.sharing import hub
+from allatt.sharing.card import card, shape
 from allatt.system.files import checksum, disk, is_unchanged, read_json, seal, write, write_json
 from allatt.system.paths import home
 
@@ -69,6 +73,7 @@ def save(run: Run, folder: Path, license: str = "") -> Path:
     with _filled(folder) as draft:
         model.save(draft / "model.safetensors")
         vocabulary.save(draft)
+        write_json(draft / "config.json", shape(model))
         write(draft / "README.md", card(about, model).encode())
         files = {path.name: checksum(path) for path in sorted(draft.iterdir())}
         write_json(draft / ABOUT, seal(about | {"files": files}))
@@ -120,11 +125,12 @@ def printable(values: Any) -> Any:
 
 
 def load(name: str | Path) -> Saved:
-    """A saved model's folder, or a finished run (its id, the start of it, or its folder) without its closed heads.
+    """A saved model's folder, here or on a hub (hf://owner/name), or a finished run (its id, the start of it, or its folder)
+    without its closed heads.
 
     AllattError if it is not there, or if its files are damaged or do not fit each other.
     """
-    folder, corpus = Path(name), {}
+    folder, corpus = hub.fetch(str(name)) if hub.is_address(str(name)) else Path(name), {}
     if (folder / ABOUT).exists():
         about = read_json(folder / ABOUT, ADVICE, ("run", "name", "tokens", "files", "text", "result"))
         _check_form(about, folder / ABOUT)
@@ -205,38 +211,3 @@ def _encode(saved: Saved, text: str, path: Path) -> np.ndarray:
         return saved.vocabulary.encode(text)
     except AllattError as error:
         raise AllattError(f"{path}: {error}; the model cannot read it") from None
-
-
-def card(about: dict, model: LanguageModel) -> str:
-    """The model card, in Markdown."""
-    heads, test = about["heads_per_layer"], about["result"]["test"]
-    protocol = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in test["protocol"].items())
-    rows = "\n".join(f"| {split} | {part['tokens']:,} | {part['perplexity']:.2f} | {part['word_perplexity']:.2f} | "
-                     f"{part['bits_per_byte']:.3f} | {part.get('unknown', 0):.2%} |" for split, part in about["result"].items())
-    before, after, text = about["parameters_before"], about["parameters"], about["text"]
-    return f"""# {about['name']}
-
-A language model of {after['total']:,} parameters: {KIND_NAMES[model.config.kind]}, {len(heads)} layers, {sum(heads)} of
-{about['heads_before'] * len(heads)} attention heads ({' '.join(map(str, heads))} by layer). Its body has {after['body']:,}
-parameters, with all heads {before['body']:,}.
-
-Trained with allatt, a companion to "Layer-wise Pruning of Transformer Attention Heads for Efficient Language Modeling" (Shim et
-al. 2021, arXiv 2110.03252), as run {about['run']}, commit {about['commit'][:12]}, on {about['hardware']}.
-
-    import allatt
-    model, vocabulary, about = allatt.load("this folder")         # or: python -m allatt generate "this folder"
-
-## Text
-
-{text['title'].lstrip("# ")} ({text['license']}), as {about['tokens']}. The text's license may extend to what the model writes.
-
-| text | tokens | perplexity per token | per word | bits per byte | tokens that are {UNKNOWN} |
-|---|---|---|---|---|---|
-{rows}
-
-Protocol: {protocol}. Perplexities of other protocols, texts or tokens do not compare with these.
-
-## Limits
-
-A small model for research and teaching. What it writes is not true, and may offend.
-"""

@@ -3,34 +3,19 @@
 import json
 import math
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from small_text import write_small_text
+from small_text import SMALL
 
-from allatt.config import KINDS, AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
+from allatt.config import AllattError, ModelConfig
 from allatt.data.tokens import load as load_tokens
-from allatt.data.tokens import pin
 from allatt.model import LanguageModel
-from allatt.runs import get_or_run, saved
+from allatt.sharing import saved
 from allatt.system.files import checksum, seal
-from allatt.system.machine import Machine
-
-QUIET = Machine(device="cpu", progress=False)
-MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, feed_forward=6, segment=8, memory=8, positions=9)
-
-
-@pytest.fixture(scope="module", params=["words", "subwords", "characters"])
-def run(request, tmp_path_factory, home_of_tests):
-    folder = write_small_text(tmp_path_factory.mktemp("text"))
-    data = pin(DataConfig(str(folder), request.param, vocab_size=0 if request.param == "words" else 40))
-    model = replace(MODEL, kind=KINDS[request.param == "words"])
-    dense = RunConfig("dense", data, model, TrainConfig(steps=3, rows=4, lr=0.01))
-    return get_or_run(replace(dense, name="gated", gates=GateConfig(initial=0.0, lr=0.2), start=dense), QUIET)
 
 
 def test_a_saved_model_is_the_run_s(run, tmp_path):
@@ -45,35 +30,12 @@ def test_a_saved_model_is_the_run_s(run, tmp_path):
     assert other.model.config == model.config and other.about["run"] == run.id and vocabulary.size == other.vocabulary.size
 
 
-def test_the_folder_has_four_files_and_their_checksums(run, tmp_path):
+def test_the_folder_has_five_files_and_their_checksums(run, tmp_path):
     folder = saved.save(run, tmp_path / "out")
     about = json.loads((folder / "about.json").read_text())
     names = {path.name for path in folder.iterdir()} - {"about.json"}
-    assert names == set(about["files"]) and len(names) == 3 and {"model.safetensors", "README.md"} < names
+    assert names == set(about["files"]) and len(names) == 4 and {"model.safetensors", "README.md", "config.json"} < names
     assert about["files"] == {name: checksum(folder / name) for name in names}
-
-
-def test_the_card_says_what_the_model_is(run, tmp_path):
-    folder = saved.save(run, tmp_path / "out")
-    card, test = (folder / "README.md").read_text(), run.result["test"]
-    heads = run.result["heads"]
-    assert f"{heads['total']} of\n4 attention heads ({' '.join(map(str, heads['per_layer']))} by layer)" in card
-    names = ("perplexity", "word_perplexity", "bits_per_byte")
-    numbers = (f"{test['tokens']:,}", *(f"{test[name]:.{digits}f}" for name, digits in zip(names, (2, 2, 3), strict=True)))
-    assert f"| test | {' | '.join(numbers)} |" in card
-    assert "segment 8, memory 8, rows 4, same length True, precision fp32" in card
-    assert run.id in card and "unknown: it is your own text" in card and str(tmp_path) not in card
-    assert "(CC0), as" in (saved.save(run, tmp_path / "more", "CC0") / "README.md").read_text()
-
-
-@pytest.mark.parametrize("license", ["CC0\n\n# Not a part\n\x1b[31m of the card", "CC0\r\x0c\u2028# Not a part"])
-def test_the_license_is_one_line_of_the_card(run, tmp_path, license):
-    folder = saved.save(run, tmp_path / "out", license)
-    lines = (folder / "README.md").read_text().splitlines()
-    assert [line for line in lines if line.startswith("#")] == [f"# {run.config.name}", "## Text", "## Limits"]
-    line, = (line for line in lines if "CC0" in line)
-    assert "(CC0 # Not a part" in line and line.isprintable()
-    assert json.loads((folder / "about.json").read_text())["text"]["license"].isprintable()
 
 
 # Saved whole or not at all
@@ -84,7 +46,7 @@ def fail(error):
 
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["allatt.runs.saved.card", "allatt.runs.saved.write_json", "os.replace"])
+@pytest.mark.parametrize("step", ["allatt.sharing.saved.card", "allatt.sharing.saved.write_json", "os.replace"])
 def test_a_save_that_stops_leaves_nothing_and_can_be_repeated(run, tmp_path, monkeypatch, exists, error, step):
     """A full disk, or a signal, when only a part is written."""
     folder, replace_ = tmp_path / "parent" / "out", os.replace
@@ -100,7 +62,7 @@ def test_a_save_that_stops_leaves_nothing_and_can_be_repeated(run, tmp_path, mon
     assert [path.name for path in folder.parent.iterdir()] == ["out"] * exists
     assert not exists or not any(folder.iterdir())
     saved.load(saved.save(run, folder))
-    assert [path.name for path in folder.parent.iterdir()] == ["out"] and len(list(folder.iterdir())) == 4
+    assert [path.name for path in folder.parent.iterdir()] == ["out"] and len(list(folder.iterdir())) == 5
 
 
 def test_what_a_killed_process_has_left_is_replaced(run, tmp_path):
@@ -109,7 +71,7 @@ def test_what_a_killed_process_has_left_is_replaced(run, tmp_path):
         (draft / "a part").write_text("")
     (tmp_path / "old" / "README.md").write_text("moved before it was killed")
     for name in ("new", "old"):
-        assert len(list(saved.save(run, tmp_path / name).iterdir())) == 4
+        assert len(list(saved.save(run, tmp_path / name).iterdir())) == 5
         saved.load(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
@@ -197,7 +159,7 @@ def test_tokens_of_another_form_are_one_clear_line(changed):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return LanguageModel(replace(MODEL, kept=((0, 1), (1,))), 11)
+    return LanguageModel(ModelConfig(**SMALL, kept=((0, 1), (1,))), 11)
 
 
 def altered(model, path, tensors=None, about=None, **changes):

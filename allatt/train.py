@@ -18,44 +18,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from allatt.batches import Feed, Stream
-from allatt.config import AllattError, RunConfig, TrainConfig, check
+from allatt.config import AllattError, RunConfig, check
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
+from allatt.optimizer import lr_factor, make_optimizer
 from allatt.segment_memory import Memory
 from allatt.system.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.system.files import disk, write
 from allatt.system.machine import LONG, OVER, Interrupted, Machine, asked_to_stop, rank_and_world
 from allatt.system.messages import note
+from allatt.system.tensorboard import events
 
 DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
 """What to do if numbers are not finite."""
-
-
-def lr_factor(config: TrainConfig, step: int) -> float:
-    """Factor of every learning rate at a step (counted from 0): linear warm-up, then cosine or constant."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return 1.0
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def make_optimizer(config: RunConfig, model: LanguageModel, gates: HeadGates | None) -> torch.optim.Optimizer:
-    """AdamW or LAMB in three groups: matrices (weight decay), biases and norms (none), gates (their own lr, none)."""
-    named = list(model.named_parameters())
-    plain = [p for name, p in named if "bias" in name or "norm" in name]
-    matrices = [p for name, p in named if not ("bias" in name or "norm" in name)]
-    t = config.train
-    groups = [{"params": matrices, "weight_decay": t.weight_decay, "base_lr": t.lr},
-              {"params": plain, "weight_decay": 0.0, "base_lr": t.lr}]
-    if gates is not None:
-        groups.append({"params": list(gates.parameters()), "weight_decay": 0.0, "base_lr": config.gates.lr})
-    if t.optimizer == "lamb":
-        from pytorch_optimizer import Lamb  # not in torch; imported here, since most runs do without
-
-        return Lamb(groups, lr=t.lr, betas=(0.9, t.beta2))
-    return torch.optim.AdamW(groups, lr=t.lr, betas=(0.9, t.beta2), fused=True)
 
 
 def backward(model: LanguageModel, input_BT: Tensor, target_BT: Tensor, memory: Memory, gate_LH: Tensor | None,
@@ -159,6 +134,7 @@ class Trainer:
             self.restore(state)
         if rank == 0:
             write(self.folder / "metrics.jsonl", "".join(self.lines).encode())
+            self.events = events(self.machine.tensorboard, f"{self.config.id} {self.config.name}", self.lines)
         steps = self.config.train.steps
         self.model.train()
         self.model.compiled = self.machine.compiles(steps)
@@ -202,7 +178,7 @@ class Trainer:
         return True
 
     def log(self, line: dict) -> None:
-        """Append a line to metrics.jsonl. AllattError if the file has been removed."""
+        """Append a line to metrics.jsonl, and to TensorBoard's log. AllattError if the file has been removed."""
         self.lines.append(json.dumps(line) + "\n")
         path = self.folder / "metrics.jsonl"
         try:
@@ -211,6 +187,7 @@ class Trainer:
                 file.write(self.lines[-1])
         except FileNotFoundError:
             raise AllattError(f"{path} was removed while run {self.config.id} trained; run the same command again") from None
+        self.events(line)
 
     def stopped_by(self, asked: list[int]) -> int:
         """The signal that ends training after this step; 0: none. Several processes decide together, every ten steps."""

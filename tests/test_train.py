@@ -20,7 +20,7 @@ from allatt.gates import HeadGates
 from allatt.model import LanguageModel
 from allatt.system.machine import Machine
 from allatt.system.paths import repository
-from allatt.train import Trainer, backward, lr_factor
+from allatt.train import Trainer, backward
 
 MODEL = ModelConfig(layers=2, heads=2, d_model=8, d_head=4, persistent=4, segment=4, memory=4, positions=5, init="unit",
                     drop_attention=0.1, drop_projection=0.1, drop_word=0.1)
@@ -50,17 +50,6 @@ def state(t):
 def metrics(folder):
     keys = ("step", "loss", "grad_norm", "lr", "kept", "lambda")
     return [{k: line[k] for k in keys if k in line} for line in map(json.loads, (folder / "metrics.jsonl").open())]
-
-
-def test_schedules():
-    t = TrainConfig(steps=110, warmup=10, final_lr=0.1)
-    assert lr_factor(t, 0) == 0.1 and lr_factor(t, 9) == 1.0
-    assert lr_factor(t, 10) == 1.0
-    assert lr_factor(t, 60) == pytest.approx(0.55)
-    assert lr_factor(t, 110) == pytest.approx(0.1)
-    assert all(lr_factor(t, s) > lr_factor(t, s + 1) for s in range(10, 109))
-    constant = replace(t, schedule="constant")
-    assert [lr_factor(constant, s) for s in (4, 10, 109)] == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("gated", [False, True])

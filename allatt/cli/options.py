@@ -32,13 +32,16 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
                         help="time between two checkpoints (default: %(default)g)")
     parser.add_argument("--rate", type=float, default=0.0, metavar="PRICE",
                         help="price of this machine per hour: a long run says what the rest of it costs")
+    parser.add_argument("--tensorboard", default="", metavar="FOLDER", help="log for TensorBoard, too, in a folder per run")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def machine(options: argparse.Namespace) -> Machine:
     """The Machine that the options of `add_training_options` describe."""
     from allatt.system.machine import Machine
+    from allatt.system.tensorboard import verify
 
+    verify(options.tensorboard)
     check(options.micro_rows >= 0, f"--micro-rows is {options.micro_rows}; it must be 0 (all) or more")
     return Machine(options.device, options.micro_rows, options.compile, checkpoint_seconds=options.checkpoint_seconds,
-                   rate=options.rate, progress=sys.stderr.isatty())
+                   rate=options.rate, tensorboard=options.tensorboard, progress=sys.stderr.isatty())

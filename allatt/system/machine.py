@@ -55,6 +55,8 @@ class Machine:
     progress: bool = True
     rate: float = 0.0
     """Price of this machine per hour, in any currency; a run then says what the rest of it costs."""
+    tensorboard: str = ""
+    """A folder for TensorBoard's files; "": none."""
     until: float | None = None
     """Time (`time.time`) at which a run in training saves itself and stops; None: never."""
 

@@ -6,10 +6,10 @@ import pytest
 
 from allatt import cost
 from allatt.config import KINDS
+from allatt.optimizer import lr_factor
 from allatt.paper import scales
 from allatt.paper.calibration import RATES, SHARES, WIDTHS, ladder, learning_rates, next_lambda
 from allatt.paper.study import Study
-from allatt.train import lr_factor
 
 OVERNIGHT = Study("overnight", seed=2, count=3)
 

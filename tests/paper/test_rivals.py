@@ -9,6 +9,7 @@ from allatt import cost
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, DataConfig, GateConfig, ModelConfig, TrainConfig
 from allatt.data.tokens import load
 from allatt.evaluate import nll
+from allatt.optimizer import lr_factor
 from allatt.paper import rivals as module
 from allatt.paper import scales
 from allatt.paper.criteria import CRITERIA, Evidence
@@ -29,7 +30,6 @@ from allatt.paper.rivals import (
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
 from allatt.system.machine import Machine
-from allatt.train import lr_factor
 
 QUIET = Machine(device="cpu", progress=False)
 TINY = scales.Scale(

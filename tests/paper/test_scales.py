@@ -9,8 +9,8 @@ from allatt import cost
 from allatt.config import ALL_ATTENTION, KINDS, AllattError, RunConfig
 from allatt.gates import HeadGates
 from allatt.model import LanguageModel
+from allatt.optimizer import lr_factor, make_optimizer
 from allatt.paper import scales
-from allatt.train import lr_factor, make_optimizer
 
 TOKENS = 103_227_021
 """Words of WikiText-103's training text, ends of lines included."""

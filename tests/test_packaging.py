@@ -23,8 +23,8 @@ ROOT = repository()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 METHOD = ("attention", "batches", "config", "config_json", "cost", "evaluate", "gates", "generate", "importance",
-          "model", "prune", "segment_memory", "softmax", "train")
-CORE = METHOD + ("kernels", "system", "data", "runs", "cli", "paper.scales")
+          "model", "optimizer", "prune", "segment_memory", "softmax", "train")
+CORE = METHOD + ("kernels", "system", "data", "runs", "sharing", "cli", "paper.scales")
 """What a GPU machine without Jupyter uses: modules and folders of allatt."""
 LINUX = {"sys_platform": "linux", "platform_system": "Linux"}
 
@@ -186,7 +186,7 @@ def test_every_module_has_a_place_in_the_order():
     method = {f"allatt.{name}" for name in METHOD if name not in ("config", "config_json")} | {"allatt.kernels"}
     assert set(no_service["source_modules"]) == set(no_method["forbidden_modules"]) == method
     services = {f"allatt.system.{path.stem}" for path in (ROOT / "allatt" / "system").glob("[a-z]*.py")}
-    services -= {f"allatt.system.{name}" for name in ("files", "machine", "checkpoint", "messages")}
+    services -= {f"allatt.system.{name}" for name in ("files", "machine", "checkpoint", "messages", "tensorboard")}
     assert set(no_service["forbidden_modules"]) == {"allatt.data"} | services
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for what is not here: a training in plain Python that is quick to start, programs in PATH, a machine's processes."""
+"""Stand-ins for what is not here: a training in plain Python that starts quickly, programs in PATH, a machine's processes."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ CLOUD = repository() / "notebooks" / "cloud"
 STEPS = 12
 RUN = "0123456789ab"
 TRAINING = f"""
-# Keeps a run's folder as `allatt.runs.run` and `allatt.system.checkpoint` do. Its weights tell which steps were taken, in order.
+# Keeps a run's folder as `allatt.runs.run` and `allatt.system.checkpoint` do. Its weights tell which steps were taken.
 import os, pathlib, signal, sys, time
 def write(name, text):
     part = run / f".{{name}}.tmp"
@@ -65,8 +65,8 @@ def start(command: list, cwd: Path, programs: Path | None = None, **variables: s
     env = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS", "GOMP_SPINCOUNT") if name in os.environ}
     env |= {"PYTHONPATH": str(repository())} | variables
     env["PATH"] = os.pathsep.join([*([str(programs)] if programs else []), env["PATH"]])
-    return subprocess.Popen(list(map(str, command)), env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True)
+    return subprocess.Popen(list(map(str, command)), env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True)
 
 
 def run(*arguments, **named) -> tuple[int, str, str]:

@@ -62,8 +62,8 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 def start(command: list, cwd: Path, programs: Path | None = None, **variables: str) -> subprocess.Popen:
     """A command in a process group of its own, as on a machine; `programs` is a folder that comes first in PATH."""
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS", "GOMP_SPINCOUNT") if name in os.environ}
-    env |= {"PYTHONPATH": str(repository())} | variables
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    env |= {"PYTHONPATH": str(repository()), "OMP_NUM_THREADS": "1"} | variables
     env["PATH"] = os.pathsep.join([*([str(programs)] if programs else []), env["PATH"]])
     return subprocess.Popen(list(map(str, command)), env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, start_new_session=True)

@@ -60,8 +60,12 @@ def test_what_is_copied_is_a_package_that_works(image, tmp_path):
     """Installed from these files alone; the entry point and the user's variables as in the image."""
     options = ["-q", "--no-deps", "--no-build-isolation", "--target", tmp_path / "site"]
     install = [sys.executable, "-m", "pip", "install", *options, image]
-    done = subprocess.run(install, capture_output=True, text=True)
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(install, capture_output=True, text=True, env=elsewhere)
     assert done.returncode == 0, done.stderr
+    ours = {path.relative_to(ROOT) for path in (ROOT / "allatt").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    installed = {path.relative_to(tmp_path / "site") for path in (tmp_path / "site" / "allatt").rglob("*.*") if path.is_file()}
+    assert {path for path in installed if path.suffix != ".pyc"} == ours
     entry = all_of("ENTRYPOINT")
     assert entry == ['["python", "-m", "allatt"]']
     variables = dict(pair.split("=", 1) for pair in shlex.split(all_of("ENV")[-1]))
@@ -109,7 +113,7 @@ def test_the_lock_file_fits_what_is_installed(image, tmp_path):
 
 def test_it_is_not_root_and_each_file_it_names_is_there():
     named = [source for rest in all_of("COPY") for source in rest.split()[:-1]]
-    assert all((ROOT / name).exists() for name in named) and {"README.md", "LICENSE"} <= set(named)
+    assert all((ROOT / name).exists() and is_sent(Path(name)) for name in named) and {"README.md", "LICENSE"} <= set(named)
     assert all_of("USER") == ["1000"] and all_of("FROM") == ["python:3.11-slim"]
     assert [name for name, _ in instructions()].index("USER") > max(
         i for i, (name, _) in enumerate(instructions()) if name == "RUN"), "packages are installed before"

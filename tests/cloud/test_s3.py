@@ -68,7 +68,7 @@ def papermill(s3, tmp_path, source, target, *parameters):
     for name, value in parameters:
         command += ["-p", name, value]
     own = {"ALLATT_HOME": str(tmp_path / "home"), "ALLATT_FIGURES": str(tmp_path / "figures"),
-           "IPYTHONDIR": str(tmp_path / "ipython"), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+           "IPYTHONDIR": str(tmp_path / "ipython")}
     return start(command, tmp_path, **s3.environment, **own)
 
 
@@ -93,7 +93,7 @@ def test_a_notebook_of_the_project_goes_to_a_bucket_and_back(s3, tmp_path):
     assert "Headline: " in printed and list((tmp_path / "figures").rglob("02_*.png"))
 
 
-def test_killed_in_a_training_the_same_command_continues_from_the_checkpoint(s3, tmp_path, monkeypatch):
+def test_killed_in_a_training_the_same_command_continues_from_the_checkpoint(s3, tmp_path, monkeypatch, one_thread):
     data = pin(DataConfig(corpus=str(write_small_text(tmp_path)), tokens="words", vocab_size=0))
     config = RunConfig("in a bucket", data, MODEL, TrainConfig(steps=40, rows=4, lr=0.01))
     sources = ("config, seconds_per_step = {}, 0.0", TRAINING, 'print("test loss", run.result["test"]["loss"])')

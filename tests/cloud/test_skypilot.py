@@ -68,7 +68,7 @@ class Cloud:
 
     def finished(self) -> dict[str, dict]:
         """Runs in the bucket that are marked as finished."""
-        return {path.parent.name: json.loads(path.read_text()) for path in self.bucket.glob("allatt/runs/*/result.json")}
+        return {path.parent.name: json.loads(path.read_text()) for path in self.bucket.glob("seed-0/runs/*/result.json")}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def is_whole(folder: Path, result: dict) -> bool:
         checksum(folder / name) == sha256 for name, sha256 in files.items())
 
 
-def test_a_preempted_job_continues_and_ends_as_if_undisturbed(tmp_path, text, monkeypatch):
+def test_a_preempted_job_continues_and_ends_as_if_undisturbed(tmp_path, text, monkeypatch, one_thread):
     cloud = Cloud(tmp_path / "cloud", text)
     cloud.finish("setup", "first", "slow")
     process = cloud.start("run", "first")
@@ -97,7 +97,7 @@ def test_a_preempted_job_continues_and_ends_as_if_undisturbed(tmp_path, text, mo
     signal_all(process, signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode in TASK["resources"]["job_recovery"]["recover_on_exit_codes"]
-    saved, = (path for path in cloud.bucket.glob("allatt/runs/*") if not (path / "result.json").exists())
+    saved, = (path for path in cloud.bucket.glob("seed-0/runs/*") if not (path / "result.json").exists())
     step = int(next(saved.glob("checkpoint-*")).name.split("-")[1])
     assert 8 < step < 60 and len(cloud.finished()) < 2
 
@@ -110,11 +110,11 @@ def test_a_preempted_job_continues_and_ends_as_if_undisturbed(tmp_path, text, mo
     expected = {finished_run.id: finished_run.result for finished_run in undisturbed}
     assert cloud.finished().keys() == expected.keys()
     for run_id, result in cloud.finished().items():
-        assert is_whole(cloud.bucket / "allatt" / "runs" / run_id, result)
+        assert is_whole(cloud.bucket / "seed-0" / "runs" / run_id, result)
         assert result["test"] == expected[run_id]["test"]
         assert result["files"]["model.safetensors"] == expected[run_id]["files"]["model.safetensors"]
     assert len(json.loads((saved / "provenance.json").read_text())["resumed"]) == 1, "it continued instead of starting again"
-    assert {path.stem for path in cloud.bucket.glob("allatt/records/*.json")} == expected.keys()
+    assert {path.stem for path in cloud.bucket.glob("seed-0/records/*.json")} == expected.keys()
     assert not list(cloud.bucket.rglob("checkpoint-*")) and not list(cloud.bucket.rglob("*.part"))
 
 
@@ -134,13 +134,13 @@ def test_an_error_of_the_experiment_ends_the_job_with_its_line(tmp_path, text):
     process = cloud.start("run", "machine")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and err.splitlines()[-1] == "allatt: no such experiment"
-    assert not (cloud.bucket / "allatt" / "records").exists()
+    assert not (cloud.bucket / "seed-0" / "records").exists()
 
 
 def test_every_variable_of_the_scripts_is_declared_and_every_declared_one_used():
     own = {"HOME", "ALLATT_HOME"}
     scripts = TASK["setup"] + TASK["run"]
-    used = set(re.findall(r"\$\{?([A-Z_]+)", scripts + json.dumps(TASK["file_mounts"])))
+    used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", scripts + json.dumps(TASK["file_mounts"])))
     assert used - own <= set(TASK["envs"]) and TASK["envs"]["BUCKET"] is None, "whoever forgets BUCKET is told so"
     assert set(TASK["envs"]) - used == {"SYNC_SECONDS", "ALLATT_COMMIT"}, "of sync.sh, and of allatt.runs.provenance"
     assert all(isinstance(value, str | None) for value in TASK["envs"].values())

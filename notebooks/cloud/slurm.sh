@@ -28,17 +28,19 @@ cd "${SLURM_SUBMIT_DIR:-.}" && [ -f notebooks/cloud/sync.sh ] || fail "submit fr
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || fail "there is no $python; run make env, or set PYTHON to the Python that has allatt"
 
+# With a GPU, a driver too old for this torch is an error, rather than days on the CPU.
+device=${SLURM_GPUS_ON_NODE:+cuda}
 # Results are bitwise the same after an interruption only with as many threads.
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 export ALLATT_HOME=${LOCAL:-${SLURM_TMPDIR:-${TMPDIR:-/tmp}}}/allatt-${SLURM_ARRAY_JOB_ID:-0}-$seed
 export SYNC_SECONDS=${SYNC_SECONDS:-60}
 
 again=no
+bash notebooks/cloud/sync.sh "$STORAGE/seed-$seed" "$python" -m allatt experiment "${EXPERIMENT:-all}" \
+    --scale "${SCALE:-auto}" --corpus "${CORPUS:-}" --seed "$seed" --device "${device:-auto}" --rate "${RATE:-0}" &
+job=$!
 trap 'kill -TERM "$job"' TERM             # preempted or canceled: Slurm itself knows whether the task comes back
 trap 'again=yes; kill -TERM "$job"' USR1  # the time is over: the task goes back into the queue
-bash notebooks/cloud/sync.sh "$STORAGE/seed-$seed" "$python" -m allatt experiment "${EXPERIMENT:-all}" \
-    --scale "${SCALE:-auto}" --corpus "${CORPUS:-}" --seed "$seed" --rate "${RATE:-0}" &
-job=$!
 while kill -0 "$job" 2>/dev/null; do wait "$job"; done  # a signal ends a wait
 wait "$job"
 status=$?

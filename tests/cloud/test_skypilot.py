@@ -55,8 +55,8 @@ class Cloud:
         program(self.folder / "bin", "uv", f"""echo "uv $*" >>{self.folder}/installed
             if [ "$1" = venv ]; then mkdir -p "${{@: -1}}/bin"; printf '#!/bin/bash\\n%s\\n' {python!r} >"${{@: -1}}/bin/python"
             chmod +x "${{@: -1}}/bin/python"; fi""")
-        envs = TASK["envs"] | {"BUCKET": "s3://stand-in", "EXPERIMENT": "baselines", "SCALE": "smoke", "CORPUS": str(self.text),
-                               "HOME": str(self.home(machine))}
+        envs = TASK["envs"] | {"BUCKET": "s3://stand-in", "EXPERIMENT": "baselines", "SCALE": "smoke", "DEVICE": "cpu",
+                               "CORPUS": str(self.text), "HOME": str(self.home(machine))}
         script = TASK[part].replace("/bucket", str(self.bucket))
         return start(["bash", "-c", script], repository(), self.folder / "bin", **envs)
 

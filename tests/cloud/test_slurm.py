@@ -30,12 +30,14 @@ def asked(tmp_path, name):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_a_task_trains_its_seed_into_a_folder_of_its_own(cluster, tmp_path):
+@pytest.mark.parametrize("gpus, device", [("1", "cuda"), ("", "auto")])
+def test_a_task_trains_its_seed_into_a_folder_of_its_own(cluster, tmp_path, gpus, device):
     command, variables = cluster
-    status, out, _ = run(*command, **variables)
+    status, out, _ = run(*command, **variables, SLURM_GPUS_ON_NODE=gpus)
     assert (status, out) == (0, f"took {STEPS} steps\n")
     records = tmp_path / "shared" / "seed-1" / "records"
-    assert asked(tmp_path, "asked") == ["3 -m allatt experiment all --scale smoke --corpus  --seed 1 --rate 0",
+    options = f"--scale smoke --corpus  --seed 1 --device {device} --rate 0"
+    assert asked(tmp_path, "asked") == [f"3 -m allatt experiment all {options}",
                                         f"3 -m allatt pack --out {records}"]
     assert steps_of(tmp_path / "shared" / "seed-1") == ALL_STEPS and (records / f"{RUN}.json").is_file()
     assert not list((tmp_path / "node").iterdir()), "the node's disk is left as it was"

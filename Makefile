@@ -57,7 +57,7 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures bench test soak lint notebooks lab clean
+.PHONY: help env reproduce status figures bench test rehearsal soak lint notebooks lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -87,6 +87,9 @@ test: env ## lint, unit tests, and the committed notebooks as tests
 	"$(BIN)/python" -m pytest -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env \
 		notebooks tests || failed=1; \
 	exit $$failed
+
+rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (15 minutes, 5 GB of disk)
+	@exec "$(BIN)/python" tests/rehearsal/rehearsal.py
 
 soak: env ## kill runs at random and at every file event, and compare what comes out (half an hour)
 	@exec "$(BIN)/python" tests/soak/soak.py --kills "$$KILLS"

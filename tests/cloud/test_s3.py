@@ -93,6 +93,7 @@ def test_a_notebook_of_the_project_goes_to_a_bucket_and_back(s3, tmp_path):
     assert "Headline: " in printed and list((tmp_path / "figures").rglob("02_*.png"))
 
 
+@pytest.mark.rehearsal
 def test_killed_in_a_training_the_same_command_continues_from_the_checkpoint(s3, tmp_path, monkeypatch, one_thread):
     data = pin(DataConfig(corpus=str(write_small_text(tmp_path)), tokens="words", vocab_size=0))
     config = RunConfig("in a bucket", data, MODEL, TrainConfig(steps=40, rows=4, lr=0.01))

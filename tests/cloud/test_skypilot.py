@@ -88,6 +88,7 @@ def is_whole(folder: Path, result: dict) -> bool:
         checksum(folder / name) == sha256 for name, sha256 in files.items())
 
 
+@pytest.mark.rehearsal
 def test_a_preempted_job_continues_and_ends_as_if_undisturbed(tmp_path, text, monkeypatch, one_thread):
     cloud = Cloud(tmp_path / "cloud", text)
     cloud.finish("setup", "first", "slow")

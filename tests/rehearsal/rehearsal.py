@@ -8,8 +8,8 @@ paper      the paper's two models in full size on it, a few rows for two steps e
 packed     its ids as a packed corpus, and a small model on them in a home that has no text
 processes  one run with one and with two processes: the same result
 sharing    a pruned model: folder, hub, evaluation from there, torch.export and ONNX
-s3         notebooks from and to an S3 server on this machine, killed and resumed (tests/cloud)
-machines   the scripts for SkyPilot and Slurm on stand-ins of buckets and preemption; SkyPilot's own parser
+clouds     a notebook from and to an S3 server on this machine, killed and resumed; the scripts for SkyPilot and Slurm on
+           machines that are taken away; SkyPilot's own parser (it gets an environment of its own, from the network)
 
 Prints a line per stage; the exit status is 1 if one fails. Nothing outside the folder is written.
 """
@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent)]
 
-SMALL = {"model.layers": 2, "model.band_divisor": 2, "model.d_model": 32, "model.d_head": 4, "model.persistent": 64, 
+SMALL = {"model.layers": 2, "model.band_divisor": 2, "model.d_model": 32, "model.d_head": 4, "model.persistent": 64,
          "model.feed_forward": 64, "model.segment": 32, "model.memory": 32, "model.positions": 33, "train.precision": "fp32",
          "train.evaluated": 2000}
 """A model of the paper scale in small, as --set wants it."""
@@ -56,7 +56,8 @@ class Rehearsal:
         environment |= {"ALLATT_HOME": str(self.place / home), "HF_ENDPOINT": self.server.url, "PYTHONPATH": str(ROOT),
                         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*"}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            process = subprocess.Popen([sys.executable, *program, *arguments], stdout=out, stderr=err, env=environment, cwd=ROOT)
+            line = [sys.executable, *program, *arguments]
+            process = subprocess.Popen(line, stdout=out, stderr=err, env=environment, cwd=ROOT)
             _, status, usage = os.wait4(process.pid, 0)  # the only way to know the memory of this one
             process.returncode, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss / 2**20
             out.seek(0)
@@ -170,18 +171,14 @@ def sharing(rehearsal: Rehearsal) -> str:
             f".pt2 within {exported[0]}, .onnx within {exported[1]} nats")
 
 
-def s3(rehearsal: Rehearsal) -> str:
-    said = rehearsal.command("-q", "tests/cloud/test_s3.py", program=("-m", "pytest"))
-    return said.strip().splitlines()[-1]
+def clouds(rehearsal: Rehearsal) -> str:
+    tests = rehearsal.command("-q", "-m", "rehearsal", "tests/cloud", program=("-m", "pytest")).strip().splitlines()[-1]
+    machines = rehearsal.command("--kills", "4", program=(str(HERE / "rehearse_machines.py"),)).strip().splitlines()
+    parser = rehearsal.command(str(rehearsal.place / "skypilot"), program=(str(HERE / "check_skypilot.py"),)).strip()
+    return "\n           ".join(line.removeprefix("allatt: ") for line in (tests, *machines, parser))
 
 
-def machines(rehearsal: Rehearsal) -> str:
-    lines = [rehearsal.command(program=(str(HERE / "rehearse_machines.py"),)).strip().splitlines()[-1],
-             rehearsal.command(str(rehearsal.place / "skypilot"), program=(str(HERE / "check_skypilot.py"),)).strip()]
-    return "; ".join(lines)
-
-
-STAGES = (text, paper, packed, processes, sharing, s3, machines)
+STAGES = (text, paper, packed, processes, sharing, clouds)
 
 
 def main() -> int:

@@ -36,6 +36,7 @@ def add_commands(commands) -> None:
 
     parser = add_command(commands, "notebooks", notebooks, "execute the committed notebooks in place and clean them")
     parser.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
+    parser.add_argument("--links", action="store_true", help="only write the links between them (and badges), execute nothing")
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -89,10 +90,15 @@ def figures(options: argparse.Namespace) -> None:
 
 def notebooks(options: argparse.Namespace) -> None:
     """Execute and clean the committed notebooks in place."""
+    from allatt.reproduce import navigation
     from allatt.reproduce.clean_outputs import execute_in_place
     from allatt.reproduce.runner import select
     from allatt.system.paths import repository
 
+    for path in navigation.update(repository() / "notebooks"):
+        print(f"{path.name}: links written")
+    if options.links:
+        return
     for path in select(repository() / "notebooks", options.notebooks):
         execute_in_place(path)
         print(f"{path.name}: executed and cleaned", flush=True)

@@ -50,14 +50,16 @@ class Rehearsal:
         """Gigabytes of memory that the last command used at most."""
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def command(self, *arguments: str, home: str = "home", code: int = 0, program: tuple[str, ...] = ("-m", "allatt")) -> str:
-        """What a command prints; Failed if its exit status is another one."""
+    def command(self, *arguments: str, home: str = "home", code: int = 0, program: tuple[str, ...] = ("-m", "allatt"),
+                meanwhile=lambda process: None) -> str:
+        """What a command prints; Failed if its exit status is another one. `meanwhile` is called with its process."""
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environment |= {"ALLATT_HOME": str(self.place / home), "HF_ENDPOINT": self.server.url, "PYTHONPATH": str(ROOT),
                         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*"}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             line = [sys.executable, *program, *arguments]
             process = subprocess.Popen(line, stdout=out, stderr=err, env=environment, cwd=ROOT)
+            meanwhile(process)
             _, status, usage = os.wait4(process.pid, 0)  # the only way to know the memory of this one
             process.returncode, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss / 2**20
             out.seek(0)
@@ -67,11 +69,10 @@ class Rehearsal:
             raise Failed(f"{' '.join(arguments[:4])} ...: exit status {process.returncode}: {complained.strip()[-600:]}")
         return said + complained * bool(code)
 
-    def run(self, *arguments: str, sets: dict, home: str = "home", program: tuple[str, ...] = ("-m", "allatt")) -> dict:
-        """The result of `run` with these --set."""
+    def run(self, *arguments: str, sets: dict, **more) -> dict:
+        """The result of `run` with these --set; `more` as in `command`."""
         changes = [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
-        return json.loads(self.command("run", "--scale", "paper", *arguments, *changes, "--device", "cpu", "--json", home=home,
-                                       program=program))
+        return json.loads(self.command("run", "--scale", "paper", *arguments, *changes, "--device", "cpu", "--json", **more))
 
 
 def text(rehearsal: Rehearsal) -> str:
@@ -136,17 +137,29 @@ def packed(rehearsal: Rehearsal) -> str:
 
 
 def processes(rehearsal: Rehearsal) -> str:
-    sets, losses = SMALL | {"train.steps": 6, "train.rows": 4, "train.warmup": 2}, []
+    """With one process, with two, and with two of which one is killed: torchrun starts both again."""
+    import psutil
+
+    def kill_one(process: subprocess.Popen) -> None:
+        while process.poll() is None and not list((rehearsal.place / "processes-killed" / "runs").glob("*/checkpoint-*")):
+            time.sleep(0.02)
+        workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "run" in child.cmdline()]
+        workers[-1].kill()
+
+    sets, losses = SMALL | {"train.steps": 60, "train.rows": 4, "train.warmup": 2}, []
     sets |= {f"model.drop_{part}": 0 for part in ("attention", "projection", "input", "output", "word")}  # drawn per process
-    for number in (1, 2):
-        torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}", "-m", "allatt")
-        program = torchrun if number > 1 else ("-m", "allatt")
+    two = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "allatt")
+    for home, more in (("processes-one", {}), ("processes-two", {"program": two}),
+                       ("processes-killed", {"program": two, "meanwhile": kill_one})):
         result = rehearsal.run("--model", "all-attention", "--corpus", str(rehearsal.place / "packed" / "wikitext-103"),
-                               sets=sets, home=f"processes-{number}", program=program)
+                               "--checkpoint-seconds", "0", sets=sets, home=home, **more)
         losses.append(result["test"]["loss"])
-    if abs(losses[0] - losses[1]) > 1e-4:
-        raise Failed(f"one process ends at {losses[0]}, two at {losses[1]}")
-    return f"{losses[0]:.5f} nats with one, {losses[1]:.5f} with two"
+    if abs(losses[0] - losses[1]) > 1e-4 or losses[1] != losses[2]:
+        raise Failed(f"one process ends at {losses[0]}, two at {losses[1]}, two of which one was killed at {losses[2]}")
+    origin = json.loads((Path(result["folder"]) / "provenance.json").read_text())
+    if not origin.get("resumed"):
+        raise Failed("after a process was killed, the run began anew")
+    return f"{losses[0]:.5f} nats with one, {losses[1]:.5f} with two, the same when one of them was killed and both restarted"
 
 
 def sharing(rehearsal: Rehearsal) -> str:

@@ -1,4 +1,4 @@
-"""The six measurements of `make bench`: speed and memory of this code, of its reference path and of x-transformers.
+"""The seven measurements of `make bench`: speed and memory of this code, of its reference path and of x-transformers.
 
 Each comes from interleaved rounds (see `measure`), with the rate of a matrix product in the same rounds:
 
@@ -8,6 +8,7 @@ Each comes from interleaved rounds (see `measure`), with the rate of a matrix pr
     lists        the paper's three lists of kept heads, physically removed
     generation   tokens written with cached keys and values, or by recomputing the window for each token
     step         the true training step of a scale: tokens and operations per second (see `step`)
+    kernels      the persistent block by every kernel that could compute it, with all heads and with few (see `kernels`)
 
 Results go to figures/bench/<device>.json, with hardware and versions (see `report`). x-transformers (`pip install -e
 '.[bench]'`; it is in the lock file) is left out if it is not installed.
@@ -22,7 +23,7 @@ from dataclasses import replace
 import torch
 
 from allatt import generate
-from allatt.benchmarks import measure, report, step
+from allatt.benchmarks import kernels, measure, report, step
 from allatt.benchmarks.measure import PASSES
 from allatt.config import ALL_ATTENTION, KINDS, ModelConfig, check
 from allatt.cost import executed
@@ -30,7 +31,7 @@ from allatt.model import LanguageModel
 from allatt.paper import experiments, scales
 from allatt.runs.provenance import provenance
 
-SECTIONS = ("paths", "dropout", "removal", "lists", "generation", "step")
+SECTIONS = ("paths", "dropout", "removal", "lists", "generation", "step", "kernels")
 ROWS = {"cpu": 2, "cuda": 32}
 """Rows per pass at the paper's shape (our choice)."""
 
@@ -62,7 +63,7 @@ def paper_shape(kind: str, layers: int) -> ModelConfig:
 
 
 class Bench:
-    """The six measurements, at one shape on one device.
+    """The seven measurements, at one shape on one device.
 
     `limit`: seconds after which a measurement begins no further round (see `measure.measure`).
     `variants`: the variants that paths and dropout measure, if all would take too long (compiling one takes up to half a
@@ -78,6 +79,10 @@ class Bench:
         """Steps of the gpu scale on a GPU, of the laptop scale on a CPU, of smoke at a tiny shape; one after the other."""
         scale = "smoke" if self.shape.d_model < 64 else "gpu" if self.device == "cuda" else "laptop"
         return [step.measure_step(scale, device=self.device, steps=self.rounds, **variant) for variant in step.VARIANTS]
+
+    def kernels(self) -> dict:
+        """The persistent block at the paper's layer shape."""
+        return kernels.measure_kernels(self.shape, self.rows, self.device, self.precision, self.rounds, self.limit)
 
     def paths(self) -> dict:
         """Reference and fast path, plain and compiled; at inference also with cached keys and values."""

@@ -24,6 +24,11 @@ def table(section: str, results: dict) -> str:
                   _variants(part) for name, part in results.items()}
     elif section == "generation":
         blocks = {"generation, laptop shape": _generation(results)}
+    elif section == "kernels":
+        blocks = {f"kernels, {heads} head{'s' * (heads > 1)} (matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s, copies at "
+                  f"{results['copy'] / 1e9:,.0f} GB/s)": _kernels(part) for heads, part in results["heads"].items()}
+        if results["missing"]:
+            blocks["left out"] = list(results["missing"].items())
     elif section == "step":
         blocks = {f"step, {results[0]['scale']} scale, {results[0]['rows']} rows": _steps(results)}
     else:
@@ -45,6 +50,12 @@ def _generation(results: dict) -> list[tuple[str, ...]]:
     rows = [("", "tokens/s", "x", "x by best")]
     return rows + [(variant, f"{values['tokens_per_second']:,.0f}", f"{values['times_as_fast']:.2f}",
                     f"{values['best_times_as_fast']:.2f}") for variant, values in results["variants"].items()]
+
+
+def _kernels(part: dict) -> list[tuple[str, ...]]:
+    rows = [("", "ms", "best", "x", "of the product", "off by")]
+    return rows + [(name, f"{1e3 * values['median']:.2f}", f"{1e3 * values['best']:.2f}", f"{values['times_as_fast']:.2f}",
+                    f"{values['share']:.0%}", f"{values['off']:.1e}") for name, values in part["variants"].items()]
 
 
 def _steps(results: list[dict]) -> list[tuple[str, ...]]:

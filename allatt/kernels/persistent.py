@@ -13,6 +13,7 @@ A flash kernel stores no weights. Blocks store those of BLOCK vectors at a time,
 
 Shape suffixes:
     H heads   Q queries (of all rows)   N persistent vectors per head   n persistent vectors of a block   K d_head
+    G groups of queries   q queries of a group
 """
 
 import torch
@@ -23,40 +24,50 @@ aten = torch.ops.aten  # the flash kernels have no public interface that returns
 
 BLOCK = 512
 """Persistent vectors whose scores are stored at a time, without a flash kernel."""
+GROUPS = 1
+"""Parts of the queries that a flash kernel takes as a batch. A GPU works on batch x heads x blocks at a time, so that more of
+them might fill it when few heads are left; not measured yet (`python -m allatt bench --sections kernels`)."""
 _LEVELS = 2 ** 16
 
 
 def forward(q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, drop: float) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """out_HQK, the normalizer E_HQ (at least float32), and the state of the dropout for `backward`."""
     kernel = _kernel(q_HQK, drop)
+    if kernel == "blocks":
+        seed = torch.randint(2 ** 32, ())
+        out_HQK, norm_HQ = torch.ops.allatt.persistent_blocks(q_HQK, pk_HNK, pv_HNK, drop, seed)
+        return out_HQK, norm_HQ, (seed,)
+    q_GHqK, groups = _grouped(q_HQK), _groups(q_HQK)
+    pk_GHNK, pv_GHNK = pk_HNK.expand(groups, -1, -1, -1), pv_HNK.expand(groups, -1, -1, -1)
     if kernel == "cpu":
-        out_1HQK, norm_1HQ = aten._scaled_dot_product_flash_attention_for_cpu(
-            q_HQK[None], pk_HNK[None], pv_HNK[None], 0.0, False, attn_mask=None, scale=1.0)
-        return out_1HQK[0], norm_1HQ[0], ()
-    if kernel == "gpu":
-        out_1HQK, norm_1HQ, _, _, _, _, seed, offset, _ = aten._scaled_dot_product_flash_attention(
-            q_HQK[None], pk_HNK[None], pv_HNK[None], drop, False, False, scale=1.0)
-        return out_1HQK[0], norm_1HQ[0], (seed, offset)
-    seed = torch.randint(2 ** 32, ())
-    out_HQK, norm_HQ = torch.ops.allatt.persistent_blocks(q_HQK, pk_HNK, pv_HNK, drop, seed)
-    return out_HQK, norm_HQ, (seed,)
+        out_GHqK, norm_GHq = aten._scaled_dot_product_flash_attention_for_cpu(
+            q_GHqK, pk_GHNK, pv_GHNK, 0.0, False, attn_mask=None, scale=1.0)
+        return _whole(out_GHqK), _whole(norm_GHq), ()
+    out_GHqK, norm_GHq, _, _, _, _, seed, offset, _ = aten._scaled_dot_product_flash_attention(
+        q_GHqK, pk_GHNK, pv_GHNK, drop, False, False, scale=1.0)
+    return _whole(out_GHqK), _whole(norm_GHq), (seed, offset)
 
 
 def backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, joint_out_HQK: Tensor, joint_norm_HQ: Tensor,
              drop: float, random: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, pk and pv, from the gradient, value and normalizer of the joint output."""
     kernel = _kernel(q_HQK, drop)
-    tensors = grad_HQK[None], q_HQK[None], pk_HNK[None], pv_HNK[None], joint_out_HQK[None], joint_norm_HQ[None].contiguous()
-    if kernel == "cpu":
-        grads = aten._scaled_dot_product_flash_attention_for_cpu_backward(*tensors, 0.0, False, attn_mask=None, scale=1.0)
-    elif kernel == "gpu":
-        Q, N = q_HQK.shape[1], pk_HNK.shape[1]
-        grads = aten._scaled_dot_product_flash_attention_backward(
-            *tensors, None, None, Q, N, drop, False, *random, scale=1.0)
-    else:
+    if kernel == "blocks":
         return torch.ops.allatt.persistent_blocks_backward(
             grad_HQK, q_HQK, pk_HNK, pv_HNK, joint_out_HQK, joint_norm_HQ, drop, *random)
-    return grads[0][0], grads[1][0], grads[2][0]
+    grad_GHqK, q_GHqK, out_GHqK, norm_GHq = map(_grouped, (grad_HQK, q_HQK, joint_out_HQK, joint_norm_HQ))
+    groups = _groups(q_HQK)
+    tensors = (grad_GHqK, q_GHqK, pk_HNK.expand(groups, -1, -1, -1), pv_HNK.expand(groups, -1, -1, -1), out_GHqK,
+               norm_GHq.contiguous())
+    if kernel == "cpu":
+        grad_q, grad_pk, grad_pv = aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            *tensors, 0.0, False, attn_mask=None, scale=1.0)
+    else:
+        grad_q, grad_pk, grad_pv = aten._scaled_dot_product_flash_attention_backward(
+            *tensors, None, None, q_GHqK.shape[2], pk_HNK.shape[1], drop, False, *random, scale=1.0)
+    if groups == 1:
+        return grad_q[0], grad_pk[0], grad_pv[0]
+    return _whole(grad_q), grad_pk.sum(0), grad_pv.sum(0)
 
 
 def _kernel(q_HQK: Tensor, drop: float) -> str:
@@ -66,6 +77,21 @@ def _kernel(q_HQK: Tensor, drop: float) -> str:
     if q_HQK.device.type == "cuda" and half and K % 8 == 0 and K <= 256 and has_flash(q_HQK.device):
         return "gpu"
     return "blocks"
+
+
+def _groups(q_HQK: Tensor) -> int:
+    """GROUPS; 1 if they do not divide the queries."""
+    return GROUPS if q_HQK.shape[1] % GROUPS == 0 else 1
+
+
+def _grouped(x_HQk: Tensor) -> Tensor:
+    """(H, Q, ...) -> (G, H, q, ...)."""
+    return x_HQk.unflatten(1, (_groups(x_HQk), -1)).transpose(0, 1)
+
+
+def _whole(x_GHqk: Tensor) -> Tensor:
+    """The inverse of `_grouped`."""
+    return x_GHqk[0] if len(x_GHqk) == 1 else x_GHqk.transpose(0, 1).flatten(1, 2)
 
 
 def has_flash(device: torch.device) -> bool:

@@ -33,6 +33,25 @@ def test_every_kernel_is_the_equation(kernel, block, monkeypatch):
         assert (a - b).abs().max() < 1e-10
 
 
+@pytest.mark.parametrize("groups", [2, 3, 4])
+def test_groups_of_queries_change_nothing(groups, monkeypatch):
+    """Twelve queries; the sum over groups of the vectors' gradients is theirs. Groups that do not divide them are left out."""
+    q, pk, pv = draw(Q=12)
+    grad, whole = torch.randn_like(q), persistent.forward(q, pk, pv, 0.0)
+    expected = persistent.backward(grad, q, pk, pv, *whole[:2], 0.0, ())
+    seen, kernel = [], persistent.aten._scaled_dot_product_flash_attention_for_cpu
+    monkeypatch.setattr(persistent, "GROUPS", groups)
+    monkeypatch.setattr(persistent.aten, "_scaled_dot_product_flash_attention_for_cpu",
+                        lambda q, *more, **named: seen.append(tuple(q.shape)) or kernel(q, *more, **named))
+    found = persistent.forward(q, pk, pv, 0.0)
+    assert seen == [(groups, 2, 12 // groups, 8)]
+    for a, b in zip((*found[:2], *persistent.backward(grad, q, pk, pv, *found[:2], 0.0, ())), (*whole[:2], *expected),
+                    strict=True):
+        assert a.shape == b.shape and (a - b).abs().max() < 1e-12
+    persistent.forward(q[:, :7], pk, pv, 0.0)
+    assert seen[-1] == (1, 2, 7, 8)
+
+
 @pytest.mark.parametrize("block", [2, 100])
 @pytest.mark.parametrize("kernel", ["cpu", "blocks"])
 def test_gradients_of_a_block_given_the_joint_output(kernel, block, monkeypatch):

@@ -5,10 +5,52 @@ import math
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
+
+PARTS = ("projections", "persistent", "feed-forward")
+"""What a layer consists of, but for norms and biases."""
+
+
+@figure("01_layers")
+def layers(data: dict) -> Figure:
+    """A layer of both models, before and after some heads are removed. Areas are parameters; lines are the hidden states."""
+    fig, axes = new_figure(columns=len(data["panels"]), height=4.2, sharex=True, sharey=True)
+    heads, line = data["heads"], {"color": "black", "linewidth": 1.2, "zorder": 1}
+    unit, middle, top = sum(data["panels"][0][part] for part in PARTS) / 5, heads / 2, 0.0
+    for ax, panel in zip(axes, data["panels"], strict=True):
+        begin = 0.0
+        for parts in (("projections", "persistent"), ("feed-forward",)):  # each adds what it computes to what it reads
+            if not any(panel[part] for part in parts):
+                continue
+            end = begin
+            for part in parts:
+                height, pieces = panel[part] / unit, heads if part != "feed-forward" else 1
+                for piece in range(pieces if height else 0):
+                    kept, width = piece in panel["kept"] or pieces == 1, heads / pieces
+                    ax.add_patch(Rectangle(
+                        (piece * width + 0.06, end + 0.03), width - 0.12, height - 0.06, linewidth=1, zorder=2,
+                        facecolor=COLORS[part] if kept else "white", edgecolor="white" if kept else "#7F7F7F",
+                        linestyle="-" if kept else ":"))
+                end += height
+            plus = end + 0.4
+            ax.plot([middle, middle, math.nan, middle, middle], [begin - 0.75, begin, math.nan, end, plus], **line)
+            ax.plot([middle, -0.8, -0.8, middle], [begin - 0.35, begin - 0.35, plus, plus], **line)
+            ax.plot(middle, plus, "o", markersize=13, markerfacecolor="white", markeredgecolor="black", zorder=3)
+            ax.plot(middle, plus, "+", markersize=9, color="black", zorder=4)
+            begin = plus + 0.9
+        ax.annotate("", (middle, plus + 0.95), (middle, plus + 0.2), arrowprops={"arrowstyle": "-|>", "color": "black"})
+        top = max(top, plus + 1)
+        ax.set_title(panel["title"], loc="center")
+        ax.set(xlabel=panel["below"], xlim=(-1.2, heads + 0.4), ylim=(-0.8, top), xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    names = {"projections": "projections", "persistent": "persistent vectors", "feed-forward": "feed-forward"}
+    fig.legend(handles=[*(Patch(color=COLORS[part], label=name) for part, name in names.items()),
+                        Patch(facecolor="white", edgecolor="#7F7F7F", linestyle=":", label="a removed head")],
+               ncols=4, loc="outside lower center")
+    return fig
 
 
 @figure("01_window")

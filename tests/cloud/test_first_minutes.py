@@ -16,7 +16,7 @@ def start(tmp_path):
     def start(*arguments, checks=0, pack=0, **variables):
         program(tmp_path / "bin", "nvidia-smi", "echo a GPU")
         program(tmp_path / "bin", "a-python", f"""echo "$*" >>{tmp_path}/asked
-            case "$*" in *test_gpu*) exit {checks};; *allatt\\ pack*) exit {pack};; *allatt\\ experiment*) echo trained;; esac""")
+            case "$*" in *test_gpu*) exit {checks};; *allatt\\ pack*) exit {pack};; *allatt\\ exp*) echo trained;; esac""")
         status, out, err = run(["bash", CLOUD / "first_minutes.sh", *arguments], repository(), programs=tmp_path / "bin",
                                **{"PYTHON": "a-python", "PAUSE": "0"} | variables)
         asked = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []

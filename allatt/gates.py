@@ -4,7 +4,7 @@
             c = clamp(z (zeta - gamma) + gamma, 0, 1)
             g = [c >= 1/2], with the gradient of c (straight-through)
     eval    a head is kept iff a >= 0: there is no third state
-    L0      expected number of open heads = sum sigmoid(a - beta log(-gamma / zeta))
+    L0      expected number of heads above zero = sum sigmoid(a - beta log(-gamma / zeta))
 
 One scalar a per layer and head, one sample per layer and optimizer step (Voita et al. 2019; the paper, section 3).
 

@@ -24,8 +24,9 @@ from allatt.data.tokens import load, pin
 from allatt.model import LanguageModel
 from allatt.reproduce import parameters
 from allatt.reproduce.status import read_status
-from allatt.runs import Run, get_or_run, saved
+from allatt.runs import Run, get_or_run
 from allatt.runs.records import restore, write_record
+from allatt.sharing import saved
 from allatt.system import files
 from allatt.system.checkpoint import load_checkpoint, save_checkpoint
 from allatt.system.machine import Machine

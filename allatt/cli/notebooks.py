@@ -95,10 +95,9 @@ def notebooks(options: argparse.Namespace) -> None:
     from allatt.reproduce.runner import select
     from allatt.system.paths import repository
 
+    chosen = select(repository() / "notebooks", options.notebooks)
     for path in navigation.update(repository() / "notebooks"):
         print(f"{path.name}: links written")
-    if options.links:
-        return
-    for path in select(repository() / "notebooks", options.notebooks):
+    for path in [] if options.links else chosen:
         execute_in_place(path)
         print(f"{path.name}: executed and cleaned", flush=True)

@@ -23,7 +23,7 @@ def gates_over_steps(data: dict) -> Figure:
     # A copy: the data goes into the sidecar, which holds no nan.
     run = run | {name: [math.nan if value is None else value for value in run[name]] for name in ("expected", "lambda")}
     heads.axhline(data["of"], color=COLORS["control"], linestyle="--", label="all heads")
-    heads.plot(run["step"], run["expected"], **look(ALL_ATTENTION, marker="", label="expected open heads (penalty)"))
+    heads.plot(run["step"], run["expected"], **look(ALL_ATTENTION, marker="", label="heads above zero, expected (the penalty)"))
     heads.step(run["step"], run["kept"], where="post", color=COLORS[TRANSFORMER_XL], label="kept heads (a ≥ 0)")
     heads.set(ylabel="heads", ylim=(0, data["of"] * 1.06))
     heads.legend(loc="lower left")

@@ -71,13 +71,13 @@ def two_phases(steps: int, **gated) -> dict[str, TrainConfig]:
     return {"prune": first, "consolidation": replace(first, steps=steps - first.steps, schedule="cosine")}
 
 
-# Our choice throughout: just large enough that gates move and all shapes differ; a sixth of the text is evaluated.
+# Our choice throughout: just large enough that gates move and all shapes differ; a twelfth of the text is evaluated.
 SMOKE = Scale(
     name="smoke", data=DataConfig(vocab_size=500), vocab=500,
     model=geometry(32, 16, layers=2, init="unit", persistent_gain=8.0),
-    baseline=both(TrainConfig(steps=60, rows=16, lr=5e-3, warmup=5, evaluated=8192)),
-    **two_phases(50, rows=16, lr=1e-3, evaluated=8192),
-    gates=GateConfig(clipped=True, penalty_warmup=5, lr=0.25), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
+    baseline=both(TrainConfig(steps=40, rows=16, lr=5e-3, warmup=3, evaluated=4096)),
+    **two_phases(30, rows=16, lr=1e-3, evaluated=4096),
+    gates=GateConfig(clipped=True, penalty_warmup=3, lr=0.4), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
 
 # Our choice. Learning rates as at the overnight scale.
 LAPTOP = Scale(

@@ -82,16 +82,20 @@ def test_figures_redraws_each_scale(monkeypatch, tmp_path, capsys):
 
 
 def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
-    from allatt.reproduce import clean_outputs
+    from allatt.reproduce import clean_outputs, navigation
     from allatt.system import paths
 
     (tmp_path / "notebooks").mkdir()
     for name in ("00_a.ipynb", "05_b.ipynb"):
         (tmp_path / "notebooks" / name).touch()
     done = []
+    monkeypatch.setattr(navigation, "update", lambda folder: [folder / "00_a.ipynb"])
     monkeypatch.setattr(paths, "repository", lambda: tmp_path)
     monkeypatch.setattr(clean_outputs, "execute_in_place", lambda path: done.append(path.name))
     assert main(["notebooks", "--notebooks", "5"]) == main(["notebooks"]) == 0
     assert done == ["05_b.ipynb", "00_a.ipynb", "05_b.ipynb"]
-    assert capsys.readouterr().out.splitlines()[0] == "05_b.ipynb: executed and cleaned"
+    written, executed, *_ = capsys.readouterr().out.splitlines()
+    assert written == "00_a.ipynb: links written" and executed == "05_b.ipynb: executed and cleaned"
+    assert main(["notebooks", "--links"]) == 0 and len(done) == 3
+    assert capsys.readouterr().out == "00_a.ipynb: links written\n"
     assert "there is no notebook 07" in refused(capsys, "notebooks", "--notebooks", "07")

@@ -12,7 +12,8 @@ from small_text import write_small_text
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.data.tokens import pin
-from allatt.runs import Run, find, get_or_run, saved
+from allatt.runs import Run, find, get_or_run
+from allatt.sharing import saved
 from allatt.system.machine import Machine
 
 QUIET = Machine(device="cpu", log_every=2, progress=False)

@@ -180,8 +180,13 @@ def with_text(folder, run, **changes):
     return str(folder)
 
 
-def test_a_built_in_corpus_is_taken_if_it_is_the_text_that_was_learned(built_in, tmp_path, capsys):
-    sha256 = built_in.provenance["data"]["sha256"]
+def test_a_built_in_corpus_is_taken_if_it_is_the_text_that_was_learned(built_in, tmp_path, monkeypatch, capsys):
+    """Which text is measured; the measuring itself would take a while."""
+    from allatt.data.corpora import locate
+    from allatt.sharing import saved
+
+    sha256, read = built_in.provenance["data"]["sha256"], []
+    monkeypatch.setattr(saved, "measure", lambda opened, path, rows: read.append(path) or built_in.result["test"])
     for given in (built_in.id, with_text(tmp_path / "good", built_in)):
         assert main(["evaluate", given, "--device", "cpu"]) == 0
         assert "text8-like: perplexity" in capsys.readouterr().out
@@ -191,6 +196,7 @@ def test_a_built_in_corpus_is_taken_if_it_is_the_text_that_was_learned(built_in,
         assert f"text8-like is not, by its checksums, the text that {folder} learned from; give that, or another, with" in said
         assert main(["evaluate", folder, "--corpus", "text8-like"]) == 0, "as the user says"
         capsys.readouterr()
+    assert read == [locate("text8-like").files["test"]] * 5
 
 
 def test_a_folder_that_a_file_names_is_not_looked_at(built_in, text, tmp_path, monkeypatch, capsys):

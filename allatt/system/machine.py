@@ -138,8 +138,12 @@ def join_torchrun(device: str) -> bool:
                        "or unset WORLD_SIZE")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
-    return dist.get_rank() == 0
+    store, rank, world = next(dist.rendezvous("env://"))
+    # torchrun starts all processes again if one dies. In its store they would find the addresses of the dead ones, and wait for
+    # them: so each attempt has names of its own.
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", store=store, rank=rank, world_size=world)
+    return rank == 0
 
 
 def leave_torchrun() -> None:

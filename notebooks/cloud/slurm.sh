@@ -40,7 +40,7 @@ bash notebooks/cloud/sync.sh "$STORAGE/seed-$seed" "$python" -m allatt experimen
     --scale "${SCALE:-auto}" --corpus "${CORPUS:-}" --seed "$seed" --device "${device:-auto}" --rate "${RATE:-0}" &
 job=$!
 trap 'kill -TERM "$job"' TERM             # preempted or canceled: Slurm itself knows whether the task comes back
-trap 'again=yes; kill -TERM "$job"' USR1  # the time is over: the task goes back into the queue
+trap 'again=yes; kill -USR1 "$job"' USR1  # the time is over: the task goes back into the queue
 while kill -0 "$job" 2>/dev/null; do wait "$job"; done  # a signal ends a wait
 wait "$job"
 status=$?

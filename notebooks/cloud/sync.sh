@@ -11,7 +11,8 @@
 # So a file is copied under another name and then renamed, and result.json, which makes a run a finished one, comes last.
 # A machine may go at any moment of this: what is missing then is trained again.
 #
-# One job at a time per STORAGE. SIGTERM is passed on; the status is the command's (143 after SIGTERM).
+# One job at a time per STORAGE. SIGTERM is passed on, after a while (see `stop`), SIGUSR1 at once, as SIGTERM; the status is the
+# command's (143 after SIGTERM).
 set -uo pipefail
 
 say() { printf 'allatt: %s\n' "$*" >&2; }
@@ -80,7 +81,7 @@ restore() {  # runs of STORAGE that are not here; what has begun here, too, is a
 # seconds pass, in which the command ends if it was signaled, before the signal is passed on.
 # shellcheck disable=SC2329  # the trap calls it
 stop() {
-    trap '' TERM INT HUP
+    trap '' TERM INT HUP USR1
     local second
     for ((second = 0; second < 10; second++)); do
         kill -0 "$command" 2>/dev/null || return
@@ -89,10 +90,12 @@ stop() {
     kill -TERM "$command" 2>/dev/null
 }
 
+trap 'exit 143' USR1  # nothing has begun
 restore
 "$@" &
 command=$!
 trap stop TERM INT HUP
+trap 'kill -TERM "$command" 2>/dev/null' USR1  # from whoever has signaled nobody else
 next=$((SECONDS + every))
 while kill -0 "$command" 2>/dev/null; do
     sleep 1
@@ -103,7 +106,7 @@ while kill -0 "$command" 2>/dev/null; do
 done
 wait "$command"
 status=$?
-trap '' TERM INT HUP
+trap '' TERM INT HUP USR1
 if ! save; then
     say "some runs could not be copied to $storage; they are in $home/runs: run the same again"
     [ $status -ne 0 ] || status=2

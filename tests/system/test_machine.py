@@ -51,6 +51,24 @@ def test_without_torchrun_this_process_is_the_only_one(monkeypatch):
     assert join_torchrun("cpu")
 
 
+def test_each_attempt_of_torchrun_has_names_of_its_own(monkeypatch):
+    """Processes that are started again must not find the addresses of the dead ones in torchrun's store."""
+    import torch.distributed as dist
+
+    shared, joined = dist.HashStore(), []
+    monkeypatch.setattr(dist, "rendezvous", lambda url: iter([(shared, 1, 2)]))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **named: joined.append((backend, named)))
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    for attempt in ("0", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", attempt)
+        assert not join_torchrun("cpu")
+    (backend, first), (_, second) = joined
+    assert backend == "gloo" and (first["rank"], first["world_size"]) == (1, 2)
+    first["store"].set("address of 0", "dead")
+    assert second["store"].check(["address of 0"]) is False and first["store"].check(["address of 0"]) is True
+
+
 @pytest.mark.parametrize("count, message", [("abc", "WORLD_SIZE is 'abc'; torchrun sets it to a number"), ("0", "'0'"),
                                             ("", "''"), ("2", "but RANK, MASTER_ADDR is not set; start with torchrun")])
 def test_half_of_torchrun_is_one_clear_line(count, message):

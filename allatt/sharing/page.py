@@ -118,6 +118,6 @@ def _about(about: dict, config: ModelConfig) -> dict[str, str]:
     perplexity = test.get("perplexity") if isinstance(test, dict) else None
     known = {"name": about["name"], "run": about["run"], "kind": KIND_NAMES[config.kind], "tokens": about["tokens"],
              "text": text.get("title", text["name"]), "license": text.get("license", "not known"),
-             "commit": about.get("commit", "not known"),
+             "commit": str(about.get("commit", "not known"))[:12],
              "perplexity": f"{perplexity:.2f}" if isinstance(perplexity, float) else "not known"}
     return {name: str(value) for name, value in known.items()}

@@ -164,7 +164,7 @@
         cell.textContent = there ? shown.replace(/^(\u2212?)0\./, "$1.") : "\u2013";
         const level = complete ? (rise - least) / (most - least || 1) : 0;
         cell.style.background = there && complete ? shade(level) : "";
-        cell.style.color = there && complete && level < 0.55 ? "#fff" : "";
+        cell.style.color = there && complete && level < 0.45 ? "#fff" : "";
       });
     });
     $("legend").hidden = !complete || !rises.length;
@@ -193,7 +193,9 @@
     $(`loss-${place}`).textContent = number(loss, 3);
     $(`loss-${place}`).title = loss;
     $(`perplexity-${place}`).textContent = number(Math.exp(loss), Math.exp(loss) < 1000 ? 1 : 0);
-    const tail = state.ids.slice(-REPEATED), read = words.decode(tail).trimStart();
+    let from = Math.max(0, state.ids.length - REPEATED);
+    while (from > 0 && !starts(state.ids[from])) from -= 1;
+    const tail = state.ids.slice(from), read = words.decode(tail).trimStart();
     const whole = words.decode([...tail, ...written]).trimStart();
     const before = element("span", { className: "read" }, `\u2026 ${read}`);
     $(`writing-${place}`).replaceChildren(before, whole.slice(read.length));
@@ -201,25 +203,26 @@
     if (state.view === place && !written.length) showTokens(tokens);
   }
 
+  /** Whether a word begins with this token. */
+  function starts(id) {
+    return data.tokens.kind === "words" || id === data.tokens.end || /^[\u2581 \n]/.test(data.tokens.pieces[id]);
+  }
+
   function nameOf(id) {
     const shown = words.decode([id]);
     return shown === "\n" ? "\u21b5" : shown === " " ? "\u2423" : shown || data.tokens.pieces[id];
   }
 
-  function percent(probability) {
-    if (probability < 0.001) return "<.1%";
-    return `${number(100 * probability, probability < 0.1 ? 1 : 0)}%`;
-  }
+  const percent = (part) => part < 0.001 ? "<.1%" : `${number(100 * part, part < 0.1 ? 1 : 0)}%`;
 
   function showTokens(tokens) {
     $("tokens").classList.remove("busy");
     $("token-note").textContent = "";
     $("tokens").replaceChildren(...tokens.map(({ id, nats, likeliest, most }) => {
-      const starts = data.tokens.kind === "words" || (!spelled && data.tokens.pieces[id].startsWith("\u2581"));
       const told = `\u201c${nameOf(id)}\u201d had probability ${percent(Math.exp(-nats))} and surprised the model by `
         + `${number(nats, 2)} nats. ` + (likeliest === id ? "It was the likeliest token."
                                          : `The likeliest was \u201c${nameOf(likeliest)}\u201d (${percent(most)}).`);
-      const made = element("button", { type: "button", className: starts ? "starts" : "", title: told }, nameOf(id),
+      const made = element("button", { type: "button", className: !spelled && starts(id) ? "starts" : "", title: told }, nameOf(id),
                            element("small", {}, percent(Math.exp(-nats))));
       // 0 nats are white; from 10 on it is as dark as black letters allow.
       made.style.background = `rgba(230, 120, 0, ${Math.min(1, nats / 10) * 0.85})`;

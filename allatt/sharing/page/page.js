@@ -2,13 +2,12 @@
 /* The page: buttons, and what they show. Everything that is computed comes from model.js and text.js. */
 
 (() => {
+  const { number, counted, percent, shade, element } = look;
   const data = JSON.parse(document.getElementById("data").textContent);
   const model = allatt.load(data), words = text.vocabulary(data.tokens), full = allatt.allOpen(model);
   const spelled = data.tokens.kind === "characters";
   const WRITTEN = spelled ? 160 : 40, REPEATED = spelled ? 30 : 6; // tokens that are written, and shown before them
   const MOST = spelled ? 800 : 300, TEMPERATURE = 0.8; // tokens that are read at most
-  // matplotlib's cividis at six points: dark is low, and it looks the same with any color vision.
-  const CIVIDIS = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838"];
   const $ = (id) => document.getElementById(id);
   const heads = full.flatMap((open_H, layer) => open_H.flatMap((open, head) => open ? [{ layer, head }] : []));
   const share = Math.max(1, Math.round(heads.length / 4));
@@ -22,16 +21,8 @@
   };
 
   function copy(open_LH) { return open_LH.map((open_H) => [...open_H]); }
-  const number = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
-  const counted = (n, name) => `${n} ${name}${n === 1 ? "" : "s"}`;
   const kept = (open_LH) => open_LH.flat().filter(Boolean).length;
   const body = (open_LH) => data.body.rest + data.body.head * kept(open_LH);
-
-  function element(name, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...children);
-    return made;
-  }
 
   /** Run the steps of a generator in slices of a few milliseconds, so that the page answers in between; stop if outdated. */
   function work(steps, outdated, each, done) {
@@ -80,6 +71,7 @@
   function update(again = false) {
     const choice = state.choice += 1, outdated = () => choice !== state.choice;
     showHeads();
+    if (state.ids.length < 2) return;
     for (const id of ["loss-now", "perplexity-now", "writing-now", "tokens"]) $(id).classList.add("busy");
     const run = (place, open_LH, then) => {
       state[place] = null;
@@ -108,7 +100,8 @@
     state.ids = all.slice(0, MOST);
     state.rises = null;
     state.reading += 1;
-    state.choice += 1;
+    state.measuring = false;
+    $("status").textContent = "";
     $("history").replaceChildren();
     $("history-part").hidden = true;
     const notes = [counted(ids.length, "token")];
@@ -118,10 +111,7 @@
       notes.push(`the model does not know ${names}: ${data.tokens.unknown < 0 ? "left out" : "read as <unk>"}`);
     }
     $("text-note").textContent = `${notes.join("; ")}. You may change it.`;
-    if (state.ids.length < 2) {
-      $("text-note").textContent = "Write a few words: there is nothing to read.";
-      return;
-    }
+    if (state.ids.length < 2) $("text-note").textContent = "Write a few words: there is nothing to read.";
     update(true);
   }
 
@@ -181,13 +171,6 @@
     $("writing-heads").textContent = counted(kept(state.open), "head");
   }
 
-  function shade(level) {
-    const place = level * (CIVIDIS.length - 1), low = Math.min(Math.floor(place), CIVIDIS.length - 2), part = place - low;
-    const channel = (color, i) => parseInt(color.slice(1 + 2 * i, 3 + 2 * i), 16);
-    const mixed = [0, 1, 2].map((i) => (1 - part) * channel(CIVIDIS[low], i) + part * channel(CIVIDIS[low + 1], i));
-    return `rgb(${mixed.map(Math.round)})`;
-  }
-
   /** Loss, writing and tokens of one choice of heads: "before" (all its heads) or "now". */
   function showResult(place, { loss, written, tokens }) {
     $(`loss-${place}`).textContent = number(loss, 3);
@@ -212,8 +195,6 @@
     const shown = words.decode([id]);
     return shown === "\n" ? "\u21b5" : shown === " " ? "\u2423" : shown || data.tokens.pieces[id];
   }
-
-  const percent = (part) => part < 0.001 ? "<.1%" : `${number(100 * part, part < 0.1 ? 1 : 0)}%`;
 
   function showTokens(tokens) {
     $("tokens").classList.remove("busy");
@@ -245,18 +226,17 @@
   // What each head matters, and choices that follow from it
 
   function measure(then = () => {}) {
-    if (state.measuring) return;
-    const found = full.map(() => new Array(model.H).fill(undefined)), reading = state.reading;
-    const outdated = () => reading !== state.reading && !stop();
-    const stop = () => { state.measuring = false; $("status").textContent = ""; };
+    if (state.measuring || state.ids.length < 2) return;
+    const found = full.map(() => new Array(model.H).fill(undefined)), { reading } = state;
     let done = 0;
     state.measuring = true;
-    work(allatt.importance(model, state.ids), outdated, ({ layer, head, rise }) => {
+    work(allatt.importance(model, state.ids), () => reading !== state.reading, ({ layer, head, rise }) => {
       found[layer][head] = rise;
       done += 1;
       $("status").textContent = `removing each head alone: ${done} of ${heads.length}`;
     }, () => {
-      stop();
+      state.measuring = false;
+      $("status").textContent = "";
       state.rises = found;
       showHeads();
       then();

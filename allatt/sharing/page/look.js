@@ -7,6 +7,8 @@ const look = (() => {
 
   const number = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
 
+  const large = (count) => count.toLocaleString("en-US");
+
   const counted = (n, name) => `${n} ${name}${n === 1 ? "" : "s"}`;
 
   const percent = (part) => part < 0.001 ? "<.1%" : `${number(100 * part, part < 0.1 ? 1 : 0)}%`;
@@ -26,5 +28,5 @@ const look = (() => {
     return made;
   }
 
-  return { number, counted, percent, shade, element };
+  return { number, large, counted, percent, shade, element };
 })();

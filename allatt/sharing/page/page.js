@@ -2,7 +2,7 @@
 /* The page: buttons, and what they show. Everything that is computed comes from model.js and text.js. */
 
 (() => {
-  const { number, counted, percent, shade, element } = look;
+  const { number, large, counted, percent, shade, element } = look;
   const data = JSON.parse(document.getElementById("data").textContent);
   const model = allatt.load(data), words = text.vocabulary(data.tokens), full = allatt.allOpen(model);
   const spelled = data.tokens.kind === "characters";
@@ -107,8 +107,9 @@
     const notes = [counted(ids.length, "token")];
     if (all.length > MOST) notes.push(`only the first ${MOST} are read`);
     if (missing.length) {
-      const names = missing.slice(0, 5).map((word) => `\u201c${word}\u201d`).join(", ") + (missing.length > 5 ? ", \u2026" : "");
-      notes.push(`the model does not know ${names}: ${data.tokens.unknown < 0 ? "left out" : "read as <unk>"}`);
+      const names = missing.slice(0, 5).map((word) => `\u201c${word}\u201d`).join(", ");
+      const more = missing.length > 5 ? ", \u2026" : "";
+      notes.push(`the model does not know ${names}${more}: ${data.tokens.unknown < 0 ? "left out" : "read as <unk>"}`);
     }
     $("text-note").textContent = `${notes.join("; ")}. You may change it.`;
     if (state.ids.length < 2) $("text-note").textContent = "Write a few words: there is nothing to read.";
@@ -165,7 +166,7 @@
     const all = model.H * model.layers.length;
     for (const [place, open_LH] of [["before", full], ["now", state.open]]) {
       $(`heads-${place}`).textContent = `${kept(open_LH)} of ${all}`;
-      $(`body-${place}`).textContent = body(open_LH).toLocaleString("en-US");
+      $(`body-${place}`).textContent = large(body(open_LH));
       $(`share-${place}`).textContent = `${number(100 * body(open_LH) / data.body.full, 1)}%`;
     }
     $("writing-heads").textContent = counted(kept(state.open), "head");
@@ -203,8 +204,9 @@
       const told = `\u201c${nameOf(id)}\u201d had probability ${percent(Math.exp(-nats))} and surprised the model by `
         + `${number(nats, 2)} nats. ` + (likeliest === id ? "It was the likeliest token."
                                          : `The likeliest was \u201c${nameOf(likeliest)}\u201d (${percent(most)}).`);
-      const made = element("button", { type: "button", className: !spelled && starts(id) ? "starts" : "", title: told }, nameOf(id),
-                           element("small", {}, percent(Math.exp(-nats))));
+      const chance = element("small", {}, percent(Math.exp(-nats)));
+      const made = element("button", { type: "button", title: told }, nameOf(id), chance);
+      if (!spelled && starts(id)) made.className = "starts";
       // 0 nats are white; from 10 on it is as dark as black letters allow.
       made.style.background = `rgba(230, 120, 0, ${Math.min(1, nats / 10) * 0.85})`;
       made.onclick = () => { $("token-note").textContent = told; };
@@ -266,8 +268,10 @@
 
   for (const place of document.querySelectorAll("[data-about]")) place.textContent = data.about[place.dataset.about];
   for (const place of document.querySelectorAll(".share")) place.textContent = share;
+  $("per-head").textContent = `A head has ${large(data.body.head)} parameters; ${large(data.body.rest)} others belong to no `
+    + "head, and stay.";
   $("shape").textContent = `${counted(model.layers.length, "layer")}, ${counted(heads.length, "head")}, `
-    + `${(data.body.rest + data.body.head * heads.length).toLocaleString("en-US")} parameters in its body`;
+    + `${large(body(full))} parameters in its body`;
   makeGrid();
   let waiting;
   $("text").value = data.text;

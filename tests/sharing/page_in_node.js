@@ -15,7 +15,7 @@ if (ask.ids) {
     const cache = allatt.newCache(model, ask.ids.length + room), logs = [];
     let x_TD, start = 0;
     for (const size of parts) {
-      ({ x_TD } = allatt.read(model, ask.ids.slice(start, start + size), cache, open));
+      x_TD = allatt.read(model, ask.ids.slice(start, start + size), cache, open);
       for (let t = 0; t < size; t++) logs.push(Array.from(allatt.logProbs(model, x_TD, t)));
       start += size;
     }
@@ -25,11 +25,11 @@ if (ask.ids) {
   answer.logs = logs;
   answer.open = allatt.allOpen(model);
   const whole = allatt.read(model, ask.ids, allatt.newCache(model, ask.ids.length), open);
-  answer.loss = allatt.loss(allatt.surprises(model, whole.x_TD, ask.ids));
+  answer.loss = allatt.loss(allatt.surprises(model, whole, ask.ids));
   answer.written = [];
   const writing = allatt.generate(model, x_TD, cache, open, ask.temperature || 0, ask.seed || 0);
   while (answer.written.length < (ask.write || 0)) answer.written.push(writing.next().value);
-  if (ask.importance) answer.rises = [...allatt.importance(model, ask.ids)];
+  if (ask.importance) answer.rises = [...allatt.importance(model, ask.ids)].filter(Boolean);
 }
 if (ask.draw) answer.drawn = ask.draw.map(([logs, ...how]) => allatt.draw(Float32Array.from(logs), ...how));
 if (ask.noise) {

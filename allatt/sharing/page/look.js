@@ -5,7 +5,7 @@ const look = (() => {
   // matplotlib's cividis at six points: dark is low, and it looks the same with any color vision.
   const CIVIDIS = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838"];
 
-  const number = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
+  const number = (value, digits) => value.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace("-", "\u2212");
 
   const large = (count) => count.toLocaleString("en-US");
 

@@ -156,19 +156,22 @@ const allatt = (() => {
   /** Room for all layers. */
   const newCache = (model, positions) => ({ filled: 0, layers: model.layers.map(() => newPast(model, positions)) });
 
-  /** The last layer's output for these tokens, which follow those in the cache; and what entered each layer. */
-  function read(model, ids, cache, open_LH) {
-    const { D } = model, entered = [];
-    let x_TD = new Float32Array(ids.length * D);
+  /** What enters the first layer. */
+  function embed(model, ids) {
+    const { D } = model, x_TD = new Float32Array(ids.length * D);
     ids.forEach((id, t) => {
       for (let d = 0; d < D; d++) x_TD[t * D + d] = Math.sqrt(D) * model.table_VD[id * D + d];
     });
-    for (let l = 0; l < model.layers.length; l++) {
-      entered.push(x_TD);
+    return x_TD;
+  }
+
+  /** The last layer's output for these tokens, which follow those in the cache. */
+  function read(model, ids, cache, open_LH) {
+    let x_TD = embed(model, ids);
+    for (let l = 0; l < model.layers.length; l++)
       x_TD = runLayer(model, l, x_TD, cache.filled, cache.layers[l], open_LH[l]);
-    }
     cache.filled += ids.length;
-    return { x_TD, entered };
+    return x_TD;
   }
 
   /** Log-probabilities of all tokens after position t of x. */
@@ -203,16 +206,22 @@ const allatt = (() => {
     return open_H;
   });
 
-  /** One by one, the rise of the loss when a head alone is removed. The layers below it stay what they are: not run again. */
+  /** One by one, the rise of the loss when a head alone is removed. The layers below it stay what they are: not run again.
+   * In between it yields null, so that its caller can do something else. */
   function* importance(model, ids) {
-    const all = allOpen(model), { x_TD, entered } = read(model, ids, newCache(model, ids.length), all);
-    const before = loss(surprises(model, x_TD, ids));
+    const all = allOpen(model), entered = [embed(model, ids)];
+    for (let l = 0; l < model.layers.length; l++) {
+      entered.push(runLayer(model, l, entered[l], 0, newPast(model, ids.length), all[l]));
+      yield null;
+    }
+    const before = loss(surprises(model, entered.at(-1), ids));
     for (let l = 0; l < model.layers.length; l++) {
       for (const { index } of model.layers[l].heads) {
         let changed_TD = entered[l];
         for (let m = l; m < model.layers.length; m++) {
           const open_H = all[m].map((open, h) => open && !(m === l && h === index));
           changed_TD = runLayer(model, m, changed_TD, 0, newPast(model, ids.length), open_H);
+          yield null;
         }
         yield { layer: l, head: index, rise: loss(surprises(model, changed_TD, ids)) - before };
       }
@@ -245,7 +254,7 @@ const allatt = (() => {
     for (const uniform of noise(seed)) {
       const id = draw(logProbs(model, x_TD, x_TD.length / model.D - 1), uniform, temperature);
       yield id;
-      x_TD = read(model, [id], cache, open_LH).x_TD;
+      x_TD = read(model, [id], cache, open_LH);
     }
   }
 

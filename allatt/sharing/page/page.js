@@ -17,7 +17,7 @@
     rises: null, // of the loss, by layer and head, on the present text
     draws: 0, // of random heads: each click is another one
     choice: 0, reading: 0, // numbers of the choice of heads and of the text: what was begun under earlier ones is out of date
-    preset: "", measuring: false, running: 0,
+    preset: "", measuring: false, then: null, running: 0, // then: what is done when the rises are known
   };
 
   function copy(open_LH) { return open_LH.map((open_H) => [...open_H]); }
@@ -53,7 +53,7 @@
     let x_TD;
     for (let start = 0; start < ids.length; start += 8) {
       const part = ids.slice(start, start + 8);
-      x_TD = allatt.read(model, part, cache, open_LH).x_TD;
+      x_TD = allatt.read(model, part, cache, open_LH);
       result.tokens.push(...allatt.surprises(model, x_TD, ids.slice(start, start + 9)));
       if (start + 8 < ids.length) yield result;
     }
@@ -100,8 +100,6 @@
     state.ids = all.slice(0, MOST);
     state.rises = null;
     state.reading += 1;
-    state.measuring = false;
-    $("status").textContent = "";
     $("history").replaceChildren();
     $("history-part").hidden = true;
     const notes = [counted(ids.length, "token")];
@@ -114,12 +112,16 @@
     $("text-note").textContent = `${notes.join("; ")}. You may change it.`;
     if (state.ids.length < 2) $("text-note").textContent = "Write a few words: there is nothing to read.";
     update(true);
+    if (!state.measuring) return;
+    state.measuring = false; // it was of another text
+    measure(state.then);
   }
 
   // What is shown
 
   function makeGrid() {
-    $("grid").style.gridTemplateColumns = `56px repeat(${model.H}, minmax(30px, 1fr))`;
+    // Eight heads fit on a phone; more are moved sideways, within their own frame.
+    $("grid").style.gridTemplateColumns = `56px repeat(${model.H}, minmax(${model.H > 8 ? 42 : 30}px, 1fr))`;
     full.forEach((open_H, layer) => {
       const row = element("button", { type: "button", className: "layer", textContent: `layer ${layer + 1}` });
       row.onclick = () => choose(() => {
@@ -228,12 +230,15 @@
   // What each head matters, and choices that follow from it
 
   function measure(then = () => {}) {
+    state.then = then;
+    $("status").textContent = "";
     if (state.measuring || state.ids.length < 2) return;
     const found = full.map(() => new Array(model.H).fill(undefined)), { reading } = state;
     let done = 0;
     state.measuring = true;
-    work(allatt.importance(model, state.ids), () => reading !== state.reading, ({ layer, head, rise }) => {
-      found[layer][head] = rise;
+    work(allatt.importance(model, state.ids), () => reading !== state.reading, (one) => {
+      if (!one) return;
+      found[one.layer][one.head] = one.rise;
       done += 1;
       $("status").textContent = `removing each head alone: ${done} of ${heads.length}`;
     }, () => {
@@ -241,7 +246,7 @@
       $("status").textContent = "";
       state.rises = found;
       showHeads();
-      then();
+      state.then();
     });
   }
 

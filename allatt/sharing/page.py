@@ -1,8 +1,8 @@
 """A model as a web page: one file that needs no Python, no network and no server, where heads are removed by a click.
 
 The page holds the weights (half precision, base64), the tokens, and a program in plain JavaScript that computes what
-`allatt.model` computes. Its parts lie in page/: model.js and text.js (functions without a page), page.js and look.js (buttons
-and what they show), page.css and page.html. Tests compare it with torch.
+`allatt.model` computes. Its parts lie in page/: model.js and text.js (functions without a page), page.js (buttons and what
+they show) with look.js and work.js, page.css and page.html. Tests compare it with torch.
 
 What a saved model says of itself may be a stranger's text: it enters the page as JSON in which no "<" is left, and is shown as
 text. The page's policy allows the scripts below by their checksums, and nothing from a network.
@@ -26,7 +26,7 @@ from allatt.system.files import write
 from allatt.system.paths import PACKAGE
 
 PARTS = PACKAGE / "sharing" / "page"
-SCRIPTS = ("model.js", "text.js", "look.js", "page.js")
+SCRIPTS = ("model.js", "text.js", "look.js", "work.js", "page.js")
 LARGEST = 20_000_000
 """Parameters of the largest model of a page (our choice): 53 MB, and some seconds per click."""
 TEXT = ("The old bridge was built of stone in 1842, and it is the only one in the county that still stands. It was closed to "

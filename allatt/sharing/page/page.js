@@ -17,32 +17,12 @@
     rises: null, // of the loss, by layer and head, on the present text
     draws: 0, // of random heads: each click is another one
     choice: 0, reading: 0, // numbers of the choice of heads and of the text: what was begun under earlier ones is out of date
-    preset: "", measuring: false, then: null, running: 0, // then: what is done when the rises are known
+    preset: "", measuring: false, then: null, // then: what is done when the rises are known
   };
 
   function copy(open_LH) { return open_LH.map((open_H) => [...open_H]); }
   const kept = (open_LH) => open_LH.flat().filter(Boolean).length;
   const body = (open_LH) => data.body.rest + data.body.head * kept(open_LH);
-
-  /** Run the steps of a generator in slices of a few milliseconds, so that the page answers in between; stop if outdated. */
-  function work(steps, outdated, each, done) {
-    const slice = () => {
-      for (const until = performance.now() + 30; performance.now() < until;) {
-        const { value, done: ended } = outdated() ? { done: true } : steps.next();
-        if (ended) {
-          if (!outdated()) done(value);
-          state.running -= 1;
-          document.body.dataset.state = state.running ? "busy" : "idle";
-          return;
-        }
-        each(value);
-      }
-      setTimeout(slice, 0);
-    };
-    state.running += 1;
-    document.body.dataset.state = "busy";
-    setTimeout(slice, 0);
-  }
 
   // What one choice of heads makes of the text
 
@@ -211,9 +191,20 @@
       if (!spelled && starts(id)) made.className = "starts";
       // 0 nats are white; from 10 on it is as dark as black letters allow.
       made.style.background = `rgba(230, 120, 0, ${Math.min(1, nats / 10) * 0.85})`;
-      made.onclick = () => { $("token-note").textContent = told; };
+      made.onclick = made.onfocus = () => {
+        $("token-note").textContent = told;
+        for (const other of $("tokens").children) other.tabIndex = other === made ? 0 : -1;
+      };
       return made;
     }));
+    // One stop of the tab key; the arrow keys go on from there.
+    [...$("tokens").children].forEach((token, i) => { token.tabIndex = i === 0 ? 0 : -1; });
+  }
+
+  function moveAlong(event) {
+    const { nextSibling, previousSibling } = event.target;
+    const to = { ArrowRight: nextSibling, ArrowLeft: previousSibling }[event.key];
+    if (to) to.focus();
   }
 
   /** A line for each choice of heads that was tried, so that they can be compared. */
@@ -283,6 +274,7 @@
   $("text").oninput = () => { clearTimeout(waiting); waiting = setTimeout(readText, 300); };
   $("all").onclick = () => choose(() => { state.open = copy(full); });
   $("measure").onclick = () => measure();
+  $("tokens").onkeydown = moveAlong;
   for (const button of document.querySelectorAll("[data-preset]")) {
     const { preset } = button.dataset;
     button.onclick = () => preset === "random" || state.rises ? choices[preset]() : measure(choices[preset]);

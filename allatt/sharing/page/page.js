@@ -137,7 +137,7 @@
         cell.textContent = there ? shown.replace(/^(\u2212?)0\./, "$1.") : "\u2013";
         const level = complete ? (rise - least) / (most - least || 1) : 0;
         cell.style.background = there && complete ? shade(level) : "";
-        cell.style.color = there && complete && level < 0.45 ? "#fff" : "";
+        cell.style.color = there && complete && level < 0.47 ? "#fff" : there && complete ? "#000" : "";
       });
     });
     $("legend").hidden = !complete || !rises.length;

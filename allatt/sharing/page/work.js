@@ -1,9 +1,9 @@
 "use strict";
 /* Long work without blocking the page. */
 
-/** Run the steps of a generator in slices of a few milliseconds, so that the page answers in between. `each` is called with what
- * a step yields, `done` with what the last one returns; none of them once `outdated` says so. The body's data-state tells whether
- * anything is at work. */
+/** Run the steps of a generator in slices of a few milliseconds, so that the page answers in between. `each` is called with
+ * what a step yields, `done` with what the last one returns, and neither once `outdated` says so. The body's data-state tells
+ * whether anything is at work. */
 const work = (() => {
   const SLICE = 30; // milliseconds
   let running = 0;

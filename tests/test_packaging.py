@@ -217,7 +217,8 @@ def modules_of(root: Path) -> list[Path]:
 def test_a_wheel_holds_every_module_and_the_built_in_text(tmp_path):
     source = tmp_path / "source"
     excerpt = ROOT / "allatt" / "data" / "excerpt"
-    ours = [*modules_of(ROOT), excerpt / "README.md", excerpt / "wikipedia-excerpt.tar.xz"]
+    ours = [*modules_of(ROOT), excerpt / "README.md", excerpt / "wikipedia-excerpt.tar.xz",
+            *(ROOT / "allatt" / "sharing" / "page").iterdir()]
     for path in [*ours, *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE"))]:
         target = source / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Commands that use trained models: `prune`, `save`, `export`, `evaluate` and `generate`."""
+"""Commands that use trained models: `prune`, `save`, `export`, `page`, `evaluate` and `generate`."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ RUN = "id of a finished run, or the start of the id; or a folder that `save` or 
 
 
 def add_commands(commands) -> None:
-    """Add `prune`, `save`, `export`, `evaluate` and `generate`."""
+    """Add `prune`, `save`, `export`, `page`, `evaluate` and `generate`."""
     for name, handler, text in (
             ("prune", prune, "remove a run's closed heads and write the smaller model, as a folder that stands alone"),
             ("save", save, "write any run's model as such a folder: weights, tokens, model card")):
@@ -27,6 +27,10 @@ def add_commands(commands) -> None:
     parser = add_command(commands, "export", export, "write a model as a program that needs no allatt, closed heads removed")
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--out", required=True, metavar="FILE", help="a new file: .pt2 (torch.export) or .onnx")
+
+    parser = add_command(commands, "page", page, "write a model as a web page on which heads are removed by a click, offline")
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("--out", required=True, metavar="FILE", help="a new file: .html")
 
     parser = add_command(commands, "evaluate", evaluate, "perplexities of a trained model, with their protocol")
     parser.add_argument("run", metavar="RUN", help=RUN)
@@ -92,6 +96,16 @@ def export(options: argparse.Namespace) -> None:
           f"inputs: ids (rows, tokens) int64, memory ({c.layers}, rows, {c.memory}, {c.d_model}) float32, filled () int64; the "
           f"last two are zero at first\noutputs: log_probs (rows, tokens, {model.vocab}), memory and filled for the next call\n"
           f"tokens: {about['tokens']}, whose file `save` writes")
+
+
+def page(options: argparse.Namespace) -> None:
+    """Write a model as a web page."""
+    from allatt.sharing import saved
+    from allatt.sharing.page import write_page
+
+    check(options.out.endswith(".html"), f"--out is {options.out!r}; name a new file that ends in .html")
+    size = write_page(saved.load(options.run), Path(options.out))
+    print(f"{options.out}: {size:,} bytes; open it with a browser, here or on any other machine")
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -141,6 +141,11 @@ class Subwords:
     def piece(self, index: int) -> str:
         return self._pieces.id_to_piece(index)
 
+    def scores(self) -> list[float | None]:
+        """How early each piece is merged (higher: earlier), for programs without sentencepiece; None: a piece of no text."""
+        special = {self.unknown_id, self._end_id}
+        return [None if index in special else self._pieces.get_score(index) for index in range(self.size)]
+
     def save(self, folder: Path) -> None:
         (folder / self.FILE).write_bytes(self.model)
 

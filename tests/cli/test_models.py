@@ -69,6 +69,23 @@ def test_export_writes_a_program_and_says_how_it_is_called(gated, tmp_path, caps
     assert "ends in '.txt'; choose .pt2 or .onnx" in refused(capsys, "export", gated[1]["id"], "--out", str(tmp_path / "a.txt"))
 
 
+def test_page_writes_a_web_page(gated, tmp_path, capsys):
+    from allatt import runs
+
+    path = tmp_path / "page.html"
+    assert main(["page", gated[1]["id"], "--out", str(path)]) == 0
+    content = path.read_text(encoding="utf-8")
+    said = f"{path}: {path.stat().st_size:,} bytes; open it with a browser, here or on any other machine\n"
+    assert capsys.readouterr().out == said
+    data = json.loads(re.search('id="data">(.*)</script>', content)[1])
+    assert data["kept"] == [list(heads) for heads in runs.find(gated[1]["id"]).pruned().config.kept_heads]
+    assert data["tokens"]["kind"] == "characters" and data["about"]["run"] == gated[1]["id"]
+    assert f"{path} exists; name another file" in refused(capsys, "page", gated[1]["id"], "--out", str(path))
+    for name in ("page.txt", ""):
+        assert f"--out is {name!r}; name a new file that ends in .html" in refused(capsys, "page", "x", "--out", name)
+    assert path.read_text(encoding="utf-8") == content
+
+
 def test_generate_with_a_run_and_with_a_saved_model(gated, tmp_path, capsys):
     """By id, by folder, and from the folder of the pruned model: the same text."""
     import allatt

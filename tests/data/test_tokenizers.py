@@ -83,6 +83,14 @@ def test_subwords_from_counts_are_those_from_text(subwords):
     assert subwords.size == 120
 
 
+def test_scores_say_which_pieces_are_merged_first(subwords):
+    """The pieces of several characters come in the order of their merges; <unk> and </s> stand for no text."""
+    scores, pieces = subwords.scores(), list(map(subwords.piece, range(subwords.size)))
+    assert [piece for piece, score in zip(pieces, scores, strict=True) if score is None] == ["<unk>", "</s>"]
+    merged = [score for piece, score in zip(pieces, scores, strict=True) if score is not None and len(piece) > 1]
+    assert len(merged) > 50 and merged == [-rank for rank in range(len(merged))]
+
+
 def test_subwords_learn_the_same_again(subwords):
     counts = Counter(dict(reversed(Counter(make_text(400).split()).items())))
     assert Subwords.learn(counts, DataConfig(vocab_size=120)).model == subwords.model

@@ -8,6 +8,7 @@ paper      the paper's two models in full size on it, a few rows for two steps e
 packed     its ids as a packed corpus, and a small model on them in a home that has no text
 processes  one run with one and with two processes: the same result
 sharing    a pruned model: folder, hub, evaluation from there, torch.export and ONNX
+page       a model as a web page, used in a real browser (if Chromium is installed), and compared with torch
 clouds     a notebook from and to an S3 server on this machine, killed and resumed; the scripts for SkyPilot and Slurm on
            machines that are taken away; SkyPilot's own parser (it gets an environment of its own, from the network)
 
@@ -184,6 +185,15 @@ def sharing(rehearsal: Rehearsal) -> str:
             f".pt2 within {exported[0]}, .onnx within {exported[1]} nats")
 
 
+def page(rehearsal: Rehearsal) -> str:
+    try:
+        return rehearsal.command(program=(str(HERE / "check_page.py"),)).strip().splitlines()[-1].removeprefix("allatt: ")
+    except Failed as error:
+        if "exit status 2" in str(error):
+            return f"not checked: {str(error)[-200:]}"
+        raise
+
+
 def clouds(rehearsal: Rehearsal) -> str:
     tests = rehearsal.command("-q", "-m", "rehearsal", "tests/cloud", program=("-m", "pytest")).strip().splitlines()[-1]
     machines = rehearsal.command("--kills", "4", program=(str(HERE / "rehearse_machines.py"),)).strip().splitlines()
@@ -191,7 +201,7 @@ def clouds(rehearsal: Rehearsal) -> str:
     return "\n           ".join(line.removeprefix("allatt: ") for line in (tests, *machines, parser))
 
 
-STAGES = (text, paper, packed, processes, sharing, clouds)
+STAGES = (text, paper, packed, processes, sharing, page, clouds)
 
 
 def main() -> int:

@@ -424,6 +424,11 @@ def test_the_page_asks_for_nothing_from_a_network():
     assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0] and "{{" not in content
 
 
+def test_the_committed_page_is_the_one_that_is_made_now():
+    """Else: remove it, and python -m allatt page figures/overnight/models/all-attention --out notebooks/site/heads.html"""
+    assert (repository() / "notebooks" / "site" / "heads.html").read_text() == page(saved.load(TRAINED / KINDS[0]))
+
+
 def test_every_part_is_in_the_page_and_every_name_of_it_is_there():
     """page.js asks for ids of page.html, and places of what is known of a model are filled."""
     content = page(opened(model_of(KINDS[0])))

@@ -44,12 +44,13 @@ def save_checkpoint(folder: Path, state: State, run: str, rank: int = 0, world: 
 
 
 def load_checkpoint(folder: Path, run: str, rank: int = 0, world: int = 1) -> State | None:
-    """The state of the last checkpoint that is whole for all processes; None without any.
+    """The state of the last checkpoint that is whole for all processes; None without any. That is one of which each process has
+    written its part: one may be there when another process is killed.
 
     Says so on stderr if a later one is damaged. AllattError if all are, or if the last one belongs to another run or was
     written by another number of processes.
     """
-    steps = _shared(_steps(folder), world)
+    steps = _shared([step for step in _steps(folder) if _is_whole(folder, step)], world)
     problems = []
     for step in steps:
         state, problem = _read(folder, step, rank)
@@ -146,6 +147,16 @@ def _steps(folder: Path) -> list[int]:
     """The steps of which there are files, from the last one down."""
     names = (re.fullmatch(r"checkpoint-(\d+)-\d+\.safetensors", path.name) for path in folder.glob("checkpoint-*"))
     return sorted({int(name[1]) for name in names if name}, reverse=True)
+
+
+def _is_whole(folder: Path, step: int) -> bool:
+    """Whether all processes that were to write a checkpoint have; also if that cannot be read, so that `_read` says why."""
+    paths = sorted(folder.glob(f"checkpoint-{step}-*.safetensors"))
+    try:
+        with safe_open(paths[0], "pt") as file:
+            return len(paths) >= json.loads(file.metadata()["about"])["world"]
+    except Exception:  # as in `_read`
+        return True
 
 
 def _remove_files(folder: Path, keep: list[int] | None = None) -> None:

@@ -157,6 +157,24 @@ def test_a_checkpoint_of_another_form_is_one_clear_line(change, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_part_of_a_checkpoint_is_none(missing, tmp_path, monkeypatch):
+    """One of two processes was killed before it wrote: both go back to the generation before, or to the beginning."""
+    monkeypatch.setattr("torch.distributed.barrier", lambda: None)
+    t = trainer(DENSE, tmp_path)
+    for step in (1, 2):
+        t.one_step()
+        for rank in (0, 1):
+            if (step, rank) != (2, missing):
+                state = t.state()
+                state.values["filled"] = 100 * step + rank
+                save_checkpoint(tmp_path, state, DENSE.id, rank, world=2)
+    for rank in (0, 1):
+        assert load_checkpoint(tmp_path, DENSE.id, rank, world=2).values["filled"] == 100 + rank
+    (tmp_path / f"checkpoint-1-{missing}.safetensors").unlink()
+    assert all(load_checkpoint(tmp_path, DENSE.id, rank, world=2) is None for rank in (0, 1))
+
+
 def test_two_generations_are_kept_and_none_of_a_finished_run(tmp_path):
     t = trainer(DENSE, tmp_path)
     assert not has_checkpoint(tmp_path)

@@ -88,7 +88,7 @@ test: env ## lint, unit tests, and the committed notebooks as tests
 		notebooks tests || failed=1; \
 	exit $$failed
 
-rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (15 minutes, 5 GB of disk)
+rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (6 minutes, 5 GB of disk)
 	@exec "$(BIN)/python" tests/rehearsal/rehearsal.py
 
 soak: env ## kill runs at random and at every file event, and compare what comes out (half an hour)

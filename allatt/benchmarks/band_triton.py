@@ -1,12 +1,14 @@
-"""A candidate for a GPU: the band of context scores in one Triton kernel, so that its B H T C weights are never written.
+"""A candidate for a GPU: the band of context scores in a Triton kernel that never writes the softmax's weights.
 
-Not run on a GPU. It was checked in Triton's interpreter on a CPU and compiled for GPUs, nothing more; the benchmark
-(`python -m allatt bench --sections kernels`) measures it beside `allatt.kernels.band`, and nothing else uses it.
+Not run on a GPU. It was run in Triton's interpreter on a CPU, and compiled for GPUs of compute capability 8.0 and 9.0, with
+Triton 3.9. The benchmark (`python -m allatt bench --sections kernels`) measures it beside `allatt.kernels.band`; nothing else
+uses it.
 
 `fast` computes what `allatt.kernels.band.fast` does, with the same two blocks in one softmax (see there). The context's block
 differs: content scores are computed tile by tile in the kernel, with the softmax's running maximum and sum. Position scores
 come from one matrix product outside; their column c is distance M - c. Query i meets column c at key j = i + c, so the kernel
-reads them, and writes their gradient, along skewed addresses: row i, column j - i.
+reads them, and writes their gradient, along skewed addresses: row i, column j - i. These two are all that it writes of the size
+B H T C.
 
 The backward pass computes the weights again, P = exp(S - L), from the joint normalizer L. It has two kernels: one over tiles
 of queries for the gradients of queries and position scores, one over tiles of keys for those of keys and values. A single
@@ -84,23 +86,24 @@ class _TritonAttention(torch.autograd.Function):
         qu_BHTK, qw_HQK = (q_BHTK + u_HK[:, None]) * scale, _fold((q_BHTK + w_HK[:, None]) * scale)
         r_HWK = _aligned(r_HCK.flip(-2))
         position_HQW = qw_HQK @ r_HWK.mT
+        tile = TILE if dtype != torch.float32 else min(TILE, 16)
         # On the device, so that nothing waits for it; from torch's own generator there.
         seed = torch.randint(2 ** 62, (1,), device=q_BHTK.device) if drop else None
         out_BHTK, joint_BHT = q_BHTK.new_empty(B, H, T, K), q_BHTK.new_empty(B, H, T, dtype=torch.float32)
-        _run(_forward, T, (*_strided(qu_BHTK, k_BHSK, v_BHSK), position_HQW, out_BHTK, joint_BHT, seed),
+        _run(_forward, tile, T, (*_strided(qu_BHTK, k_BHSK, v_BHSK), position_HQW, out_BHTK, joint_BHT, seed),
              drop, first, B, H, T, M, r_HWK.shape[1])
         saved = [k_BHSK, v_BHSK, r_HWK, qu_BHTK, qw_HQK, position_HQW, seed]
         if pk_HNK is not None:
             q_HQK = _fold(q_BHTK)
             out_HQK, norm_HQ, random = persistent.forward(q_HQK, pk_HNK, pv_HNK, drop)
             own_BHT, other_BHT = joint_BHT, _unfold(norm_HQ, B)
-            joint_BHT = torch.logaddexp(own_BHT, other_BHT)
+            joint_BHT = torch.logaddexp(own_BHT, other_BHT).contiguous()
             gain_BHT1 = (other_BHT - joint_BHT).exp()[..., None] * math.sqrt(pk_HNK.shape[-2])
             out_BHTK = torch.addcmul(out_BHTK * (own_BHT - joint_BHT).exp()[..., None], _unfold(out_HQK, B), gain_BHT1)
             saved += [q_HQK, pk_HNK, pv_HNK, *random]
         out_BHTK = out_BHTK.to(dtype)
         ctx.save_for_backward(out_BHTK, joint_BHT, *saved)
-        ctx.drop, ctx.first, ctx.M = drop, first, M
+        ctx.drop, ctx.first, ctx.M, ctx.tile = drop, first, M, tile
         return out_BHTK
 
     @staticmethod
@@ -112,14 +115,14 @@ class _TritonAttention(torch.autograd.Function):
         scale = 1 / math.sqrt(K)
         with torch.autocast(grad_BHTK.device.type, enabled=False), torch.cuda.device_of(grad_BHTK):
             grad_BHTK = grad_BHTK.to(out_BHTK.dtype)
-            delta_BHT = (grad_BHTK * out_BHTK).sum(-1, dtype=torch.float32)
+            delta_BHT = (grad_BHTK * out_BHTK).sum(-1, dtype=torch.float32).contiguous()  # a gradient may lie in any order
             # What the kernel does not visit is 0: masked memory, and columns that are there for alignment.
             grad_position_HQW = torch.zeros_like(position_HQW)
             grad_qu, grad_k, grad_v = (x.new_empty(x.shape) for x in (qu_BHTK, k_BHSK, v_BHSK))
             given = (*_strided(qu_BHTK, k_BHSK, v_BHSK, grad_BHTK), position_HQW, joint_BHT, delta_BHT, seed)
             sizes = ctx.drop, ctx.first, B, H, T, ctx.M, r_HWK.shape[1]
-            _run(_backward_queries, T, (*given, grad_qu, grad_position_HQW), *sizes)
-            _run(_backward_keys, ctx.M + T, (*given, grad_k, grad_v), *sizes)
+            _run(_backward_queries, ctx.tile, T, (*given, grad_qu, grad_position_HQW), *sizes)
+            _run(_backward_keys, ctx.tile, ctx.M + T, (*given, grad_k, grad_v), *sizes)
             grad_qw = grad_position_HQW @ r_HWK
             grad_r = (grad_position_HQW.mT @ qw_HQK)[:, :ctx.M + 1].flip(-2)
             grad_u, grad_w = grad_qu.sum((0, 2)) * scale, grad_qw.sum(1) * scale
@@ -141,10 +144,9 @@ def _strided(*tensors: Tensor) -> tuple:
     return tuple(part for x in packed for part in (x, *x.stride()[:3]))
 
 
-def _run(kernel, size: int, arguments: tuple, drop: float, *sizes: int) -> None:
+def _run(kernel, tile: int, size: int, arguments: tuple, drop: float, *sizes: int) -> None:
     """A program for each row, head and tile of `size` queries or keys."""
-    (B, H, _, K), is_single = arguments[0].shape, arguments[0].dtype == torch.float32
-    tile = min(TILE, 16) if is_single else TILE
+    B, H, _, K = arguments[0].shape
     kernel[B * H, triton.cdiv(size, tile)](*arguments, drop, *sizes, K, tile, drop > 0, num_warps=8 if tile == 64 else 4,
                                            num_stages=2)
 

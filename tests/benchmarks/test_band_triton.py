@@ -9,6 +9,8 @@ import sys
 import pytest
 import torch
 
+from allatt.benchmarks import band_triton
+from allatt.model import PATHS
 from allatt.system.paths import repository
 
 CHECKS = repository() / "tests" / "benchmarks" / "band_triton_checks.py"
@@ -25,6 +27,25 @@ def test_the_kernel_is_the_equations(place):
                           env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 25
+
+
+@pytest.mark.skipif(not HAS_TRITON or os.environ.get("TRITON_INTERPRET") == "1", reason="needs triton, not its interpreter")
+@pytest.mark.parametrize("capability", [80, 90])
+def test_it_compiles_for_a_gpu(capability, tmp_path, monkeypatch):
+    """The interpreter takes what the compiler does not; this needs no GPU. Memory has to fit the smallest that has bfloat16."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    constants = {"K": 64, "TILE": 64, "DROPS": True}
+    types = {"norm": "*fp32", "delta": "*fp32", "seed": "*i64", "drop": "fp32", **dict.fromkeys(constants, "constexpr")}
+    for kernel in (band_triton._forward, band_triton._backward_queries, band_triton._backward_keys):
+        numbers = [name for name in kernel.arg_names if re.fullmatch(r"\w+_[bhts]|first|[A-Z]", name)]
+        signature = {name: types.get(name, "i32" if name in numbers else "*bf16") for name in kernel.arg_names}
+        built = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", capability, 32),
+                        options={"num_warps": 8, "num_stages": 2})
+        assert "mma" in built.asm["ptx"], "no tensor cores"
+        assert 0 < built.metadata.shared <= 99 * 1024
 
 
 def one_line(code: str, **environment: str) -> str:
@@ -54,7 +75,4 @@ def test_without_a_gpu_one_line_says_what_to_do():
 
 
 def test_it_is_not_used_unless_chosen():
-    from allatt.benchmarks import band_triton
-    from allatt.model import PATHS
-
     assert band_triton.fast not in PATHS.values()

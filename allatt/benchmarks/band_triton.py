@@ -63,7 +63,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
     """
     device, K = q_BHTK.device.type, q_BHTK.shape[-1]
     if triton is None:
-        raise AllattError("the Triton kernel needs the package triton: pip install triton")
+        raise AllattError("the Triton kernel needs a GPU and the package triton (pip install triton)")
     if device != "cuda" and isinstance(_forward, triton.runtime.JITFunction):
         raise AllattError("the Triton kernel needs a GPU; to test without one, start Python with TRITON_INTERPRET=1")
     if K not in WIDTHS or q_BHTK.dtype not in DTYPES:
@@ -218,7 +218,7 @@ def _forward(qu, qu_b, qu_h, qu_t, k, k_b, k_h, k_s, v, v_b, v_h, v_s, position,
         k_sK, v_sK = _rows(k, k_s, j0, M + T, K, TILE), _rows(v, v_s, j0, M + T, K, TILE)
         scores_ts = _scores(q_tK, k_sK, position, i0, j0, first, T, M, W, TILE)
         new_t = tl.maximum(top_t, tl.max(scores_ts, 1))
-        # A query that has seen no key yet: -infinity - -infinity would be no number.
+        # Rows behind the last query see no key: -infinity - -infinity would be no number. A query sees one in its first tile.
         shift_t = tl.where(new_t == float("-inf"), 0.0, new_t)
         weights_ts, shrink_t = tl.exp2(scores_ts - shift_t[:, None]), tl.exp2(top_t - shift_t)
         sum_t = sum_t * shrink_t + tl.sum(weights_ts, 1)

@@ -65,7 +65,8 @@ def one_line(code: str, **environment: str) -> str:
 
 
 def test_without_triton_everything_is_imported_and_one_line_says_what_to_do():
-    assert one_line("sys.modules['triton'] = None") == "the Triton kernel needs the package triton: pip install triton\n"
+    said = one_line("sys.modules['triton'] = None")
+    assert said == "the Triton kernel needs a GPU and the package triton (pip install triton)\n"
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")

@@ -112,7 +112,7 @@ def test_without_a_candidate_the_joint_attention_is_not_timed_and_a_line_says_wh
     monkeypatch.setattr(band_triton, "triton", None)
     missing = {}
     assert kernels.measure_joint(SHAPE, 2, 3, "cpu", "fp32", 2, math.inf, missing) is None
-    needs = "the Triton kernel needs the package triton: pip install triton"
+    needs = "the Triton kernel needs a GPU and the package triton (pip install triton)"
     assert missing == {"triton, tiles of 32": needs, "triton, tiles of 64": needs}
     found = {"heads": {}, "joint": {}, "missing": missing, "copy": 1.0}
     assert needs in report.table("kernels", found) and "joint" not in report.table("kernels", found)

@@ -27,6 +27,8 @@ def table(section: str, results: dict) -> str:
     elif section == "kernels":
         blocks = {f"kernels, {heads} head{'s' * (heads > 1)} (matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s, copies at "
                   f"{results['copy'] / 1e9:,.0f} GB/s)": _kernels(part) for heads, part in results["heads"].items()}
+        blocks |= {f"joint attention, {heads} head{'s' * (heads > 1)} (matrix products at {part['peak'] / 1e9:,.0f} GFLOP/s)":
+                   _kernels(part) for heads, part in results["joint"].items()}
         if results["missing"]:
             blocks["left out"] = list(results["missing"].items())
     elif section == "step":

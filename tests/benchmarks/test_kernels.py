@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from allatt.benchmarks import kernels, measure, report
-from allatt.config import ModelConfig
-from allatt.kernels import persistent
+from allatt.attention import reference
+from allatt.benchmarks import band_triton, kernels, measure, report
+from allatt.config import AllattError, ModelConfig
+from allatt.kernels import band, persistent
 
 SHAPE = ModelConfig(heads=8, d_model=32, d_head=4, persistent=16, segment=8, memory=8, positions=9)
 
@@ -69,6 +70,52 @@ def test_a_share_counts_seven_products(seconds):
     assert found["copy"] == 2e8
     table = report.table("kernels", found)
     assert "kernels, 8 heads" in table and "kernels, 1 head (" in table and "left out" in table
+
+
+def test_a_candidate_for_the_joint_attention_agrees_before_it_is_timed(monkeypatch, seconds):
+    seen = []
+
+    def other(*tensors):
+        seen.append([tuple(x.shape) for x in tensors])
+        return reference(*tensors)
+
+    def wrong(*tensors):
+        out = band.fast(*tensors)
+        return out.detach() + 1.1 * (out - out.detach())  # its gradients alone
+
+    def absent(*tensors):
+        raise AllattError("")
+
+    monkeypatch.setattr(kernels, "JOINT", {"band": band.fast, "other": other, "wrong": wrong, "absent": absent})
+    found = kernels.measure_kernels(SHAPE, 2, "cpu", "fp32", 2, math.inf)
+    assert list(found["joint"]) == [8, 3, 1] and seen[0][0] == (2, 8, 8, 4)
+    for heads, part in found["joint"].items():
+        assert list(part["variants"]) == ["band", "other"]
+        assert part["variants"]["band"]["off"] == 0 < part["variants"]["other"]["off"] < 1e-4
+        # Nine products with the 9 visible keys, seven with the 16 persistent vectors.
+        share = 2 * heads * 2 * 8 * 4 * (9 * 9 + 7 * 16) / part["peak"]
+        assert part["variants"]["other"]["share"] == pytest.approx(share)
+    assert found["missing"]["wrong"].startswith("differs from band by 10.0%")
+    assert found["missing"]["absent"] == "AllattError"
+    assert "joint attention, 8 heads (" in report.table("kernels", found)
+
+
+def test_tiles_are_those_that_were_asked_for(monkeypatch):
+    seen, before = [], band_triton.TILE
+    monkeypatch.setattr(band_triton, "fast", lambda *tensors: seen.append(band_triton.TILE))
+    for path in list(kernels.JOINT.values())[1:]:
+        path()
+    assert seen == [32, 64] and band_triton.TILE == before
+
+
+def test_without_a_candidate_the_joint_attention_is_not_timed_and_a_line_says_why(monkeypatch):
+    monkeypatch.setattr(band_triton, "triton", None)
+    missing = {}
+    assert kernels.measure_joint(SHAPE, 2, 3, "cpu", "fp32", 2, math.inf, missing) is None
+    needs = "the Triton kernel needs a GPU and the package triton (pip install triton)"
+    assert missing == {"triton, tiles of 32": needs, "triton, tiles of 64": needs}
+    found = {"heads": {}, "joint": {}, "missing": missing, "copy": 1.0}
+    assert needs in report.table("kernels", found) and "joint" not in report.table("kernels", found)
 
 
 def test_torch_has_the_candidate_as_it_is_called():

@@ -36,6 +36,7 @@ stage gpu 20 nvidia-smi
 compile=auto
 # A kernel that is wrong would spoil every result; compiled ones are the likeliest, so the experiment goes on without them.
 stage checks 150 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py || compile=off
+stage candidate 100 "$python" -m pytest -q -p no:cacheprovider tests/benchmarks/band_triton_checks.py  # not used yet
 stage bench 180 "$python" -m allatt bench --sections "step kernels" --rounds 6 --out "$out/bench.json"
 
 left=$(((end - SECONDS) / 60))

@@ -28,12 +28,13 @@ def start(tmp_path):
 def test_checks_then_speed_then_two_experiments_then_the_records(start, tmp_path):
     status, out, err, asked = start(tmp_path / "out", "3", "all", "--scale", "smoke", "--seeds", "2")
     assert status == 0 and err == ""
-    names = [re.search(r"test_gpu|allatt (\w+)", line).group() for line in asked]
-    assert [name.removeprefix("allatt ") for name in names] == ["test_gpu", "bench", "experiment", "experiment", "pack"]
-    assert "tests/test_gpu.py" in asked[0] and f"--out {tmp_path / 'out'}/bench.json" in asked[1]
-    assert set(asked[2:4]) == {"-m allatt experiment all --scale smoke --seeds 2 --minutes 2 --compile auto"} or \
-        set(asked[2:4]) == {"-m allatt experiment all --scale smoke --seeds 2 --minutes 3 --compile auto"}
-    assert asked[4] == f"-m allatt pack --out {tmp_path / 'out'}/records"
+    names = [re.search(r"test_gpu|band_triton|allatt (\w+)", line).group() for line in asked]
+    assert [name.removeprefix("allatt ") for name in names] == [
+        "test_gpu", "band_triton", "bench", "experiment", "experiment", "pack"]
+    assert "tests/test_gpu.py" in asked[0] and f"--out {tmp_path / 'out'}/bench.json" in asked[2]
+    assert set(asked[3:5]) == {"-m allatt experiment all --scale smoke --seeds 2 --minutes 2 --compile auto"} or \
+        set(asked[3:5]) == {"-m allatt experiment all --scale smoke --seeds 2 --minutes 3 --compile auto"}
+    assert asked[5] == f"-m allatt pack --out {tmp_path / 'out'}/records"
     said = (tmp_path / "out" / "experiment-second.txt").read_text()
     assert said == "trained\n" and (tmp_path / "out" / "gpu.txt").read_text() == "a GPU\n" and "checks: status 0" in out
 
@@ -41,7 +42,7 @@ def test_checks_then_speed_then_two_experiments_then_the_records(start, tmp_path
 def test_if_a_check_fails_nothing_is_compiled(start, tmp_path):
     status, out, _, asked = start(tmp_path / "out", "3", checks=1)
     assert status == 0 and "checks: status 1" in out
-    assert all(line.endswith("--compile off") and " all --scale gpu " in line for line in asked[2:4])
+    assert all(line.endswith("--compile off") and " all --scale gpu " in line for line in asked[3:5])
 
 
 def test_without_a_finished_run_it_says_where_to_look(start, tmp_path):

@@ -4,6 +4,7 @@ Each function writes the three files of a corpus into a folder, in constant memo
 """
 
 import http.client
+import logging
 import os
 import re
 import shutil
@@ -42,6 +43,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
         from huggingface_hub import HfApi
     except ImportError as error:
         raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
+    quiet_hub()
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         sizes = {file.path: file.size for file in hub.list_repo_tree(repository, recursive=True, repo_type="dataset")
@@ -81,6 +83,11 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
             raise AllattError(f"the {split_name} part of {title} came with {count:,} words instead of "
                               f"{words[split_name]:,}; the download was removed; {advice}")
     shutil.rmtree(cache)
+
+
+def quiet_hub() -> None:
+    """The hub's client says two lines for each of its tries to reach the network; our error says it in one."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def folder_name(part: str) -> str:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from allatt.config import AllattError, check
-from allatt.data.download import Unreachable
+from allatt.data.download import Unreachable, quiet_hub
 from allatt.data.tokenizers import VOCABULARIES
 from allatt.system.files import DISK_ERRORS
 from allatt.system.messages import note
@@ -38,6 +38,7 @@ def fetch(address: str) -> Path:
         from huggingface_hub import HfApi
     except ImportError as error:
         raise AllattError(f"{address} needs the package {error.name}: pip install huggingface_hub") from error
+    quiet_hub()
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         sizes = {file.path: file.size for file in hub.list_repo_tree(repository) if file.path in FILES}

@@ -1,5 +1,7 @@
 """Saved models from a hub: a server on this machine, and everything that can go wrong with it."""
 
+import logging
+
 import pytest
 import torch
 
@@ -43,14 +45,15 @@ def test_other_files_of_a_repository_are_left_there(model_on_hub):
     assert not {"code.py", "model.bin", "subwords.json"} & {path.name for path in folder.iterdir()}
 
 
-def test_without_a_network_the_downloaded_copy_is_used_and_said(model_on_hub, monkeypatch, capsys):
+def test_without_a_network_the_downloaded_copy_is_used_and_said(model_on_hub, monkeypatch, capfd):
     def no_network(*arguments, **named):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
         raise ConnectionError("no network\nmore")
 
     saved.load(ADDRESS)
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_tree", no_network)
     assert saved.load(ADDRESS).about["name"] == "gated"
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert "cannot be reached (no network)" in error and "the copy of it in" in error and error.count("\n") == 1
     with pytest.raises(AllattError, match=r"cannot download hf://someone/other \(.*\); check the name and the network"):
         saved.load("hf://someone/other")

@@ -3,6 +3,8 @@
 Each function writes the three files of a corpus into a folder, in constant memory, or raises AllattError with one clear line.
 """
 
+from __future__ import annotations
+
 import http.client
 import logging
 import os
@@ -11,6 +13,7 @@ import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -18,6 +21,10 @@ from allatt.config import AllattError, check
 from allatt.data.text8_format import split
 from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
+from allatt.system.messages import brief
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 LARGEST, SMALL = 10, 10**6
 """Bytes that a download may have per word of the text, and in any case: WikiText's files have about 3 per word."""
@@ -40,11 +47,9 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
               f"into a folder {folder_name(part)}/ and set ALLATT_DATA to the folder above it")
     try:
         import pyarrow.parquet
-        from huggingface_hub import HfApi
     except ImportError as error:
         raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
-    quiet_hub()
-    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    hub = hub_client(title)
     try:
         sizes = {file.path: file.size for file in hub.list_repo_tree(repository, recursive=True, repo_type="dataset")
                  if file.path.startswith(part + "/") and file.path.endswith(".parquet")}
@@ -57,7 +62,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
-        raise Unreachable(f"cannot download {title} ({_brief(error)}); {advice}") from error
+        raise Unreachable(f"cannot download {title} ({brief(error)}); {advice}") from error
     for split_name, prefix in {"train": "train", "valid": "validation", "test": "test"}.items():
         paths = [path for path in shards if path.name.startswith(prefix + "-")]
         check(bool(paths), f"cannot download {title}: {repository} has no {part}/{prefix}-*.parquet; {advice}")
@@ -76,7 +81,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
                     if getattr(error, "errno", None) in DISK_ERRORS:
                         raise
                     path.unlink()
-                    raise AllattError(f"{path.name} of {title} is damaged ({_brief(error)}) and was removed; run the "
+                    raise AllattError(f"{path.name} of {title} is damaged ({brief(error)}) and was removed; run the "
                                       f"same command again to download it anew") from error
         if count != words[split_name]:
             shutil.rmtree(cache)
@@ -85,9 +90,15 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
     shutil.rmtree(cache)
 
 
-def quiet_hub() -> None:
-    """The hub's client says two lines for each of its tries to reach the network; our error says it in one."""
+def hub_client(what: str) -> HfApi:
+    """The hub's client, for the server that HF_ENDPOINT names. AllattError if its package is not here, which `what` needs."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise Unreachable(f"{what} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
+    # It says two lines for each of its tries to reach the network; our error says it in one.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 
 
 def folder_name(part: str) -> str:
@@ -110,12 +121,6 @@ def text8(url: str, folder: Path, characters: int) -> None:
         received = archive.stat().st_size
         check(size in (0, received), f"cannot download {url}: only {received:,} of {size:,} bytes came; {advice}")
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise Unreachable(f"cannot download {url} ({_brief(error)}); {advice}") from error
+        raise Unreachable(f"cannot download {url} ({brief(error)}); {advice}") from error
     split(archive, folder, characters)
     archive.unlink()
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of an error's message, or its type."""
-    reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
-    return (str(reason).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from allatt.config import AllattError, check
 from allatt.model import LanguageModel
 from allatt.system.files import write
+from allatt.system.messages import brief
 
 INPUTS, OUTPUTS = ("ids", "memory", "filled"), ("log_probs", "memory_after", "filled_after")
 TOLERANCE = 1e-4
@@ -72,10 +73,9 @@ def export(model: LanguageModel, path: Path, about: dict) -> float:
     except AllattError:
         raise
     except Exception as error:  # the exporters raise errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         other, = FORMATS.keys() - {path.suffix}
-        raise AllattError(f"this model cannot be exported as {path.suffix} ({type(error).__name__}: {reason}); try {other}, "
-                          "or `save`") from error
+        raise AllattError(f"this model cannot be exported as {path.suffix} ({type(error).__name__}: {brief(error)}); try "
+                          f"{other}, or `save`") from error
     difference = largest_difference(model, run)
     check(difference <= TOLERANCE, f"the program exported as {path.suffix} differs from the model by {difference:.1e} nats; it "
                                    "was not written")

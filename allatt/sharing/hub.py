@@ -4,15 +4,14 @@ To publish one: `hf upload owner/name FOLDER`, with the hub's own tool. Only the
 that is larger than LARGEST, and nothing in them is executed. HF_ENDPOINT names another server.
 """
 
-import os
 import re
 from pathlib import Path
 
 from allatt.config import AllattError, check
-from allatt.data.download import Unreachable, quiet_hub
+from allatt.data.download import Unreachable, hub_client
 from allatt.data.tokenizers import VOCABULARIES
 from allatt.system.files import DISK_ERRORS
-from allatt.system.messages import note
+from allatt.system.messages import brief, note
 from allatt.system.paths import home
 
 SCHEME = "hf://"
@@ -34,12 +33,7 @@ def fetch(address: str) -> Path:
     check(re.fullmatch(r"[\w.-]+/[\w.-]+", repository) is not None and ".." not in repository,
           f"{address} names no repository; write hf://owner/name")
     folder = home() / "hub" / repository.replace("/", "--")
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise AllattError(f"{address} needs the package {error.name}: pip install huggingface_hub") from error
-    quiet_hub()
-    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    hub = hub_client(address)
     try:
         sizes = {file.path: file.size for file in hub.list_repo_tree(repository) if file.path in FILES}
         missing = [name for name in NEEDED if name not in sizes]
@@ -52,7 +46,7 @@ def fetch(address: str) -> Path:
     except Exception as error:  # the hub's client raises errors of several libraries
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = brief(error)
         if not all((folder / name).is_file() for name in NEEDED):
             raise Unreachable(f"cannot download {address} ({reason}); check the name and the network, and try again") from error
         note(f"{address} cannot be reached ({reason}); the copy of it in {folder} is used")

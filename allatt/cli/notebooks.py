@@ -99,5 +99,7 @@ def notebooks(options: argparse.Namespace) -> None:
     for path in navigation.update(repository() / "notebooks"):
         print(f"{path.name}: links written")
     for path in [] if options.links else chosen:
-        execute_in_place(path)
-        print(f"{path.name}: executed and cleaned", flush=True)
+        for book in (path, path.parent / "solutions" / path.name):
+            if book.is_file():
+                execute_in_place(book)
+                print(f"{book.relative_to(path.parent)}: executed and cleaned", flush=True)

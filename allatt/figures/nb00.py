@@ -8,7 +8,9 @@ from allatt.config import ALL_ATTENTION
 from allatt.figures.style import COLORS, figure, new_figure
 
 
-@figure("00_zipf")
+@figure("00_zipf", alt=
+        "Counts of words on two logarithmic axes: a nearly straight line falls from the most frequent word to the "
+        "rarest. Vertical lines cut it into the bands of the adaptive softmax, each with its share of the text.")
 def word_counts_by_rank(data: dict) -> Figure:
     """Counts of words by rank, and the bands of the adaptive softmax with their shares of the text."""
     fig, ax = new_figure()
@@ -24,7 +26,9 @@ def word_counts_by_rank(data: dict) -> Figure:
     return fig
 
 
-@figure("00_tokens")
+@figure("00_tokens", alt=
+        "Left: bars with the tokens per word of characters, subwords and words. Right: the share of unknown words in a "
+        "new text falls as the vocabulary grows.")
 def tokens_per_word(data: dict) -> Figure:
     """Tokens per word for each kind of token; share of unknown words in a new text, by the size of the vocabulary."""
     fig, (length, unknown) = new_figure(columns=2, height=3.8)

@@ -14,7 +14,10 @@ PARTS = ("projections", "persistent", "feed-forward")
 """What a layer consists of, but for norms and biases."""
 
 
-@figure("01_layers")
+@figure("01_layers", alt=
+        "Four drawings of a layer, side by side. Transformer-XL: attention heads, then a feed-forward of half of the "
+        "parameters, before and after some heads are removed; the feed-forward stays. All-attention: heads with "
+        "persistent vectors and nothing else, before and after; the layer shrinks in proportion.")
 def layers(data: dict) -> Figure:
     """A layer of both models, before and after some heads are removed. Areas are parameters; lines are the hidden states."""
     fig, axes = new_figure(columns=len(data["panels"]), height=4.2, sharex=True, sharey=True)
@@ -53,7 +56,10 @@ def layers(data: dict) -> Figure:
     return fig
 
 
-@figure("01_window")
+@figure("01_window", alt=
+        "Two grids of queries by positions. Each query sees a diagonal band of equal length that reaches back into "
+        "memory; with an empty memory the band is cut off on the left. The persistent vectors, on one side, are seen by "
+        "all queries.")
 def visible_positions(data: dict) -> Figure:
     """Positions that each query sees with an empty and with a full memory, and the persistent vectors."""
     colors = {"memory": "#8FD3BC", "segment": COLORS["context"], "persistent vectors": COLORS["persistent"],
@@ -80,7 +86,9 @@ def visible_positions(data: dict) -> Figure:
     return fig
 
 
-@figure("01_all_heads")
+@figure("01_all_heads", alt=
+        "Left: a line per head, its mean attention weight by distance, highest at the first tokens. Right: a dot per "
+        "head, layer by layer: its share on persistent vectors, below the dashed line that equal weights would give.")
 def attention_of_all_heads(data: dict) -> Figure:
     """Each head's mean weight by distance and its share on persistent vectors; dashed: equal weights for all."""
     fig, (distance, share) = new_figure(columns=2)
@@ -105,7 +113,9 @@ def attention_of_all_heads(data: dict) -> Figure:
     return fig
 
 
-@figure("01_one_head")
+@figure("01_one_head", alt=
+        "Maps of one head's attention weights, a row per query: by distance in the context, on the strongest persistent "
+        "vectors, and the share of all persistent vectors.")
 def attention_of_one_head(data: dict) -> Figure:
     """Weights of one head per query: context by distance, the strongest persistent vectors, and the share of all of them."""
     fig, (context, persistent, total) = new_figure(columns=3, height=6, sharey=True, width_ratios=(10, 5, 3))

@@ -7,7 +7,9 @@ from allatt.config import KIND_NAMES
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 
-@figure("02_parts")
+@figure("02_parts", alt=
+        "Stacked bars of parameters and of multiply-adds, by part of the body. Transformer-XL has a large part for its "
+        "feed-forward; All-attention has persistent vectors instead, which belong to the heads.")
 def cost_by_part(data: dict) -> Figure:
     """Parameters and multiply-adds of each part of the body, for both models at one or two sizes."""
     fig, axes = new_figure(columns=2, rows=len(data["sizes"]), height=0.9 + 2.1 * len(data["sizes"]), squeeze=False)
@@ -32,7 +34,9 @@ def cost_by_part(data: dict) -> Figure:
     return fig
 
 
-@figure("02_cost_of_a_head")
+@figure("02_cost_of_a_head", alt=
+        "Lines of what remains as heads are removed. All-attention's parameters and computation fall in proportion, "
+        "nearly to zero; Transformer-XL's end at a floor of more than a half.")
 def remaining_cost(data: dict) -> Figure:
     """The paper's Figure 1: remaining parameters and multiply-adds as heads are removed, for one or two sizes."""
     fig, axes = new_figure(columns=2, rows=len(data["sizes"]), height=1.2 + 3 * len(data["sizes"]), squeeze=False,

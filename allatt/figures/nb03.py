@@ -8,7 +8,9 @@ from allatt.figures.panels import SEED_LINE
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 
-@figure("03_learning_curves")
+@figure("03_learning_curves", alt=
+        "Left: training loss of both models by tokens seen, with marks for their final validation loss. Right: the gap "
+        "between both curves.")
 def learning_curves(data: dict) -> Figure:
     """Training loss of both baselines by tokens seen, their final validation loss, and the gap between the two.
 
@@ -33,7 +35,9 @@ def learning_curves(data: dict) -> Figure:
     return fig
 
 
-@figure("03_ladder")
+@figure("03_ladder", alt=
+        "The gap between both unpruned models: left by the number of tokens at one size, right by size at one number of "
+        "tokens.")
 def gap_by_tokens_and_size(data: dict) -> Figure:
     """All-attention minus Transformer-XL, unpruned: by tokens at one size, and by size at the same number of tokens."""
     fig, axes = new_figure(columns=2, height=3.8, sharey=True)

@@ -10,7 +10,9 @@ from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
 
 
-@figure("04_hard_concrete")
+@figure("04_hard_concrete", alt=
+        "Three histograms of the gate, at logits -2, 0 and 2. Each has spikes at exactly 0 and exactly 1, and a thin "
+        "distribution between; the higher the logit, the larger the spike at 1.")
 def gate_histograms(data: dict) -> Figure:
     """Distribution of the hard concrete gate at several logits: histogram between 0 and 1, and spikes at both."""
     fig, axes = new_figure(columns=len(data["logits"]), height=3.6, sharey=True)
@@ -29,7 +31,9 @@ def gate_histograms(data: dict) -> Figure:
     return fig
 
 
-@figure("04_forces")
+@figure("04_forces", alt=
+        "Left: two rising curves by logit, the probability of an open gate and the probability that the penalty counts, "
+        "which is higher. Right: two bell-shaped derivatives, of the penalty and of the gate, both largest near 0.")
 def forces_on_a_gate(data: dict) -> Figure:
     """By logit: probability of an open gate, probability counted by the penalty, and the derivatives of penalty and gate."""
     fig, (probability, derivative) = new_figure(columns=2, height=3.8)
@@ -45,9 +49,11 @@ def forces_on_a_gate(data: dict) -> Figure:
     return fig
 
 
-@figure("04_gentle_start")
+@figure("04_gentle_start", alt=
+        "Left: the weight of the penalty rises in a straight line and then stays; without warm-up it is constant. "
+        "Right: bars of the number of open heads in the first step: nearly all from a logit of 2, about half from 0.")
 def warm_up_and_open_heads(data: dict) -> Figure:
-    """lambda by step with and without warm-up; number of open heads per layer in the first step, for two initial logits."""
+    """The weight λ of the penalty by step, with and without warm-up; open heads of a layer in the first step."""
     fig, (penalty, start) = new_figure(columns=2, height=3.8)
     for (label, values), style in zip(data["lambda"].items(), ("-", "--"), strict=True):
         color = COLORS[ALL_ATTENTION if style == "-" else "control"]
@@ -65,7 +71,9 @@ def warm_up_and_open_heads(data: dict) -> Figure:
     return fig
 
 
-@figure("04_output_scaling")
+@figure("04_output_scaling", alt=
+        "Norm of a layer's output by the number of open heads, relative to all heads. Without output scaling it falls "
+        "as heads close; with it, it stays near 1 or rises above.")
 def output_norm_by_open_heads(data: dict) -> Figure:
     """Norm of a layer's output by open heads, with and without output scaling: mean and range over the layers."""
     fig, ax = new_figure(height=4)
@@ -82,7 +90,9 @@ def output_norm_by_open_heads(data: dict) -> Figure:
     return fig
 
 
-@figure("04_watching_gates_close")
+@figure("04_watching_gates_close", alt=
+        "Left: logits by step, a line per feature; those of little worth fall below 0 at once. Right: a grid of "
+        "features by lambda, open and closed, whose border is a straight line.")
 def closing_gates(data: dict) -> Figure:
     """Gates on the features of a linear regression: logits by step at one lambda; open and closed gates for each lambda."""
     fig, (path, end) = new_figure(columns=2)

@@ -12,7 +12,9 @@ CLOSED_AND_OPEN = ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])
 """Gray for closed heads (0), blue for open heads (1)."""
 
 
-@figure("05_gates_over_steps")
+@figure("05_gates_over_steps", alt=
+        "Three panels by step. Heads: the expected number falls, and kept heads follow in steps. The weight of the "
+        "penalty: it rises, then stays. Training loss of the run above that of its control.")
 def gates_over_steps(data: dict) -> Figure:
     """A pruning run by step: expected and kept heads, lambda, and the training losses of run and control.
 
@@ -44,7 +46,9 @@ def gates_over_steps(data: dict) -> Figure:
     return fig
 
 
-@figure("05_kept_heads")
+@figure("05_kept_heads", alt=
+        "Left: a row per head, colored while it is open, by step. Right: the gates of all heads at the end, layer by "
+        "layer.")
 def closing_of_each_head(data: dict) -> Figure:
     """State of each head (open or closed) by step of a pruning run, and the gates of all heads at its end."""
     layers, count = len(data["logits"]), len(data["logits"][0])

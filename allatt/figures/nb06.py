@@ -7,7 +7,9 @@ from allatt.figures.panels import legend_below, strip
 from allatt.figures.style import COLORS, CYCLE, figure, new_figure
 
 
-@figure("06_three_methods")
+@figure("06_three_methods", alt=
+        "A row per variant of the training: on the left the number of heads that it keeps, on the right its loss above "
+        "the curve at the same number of heads.")
 def heads_and_loss_by_variant(data: dict) -> Figure:
     """For each variant of the training at one lambda: heads kept, and loss above the curve at the same number of heads."""
     fig, (heads, loss) = new_figure(columns=2, height=4.6, sharey=True)
@@ -23,7 +25,8 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
     return fig
 
 
-@figure("06_stability")
+@figure("06_stability", alt=
+        "Lines by step, a color per variant: kept heads on the left, training loss above the control's on the right.")
 def training_by_variant(data: dict) -> Figure:
     """For each variant, by step: kept heads, and training loss above the control's; one line per seed."""
     fig, (heads, loss) = new_figure(columns=2, height=5)

@@ -9,7 +9,9 @@ from allatt.figures.panels import SEED_LINE, legend_below, perplexity_axis, prun
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 
-@figure("07_perplexity")
+@figure("07_perplexity", alt=
+        "Test perplexity of both models, left against the parameters of the body, right against its multiply-adds. Both "
+        "curves rise as heads are removed; a shaded region marks sizes that Transformer-XL cannot reach.")
 def perplexity_against_size(data: dict) -> Figure:
     """The paper's main result: test perplexity as heads are pruned, against the body's parameters and multiply-adds.
 
@@ -27,7 +29,9 @@ def perplexity_against_size(data: dict) -> Figure:
     return fig
 
 
-@figure("07_gains")
+@figure("07_gains", alt=
+        "Dots at several sparsities: how far All-attention's loss lies below Transformer-XL's at equal parameters, left "
+        "as it is, right from each model's own control.")
 def gains_at_equal_parameters(data: dict) -> Figure:
     """All-attention's loss below Transformer-XL's at equal parameters, as it is and relative to each model's own control."""
     fig, axes = new_figure(columns=2, height=4, sharex=True, sharey=True)
@@ -38,7 +42,9 @@ def gains_at_equal_parameters(data: dict) -> Figure:
     return fig
 
 
-@figure("07_above_control")
+@figure("07_above_control", alt=
+        "Two panels with rising lines: loss above the model's own control, against the share of heads removed and "
+        "against the share of parameters removed.")
 def loss_above_control(data: dict) -> Figure:
     """Loss of each model above its own control's, against the heads and the parameters removed.
 

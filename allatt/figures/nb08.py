@@ -13,7 +13,9 @@ SEED_MARKERS = ("o", "v", "^", "s", "D", "P", "X")
 """Markers of the seeds in their order; more seeds reuse them."""
 
 
-@figure("08_kept_heads")
+@figure("08_kept_heads", alt=
+        "Three maps of kept heads, layers by lambda: All-attention and Transformer-XL here, and the paper's three "
+        "models.")
 def kept_heads_by_layer(data: dict) -> Figure:
     """Kept heads of each layer for each lambda (means over seeds): both models here, and the paper's three models."""
     maps = data["maps"]
@@ -36,7 +38,8 @@ def kept_heads_by_layer(data: dict) -> Figure:
     return fig
 
 
-@figure("08_seeds")
+@figure("08_seeds", alt=
+        "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
 def kept_heads_by_seed(data: dict) -> Figure:
     """Each seed's kept heads by layer, for each lambda and for the mean over them; below, the agreement of the seeds."""
     models = data["models"]
@@ -65,7 +68,9 @@ def kept_heads_by_seed(data: dict) -> Figure:
     return fig
 
 
-@figure("08_survivors")
+@figure("08_survivors", alt=
+        "A dot per head that pruning kept and a cross per pruned head, layer by layer: attention to persistent vectors "
+        "above, mean distance in the context below. On the right, the share of pairs in which the kept head has more.")
 def attention_of_kept_and_pruned_heads(data: dict) -> Figure:
     """Attention of each head of the unpruned models, by layer and within it by seed, and whether pruning kept the head.
 

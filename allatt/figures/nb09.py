@@ -7,7 +7,9 @@ from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, CYCLE, figure, look, new_figure
 
 
-@figure("09_speed")
+@figure("09_speed", alt=
+        "Measured time by share of heads removed, for inference and training, each model beside its ideal line, with "
+        "marks for closed gates, which save nothing.")
 def time_by_heads_removed(data: dict) -> Figure:
     """Measured time after heads are removed, relative to all heads, with the ideal line and the time with closed gates."""
     fig, axes = new_figure(columns=2, rows=len(data["shapes"]), height=1.2 + 3.4 * len(data["shapes"]), sharey=True,
@@ -29,7 +31,9 @@ def time_by_heads_removed(data: dict) -> Figure:
     return fig
 
 
-@figure("09_memory")
+@figure("09_memory", alt=
+        "Lines of memory by share of heads removed: weights, and the peak in inference and in training. All-attention's "
+        "weights fall to nothing, Transformer-XL's to a half or more.")
 def memory_by_heads_removed(data: dict) -> Figure:
     """Memory after heads are removed: weights, and peak of the activations in inference and in training."""
     fig, axes = new_figure(columns=3, height=3.9)
@@ -44,7 +48,9 @@ def memory_by_heads_removed(data: dict) -> Figure:
     return fig
 
 
-@figure("09_figure_1")
+@figure("09_figure_1", alt=
+        "Measured time of both models by share of heads removed, for the paper's lists of kept heads, beside ideal and "
+        "counted lines.")
 def figure_1_measured(data: dict) -> Figure:
     """The paper's Figure 1, measured: time of both models with its lists of kept heads, with ideal and counted lines."""
     fig, axes = new_figure(columns=2, height=4.9, sharey=True)
@@ -69,7 +75,8 @@ def figure_1_measured(data: dict) -> Figure:
     return fig
 
 
-@figure("09_paths")
+@figure("09_paths", alt=
+        "Bars of speed relative to the reference path, an implementation each, for inference and training.")
 def speed_of_implementations(data: dict) -> Figure:
     """Speed of each implementation of a body relative to the reference: ours, and x-transformers if it was measured."""
     passes = {pass_name.capitalize(): part for pass_name, part in data["paths"].items()}

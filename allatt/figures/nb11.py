@@ -12,7 +12,9 @@ BUDGETS = {"start": ("cut at the start, all steps", CYCLE[0], "o", -0.18),
 """Label, color, marker and offset of each budget."""
 
 
-@figure("11_rivals")
+@figure("11_rivals", alt=
+        "A row per way to select heads. Left: its loss minus that of learned gates, a dot per seed and budget. Right: "
+        "its kept heads by layer, as numbers in a map.")
 def loss_and_layers_of_rivals(data: dict) -> Figure:
     """Models whose heads were selected in other ways: loss minus that of the learned gates, and kept heads by layer.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allatt.config import AllattError, check
-from allatt.figures.style import Draw, drawing_functions, figure_style
+from allatt.figures.style import ALT, Draw, caption, drawing_functions, figure_style
 from allatt.system import paths
 from allatt.system.files import read_json, write, write_json
 
@@ -35,9 +35,13 @@ class SavedFigure:
     """The picture FIGURES/SCALE/NAME.png; the other files of the figure are in the same folder."""
     figure: Figure
 
-    def _repr_png_(self) -> tuple[bytes, dict]:
+    def _ipython_display_(self) -> None:
+        from IPython.display import Markdown, display
+
         # Shown at 800 of its 1,200 pixels, so that it stays sharp on high-DPI screens.
-        return self.png.read_bytes(), {"width": 800}
+        picture = {"image/png": self.png.read_bytes(), "text/plain": repr(self)}
+        display(picture, raw=True, metadata={"image/png": {"width": 800, "alt": ALT[self.png.stem]}})
+        display(Markdown(caption(self.png.stem)))
 
     def __repr__(self) -> str:
         return f"figure {self.png.parent.name}/{self.png.stem} (.png, .svg; data and provenance in .json)"

@@ -53,18 +53,28 @@ STYLE = {
 
 DRAW: dict[str, Draw] = {}
 """Drawing functions by figure name. `@figure` fills it when a module nbNN is imported; `drawing_functions` imports all."""
+ALT: dict[str, str] = {}
+"""Alternative texts by figure name."""
 
 
-def figure(name: str) -> Callable[[Draw], Draw]:
-    """Decorator that registers the drawing function of a figure.
+def figure(name: str, alt: str) -> Callable[[Draw], Draw]:
+    """Decorator that registers the drawing function of a figure. The first paragraph of its docstring is the caption.
 
     `name` is also the name of the figure's files: the notebook's number, an underscore and what it shows ("07_gains").
+    `alt` is what a reader who cannot see the figure needs: what is drawn, and what stands out at any scale.
     """
     def register(draw: Draw) -> Draw:
-        DRAW[name] = draw
+        DRAW[name], ALT[name] = draw, alt
         return draw
 
     return register
+
+
+def caption(name: str) -> str:
+    """A figure's number and caption in Markdown. Figures are counted per notebook, in the order of its module nbNN."""
+    notebook = [other for other in DRAW if other[:3] == name[:3]]
+    text = " ".join((DRAW[name].__doc__ or "").split("\n\n")[0].split())
+    return f"**Figure {int(name[:2])}.{notebook.index(name) + 1}.** {text}"
 
 
 def drawing_functions() -> dict[str, Draw]:

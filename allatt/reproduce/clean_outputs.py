@@ -25,7 +25,8 @@ def execute_in_place(notebook: Path) -> None:
     try:
         outcome = execute(notebook, executed, {})
         check(not outcome.error, f"{notebook.name}: {outcome.error}; the file is unchanged")
-        cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), notebook.resolve().parents[1])
+        root = notebook.resolve().parents[2 if notebook.parent.name == "solutions" else 1]
+        cleaned = clean(json.loads(executed.read_text(encoding="utf-8")), root)
         write(notebook, (json.dumps(cleaned, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
     finally:
         executed.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import sys
 import pytest
 from samples import draw
 
-from allatt.figures.style import drawing_functions
+from allatt.figures.style import ALT, caption, drawing_functions
 from allatt.system.paths import PACKAGE, repository
 
 MODULES = sorted((PACKAGE / "figures").glob("nb*.py"))
@@ -18,8 +18,18 @@ SIDECARS = sorted((repository() / "figures").glob("laptop*/[0-9]*.json"))
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_every_figure_of_a_notebooks_module_is_registered_under_the_notebooks_number(path):
     names = [name for name, draw in drawing_functions().items() if draw.__module__ == f"allatt.figures.{path.stem}"]
-    assert names == re.findall(r'^@figure\("(.+)"\)$', path.read_text(), re.M) and names
+    assert names == re.findall(r'^@figure\("(\w+)"', path.read_text(), re.M) and names
     assert {f"nb{name[:3]}" for name in names} == {f"{path.stem}_"}
+
+
+def test_every_figure_has_a_number_a_caption_and_an_alternative_text_of_its_own():
+    names = list(drawing_functions())
+    numbers = [re.match(r"\*\*Figure (\d+)\.(\d+)\.\*\* [A-Z][^\n]{30,}\.$", caption(name)).groups() for name in names]
+    for notebook in {notebook for notebook, _ in numbers}:
+        assert [int(place) for number, place in numbers if number == notebook] == [
+            *range(1, 1 + sum(number == notebook for number, _ in numbers))]
+    assert all(name.startswith(f"{int(notebook):02}_") for name, (notebook, _) in zip(names, numbers, strict=True))
+    assert all(len(ALT[name]) > 60 and ALT[name].endswith(".") for name in names) and len(set(ALT.values())) == len(names)
 
 
 def test_every_figure_is_registered_once():

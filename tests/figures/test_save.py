@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -24,7 +25,7 @@ from allatt.config import (
 from allatt.config_json import from_dict
 from allatt.cost import relative
 from allatt.figures import redraw, save_figure
-from allatt.figures.style import COLORS, DRAW, WIDTH, look, new_figure
+from allatt.figures.style import ALT, COLORS, DRAW, WIDTH, look, new_figure
 from allatt.runs import Run
 from allatt.runs.provenance import provenance
 
@@ -42,6 +43,7 @@ def registered(monkeypatch):
     """Registers the figures that these tests save."""
     for name in ("cost", "main"):
         monkeypatch.setitem(DRAW, name, draw)
+        monkeypatch.setitem(ALT, name, f"alternative text of {name}")
 
 
 RESULT = {"valid": {}, "test": {"perplexity": 12.5}, "parameters": {}, "heads": {}, "seconds": 1.0}
@@ -96,11 +98,18 @@ def test_a_figure_is_a_png_an_svg_and_a_sidecar(folder):
     assert [axes.get_title(loc="left") for axes in saved.figure.axes] == ["", "a map"]
 
 
-def test_a_notebook_shows_the_file_itself(folder):
-    saved = save_figure("cost", DATA, "smoke")
-    png, metadata = saved._repr_png_()
-    assert png == (folder / "cost.png").read_bytes() and metadata == {"width": 800}
-    assert "smoke/cost" in repr(saved) and str(folder) not in repr(saved)
+def test_a_notebook_shows_the_file_itself_with_alternative_text_and_a_numbered_caption(folder, monkeypatch):
+    monkeypatch.setitem(DRAW, "07_gains", draw)
+    monkeypatch.setitem(ALT, "07_gains", "two panels")
+    saved = save_figure("07_gains", DATA, "smoke")
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, **options: shown.append((content, options)))
+    saved._ipython_display_()
+    (picture, options), (below, _) = shown
+    assert picture == {"image/png": (folder / "07_gains.png").read_bytes(), "text/plain": repr(saved)}
+    assert options == {"raw": True, "metadata": {"image/png": {"width": 800, "alt": "two panels"}}}
+    assert re.match(r"\*\*Figure 7\.\d\.\*\* A figure with everything", below.data)
+    assert "smoke/07_gains" in repr(saved) and str(folder) not in repr(saved)
 
 
 def test_pictures_are_1200_pixels_wide(folder):

@@ -1,0 +1,21 @@
+"""Trained models for the pages: at any scale, what a notebook shows of attention, gates and text can be that of a model that has
+learned something.
+
+They are those of the overnight scale, seed 0, in figures/overnight/models: both baselines, and one pruned model each, of equal size.
+"""
+
+from allatt.config import AllattError
+from allatt.sharing.saved import Saved, load
+from allatt.system.paths import repository
+
+MODELS = ("all-attention", "all-attention-pruned", "transformer-xl", "transformer-xl-pruned")
+"""Names of the folders. The pruned ones keep 22 and 5 of their 32 heads: 588,000 and 581,000 parameters in their bodies."""
+SENTENCE = "The album was released in May 1998 , and the band toured Europe in the same year ."
+"""What the course shows attention on: 20 tokens."""
+
+
+def trained(name: str) -> Saved:
+    """(model, vocabulary, about) of one of MODELS; a second after the call. AllattError if the name or the file is not there."""
+    if name not in MODELS:
+        raise AllattError(f"there is no trained model {name!r}; choose one of {', '.join(MODELS)}")
+    return load(repository() / "figures" / "overnight" / "models" / name)

@@ -57,7 +57,7 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures bench test rehearsal soak lint notebooks lab clean
+.PHONY: help env reproduce status figures bench report test rehearsal soak site site-test lint notebooks lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -91,6 +91,15 @@ test: env ## lint, unit tests, and the committed notebooks as tests
 rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (6 minutes, 5 GB of disk)
 	@exec "$(BIN)/python" tests/rehearsal/rehearsal.py
 
+site: env ## render the executed notebooks into notebooks/site/build/html: search, mathematics, downloads
+	@"$(BIN)/python" -c "import myst_nb, sphinx_book_theme" 2>/dev/null || "$(BIN)/python" -m pip install --quiet \
+		--disable-pip-version-check --no-deps --require-hashes -r notebooks/site/requirements.txt || \
+		{ echo "allatt: pip could not install the site's packages; its message is above. Fix that, then run make again" >&2; exit 2; }
+	@exec "$(BIN)/python" notebooks/site/build.py
+
+site-test: site ## open every page of the site in Chromium, at the widths of a desk and of a phone
+	@exec "$(BIN)/python" tests/site/check_site.py
+
 soak: env ## kill runs at random and at every file event, and compare what comes out (half an hour)
 	@exec "$(BIN)/python" tests/soak/soak.py --kills "$$KILLS"
 
@@ -107,6 +116,6 @@ lab: env ## open JupyterLab
 	@exec "$(BIN)/python" -m jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
 
 clean: ## remove caches; keeps .venv, corpora, runs and figures
-	@rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist allatt.egg-info
+	@rm -rf notebooks/site/build .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist allatt.egg-info
 	@find allatt tests notebooks -name __pycache__ -prune -exec rm -rf {} + 
 	@find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
-"""Trained models for the pages: at any scale, what a notebook shows of attention, gates and text can be that of a model that has
-learned something.
+"""Trained models for the pages: at any scale, a notebook can show attention, gates and text of a model that has learned.
 
-They are those of the overnight scale, seed 0, in figures/overnight/models: both baselines, and one pruned model each, of equal size.
+They are those of the overnight scale, seed 0, in figures/overnight/models: both baselines, and one pruned model each, of equal
+size.
 """
 
 from allatt.config import AllattError
@@ -15,7 +15,7 @@ SENTENCE = "The album was released in May 1998 , and the band toured Europe in t
 
 
 def trained(name: str) -> Saved:
-    """(model, vocabulary, about) of one of MODELS; a second after the call. AllattError if the name or the file is not there."""
+    """(model, vocabulary, about) of one of MODELS, within a second. AllattError if the name or the file is not there."""
     if name not in MODELS:
         raise AllattError(f"there is no trained model {name!r}; choose one of {', '.join(MODELS)}")
     return load(repository() / "figures" / "overnight" / "models" / name)

@@ -4,132 +4,23 @@ Opens the pages of the two committed models in Chromium without a window, from a
 and keyboard, at the width of a desk and of a phone, and compares what they show with torch: losses, perplexities, parameters,
 each head's number, the text that is written. Nothing may ask for a network, and nothing may be said on the console. --keep
 leaves pages and screenshots in a folder. Prints one line; status 0 if all is well, 1 if not, 2 without a Chromium.
-
-The browser is driven by its own protocol (CDP) over a pipe, so that no package is needed.
 """
 
 import argparse
-import base64
 import copy
-import json
-import os
-import select
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from browser import PROGRAMS, WIDTHS, Browser, program  # noqa: E402
+
 TOLERANCE = 1e-3
 """Nats: by how much a loss that is shown may differ from torch's."""
-WIDTHS = {1280: 900, 390: 844}
 OTHER_TEXT = "In the spring of 1905 the company moved to a new house near the station, and the old one was sold."
-
-
-class Browser:
-    """A Chromium without a window, and one page in it."""
-
-    def __init__(self, program: str, profile: Path):
-        (read, self.write), (self.read, write) = os.pipe(), os.pipe()
-        line = (f'exec "$0" --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run '
-                f'--user-data-dir="$1" --remote-debugging-pipe about:blank 3<&{read} 4>&{write}')
-        self.process = subprocess.Popen(["bash", "-c", line, program, profile], pass_fds=(read, write), start_new_session=True,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(read)
-        os.close(write)
-        self.number, self.session, self.rest, self.events = 0, None, b"", []
-        page = next(target for target in self.ask("Target.getTargets")["targetInfos"] if target["type"] == "page")
-        self.session = self.ask("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
-        for part in ("Page", "Runtime", "Log", "Network"):
-            self.ask(f"{part}.enable")
-
-    def ask(self, method: str, **parameters) -> dict:
-        """The answer to a command of the protocol. Events that come in between are kept."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write, json.dumps(message).encode() + b"\0")
-        until = time.monotonic() + 120
-        while True:
-            while b"\0" in self.rest:
-                line, self.rest = self.rest.split(b"\0", 1)
-                answer = json.loads(line)
-                if answer.get("id") == self.number:
-                    if "error" in answer:
-                        raise RuntimeError(f"{method}: {answer['error']['message']}")
-                    return answer["result"]
-                self.events.append(answer)
-            if not select.select([self.read], [], [], max(0, until - time.monotonic()))[0]:
-                raise RuntimeError(f"the browser did not answer to {method}")
-            part = os.read(self.read, 1 << 20)
-            if not part:
-                raise RuntimeError("the browser has ended")
-            self.rest += part
-
-    def value(self, expression: str):
-        """What a JavaScript expression is in the page."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in answer:
-            raise RuntimeError(f"{expression[:60]}: {answer['exceptionDetails']['exception'].get('description', '')[:200]}")
-        return answer["result"].get("value")
-
-    def wait(self) -> None:
-        """Until the page computes nothing."""
-        until = time.monotonic() + 120
-        while self.value("document.body?.dataset.state") != "idle":
-            if time.monotonic() > until:
-                raise RuntimeError("the page did not become idle")
-            time.sleep(0.02)
-
-    def click(self, selector: str) -> None:
-        """With the mouse, where the element is."""
-        x, y = self.value(f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}}); "
-                          "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def press(self, selector: str) -> None:
-        """With the space bar, where the focus is."""
-        self.value(f"document.querySelector({selector!r}).focus()")
-        self.ask("Input.dispatchKeyEvent", type="keyDown", key=" ", code="Space", text=" ", windowsVirtualKeyCode=32)
-        self.ask("Input.dispatchKeyEvent", type="keyUp", key=" ", code="Space", windowsVirtualKeyCode=32)
-
-    def resize(self, width: int) -> None:
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=WIDTHS[width], deviceScaleFactor=1,
-                 mobile=width < 700)
-
-    def picture(self, path: Path) -> None:
-        """The whole page, not only what fits into the window."""
-        answer = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
-
-    def complaints(self) -> list[str]:
-        """What was said on the console, and what was asked of a network."""
-        found = []
-        for event in self.events:
-            name, about = event.get("method"), event.get("params", {})
-            if name == "Runtime.exceptionThrown":
-                found.append(about["exceptionDetails"]["exception"].get("description", "an exception"))
-            if name == "Runtime.consoleAPICalled":
-                found.append(f"console: {about['args'][0].get('value') if about['args'] else ''}")
-            if name == "Log.entryAdded":
-                found.append(about["entry"]["text"])
-            if name == "Network.requestWillBeSent" and not about["request"]["url"].startswith("file:"):
-                found.append(f"asks for {about['request']['url'][:80]}")
-        return found
-
-    def close(self) -> None:
-        """Also its children."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        os.close(self.read)
-        os.close(self.write)
 
 
 SHOWN = """(() => { const $ = (name) => document.querySelector(name), heads = [...document.querySelectorAll(".head")]; return {
@@ -231,8 +122,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", default="", metavar="FOLDER", help="leave pages and screenshots there")
     options = parser.parse_args()
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
+    found = program()
+    if found is None:
         print(f"allatt: there is no {PROGRAMS[0]} here, which shows the page; install it (apt-get install chromium)")
         return 2
 
@@ -249,7 +140,7 @@ def main() -> int:
             path = folder / f"{kind}.html"
             path.unlink(missing_ok=True)
             write_page(known, path)
-            browser = Browser(program, Path(place) / kind)
+            browser = Browser(found, Path(place) / kind)
             try:
                 steps, seconds = use(browser, path, keep)
                 problems += [f"{kind}: {said}" for said in browser.complaints()]

@@ -1,0 +1,39 @@
+"""Sphinx's settings for the site (see build.py)."""
+
+import os
+
+project = "allatt"
+author = "the allatt authors"
+copyright = "the allatt authors. MIT license; text in the outputs: Wikipedia, CC BY-SA 3.0"
+extensions = ["myst_nb", "sphinx-mathjax-offline"]
+root_doc = "index"
+exclude_patterns = ["_extra"]
+html_extra_path = ["_extra"]
+templates_path = []
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
+myst_heading_anchors = 4
+
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme = "sphinx_book_theme"
+html_title = "allatt: pruning attention heads, layer by layer"
+html_show_sourcelink = True
+html_copy_source = True
+html_theme_options = {
+    "show_navbar_depth": 1,
+    "home_page_in_toc": True,
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+    "navbar_persistent": [],
+}
+repository = os.environ.get("ALLATT_REPOSITORY", "").removesuffix("/").removesuffix(".git")
+if repository:
+    html_theme_options |= {
+        "repository_url": repository, "use_repository_button": True, "path_to_docs": "notebooks",
+        "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
+    }

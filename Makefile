@@ -57,10 +57,10 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures bench report test rehearsal soak site site-test lint notebooks lab clean
+.PHONY: help env reproduce status figures report bench test rehearsal soak site site-test lint notebooks lab clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
 	@echo
 	@echo 'Variables: SCALE=auto|smoke|laptop|overnight|gpu|paper  CORPUS=name or folder  SEED=0  SEEDS=3 (that many, from SEED on)'
 	@echo '           NOTEBOOKS="05 07"  PARAMS="lam=0.1"'
@@ -77,6 +77,10 @@ status: env ## show each notebook's state, time, peak memory and headline number
 
 figures: env ## redraw the figures from their results, without training
 	@exec "$(BIN)/python" -m allatt figures $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE")
+
+report: env ## write the report of a scale's claims, as one HTML file beside its figures
+	@exec "$(BIN)/python" -m allatt report $(if $(filter-out auto,$(SCALE)),--scale "$$SCALE") --corpus "$$CORPUS" \
+		--seed "$$SEED" --seeds "$$SEEDS"
 
 bench: env ## compare speed and memory with the reference path and x-transformers
 	@exec "$(BIN)/python" -m allatt bench --rounds "$$ROUNDS"

@@ -1,4 +1,4 @@
-"""Commands about notebooks, figures and the benchmark: `reproduce`, `bench`, `status`, `figures` and `notebooks`."""
+"""Commands about notebooks and results: `reproduce`, `bench`, `status`, `figures`, `report` and `notebooks`."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from allatt.config import check
 
 
 def add_commands(commands) -> None:
-    """Add `reproduce`, `bench`, `status`, `figures` and `notebooks`."""
+    """Add `reproduce`, `bench`, `status`, `figures`, `report` and `notebooks`."""
     parser = add_command(commands, "reproduce", reproduce, "run the notebooks, which make every figure and table")
     parser.add_argument("--scale", default="auto", help=f"auto, {SCALES} (default: %(default)s)")
     parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
@@ -33,6 +33,12 @@ def add_commands(commands) -> None:
 
     parser = add_command(commands, "figures", figures, "redraw the figures from their results, without training")
     parser.add_argument("--scale", default="", help=f"auto, {SCALES} (default: all scales that have figures)")
+
+    parser = add_command(commands, "report", report, "write the report of a scale's claims, as one HTML file")
+    parser.add_argument("--scale", default="laptop", help=f"{SCALES} (default: %(default)s)")
+    parser.add_argument("--corpus", default="", help="name or folder (default: the scale's)")
+    parser.add_argument("--seed", type=int, default=0, help="first seed (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds (default: %(default)s)")
 
     parser = add_command(commands, "notebooks", notebooks, "execute the committed notebooks in place and clean them")
     parser.add_argument("--notebooks", default="", metavar="'05 07'", help="only these (default: all)")
@@ -86,6 +92,18 @@ def figures(options: argparse.Namespace) -> None:
     searched = paths.figures() / names[0] if options.scale else paths.figures()
     check(bool(drawings), f"there are no results in {searched}; run `make reproduce` first")
     print("\n".join(os.path.relpath(path) for path in drawings))
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the report from the claims.json of these seeds, and print its path."""
+    from allatt.figures import figures_folder
+    from allatt.paper.report import write_report
+    from allatt.paper.study import Study
+
+    folder = figures_folder(Study(options.scale, options.corpus, options.seed, options.seeds).folder)
+    check((folder / "claims.json").is_file(), f"there is no {os.path.relpath(folder / 'claims.json')}; judge the claims first: "
+          f"make reproduce SCALE={options.scale} SEEDS={options.seeds} NOTEBOOKS=10")
+    print(os.path.relpath(write_report(folder)))
 
 
 def notebooks(options: argparse.Namespace) -> None:

@@ -1,18 +1,22 @@
 """The table of claims: judged, saved with provenance, and shown.
 
 `python -m allatt.paper.claim_table` puts the rows of figures/laptop/claims.json into the README.md beside it (all
-columns) and into the repository's README.md (the verdicts).
+columns) and into the repository's README.md (the verdicts). With `--judge SCALE --seeds N` it judges the finished runs of a
+scale, trains nothing, and writes its claims.json.
 """
 
+import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from allatt.config import AllattError
 from allatt.figures import figures_folder
 from allatt.paper.claims import CLAIMS, LEVEL, MARGINS, Margins
 from allatt.paper.decisions import UNTOLD
-from allatt.paper.measurements import Measurements
+from allatt.paper.measurements import Measurements, measure
+from allatt.paper.study import Study
 from allatt.paper.verdicts import judge
 from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
@@ -83,10 +87,20 @@ def load(path: Path) -> list[dict]:
         raise AllattError(f"{path} cannot be read ({error}); run notebook 10 at that scale first") from None
 
 
-def main() -> int:
-    """Update both tables from the claims.json that they show; exit status 2 if that is not possible."""
-    folder = figures_folder(SHOWN)
+def main(arguments: Sequence[str] = ()) -> int:
+    """Update both tables from the claims.json that they show, or judge finished runs; exit status 2 if that is not possible."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--judge", metavar="SCALE", help="judge this scale's finished runs")
+    parser.add_argument("--corpus", default="")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args(arguments)
     try:
+        if options.judge:
+            measured = measure(Study(options.judge, options.corpus, options.seed, options.seeds), train=False)
+            print(save(judge_claims(measured), measured))
+            return 0
+        folder = figures_folder(SHOWN)
         rows = load(folder / "claims.json")
         changed = [put_between(folder / "README.md", BEGIN, END, markdown(rows, "../../")),
                    put_between(repository() / "README.md", BEGIN, END, verdicts(rows))]
@@ -98,4 +112,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from allatt import cost
-from allatt.config import ALL_ATTENTION, KINDS, RunConfig
+from allatt.config import ALL_ATTENTION, KINDS, RunConfig, check
 from allatt.paper import experiments, scales
 from allatt.paper.histories import flips, undecided
 from allatt.paper.points import Point, json_values
+from allatt.paper.rivals import learned
 from allatt.paper.rivals import rivals as make_rivals
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
 from allatt.runs.parallel import get_or_run_all
+from allatt.runs.run import finished
 
 PARTS = ("parameters", "multiply_adds")
 TOKENS = ("characters", "words")
@@ -91,21 +93,38 @@ class Measurements:
         return cls(**values | {"seeds": seeds, "counts": counts})
 
 
-def measure(study: Study) -> Measurements:
-    """Read the runs of the notebooks; trains those that are missing."""
+def measure(study: Study, train: bool = True) -> Measurements:
+    """Read the runs of the notebooks. What is missing is trained, or (train False) experiments with missing runs are left out:
+    claims that need them cannot be told. AllattError if a baseline or a sweep is missing then."""
     variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.has_variants else {}
-    configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
-    configs += [config for variant in variants.values() for seed in study.seeds for config in variant.sweeps(seed)]
-    get_or_run_all(configs)
-    rivals = {seed: make_rivals(study, seed) if study.is_complete else {} for seed in study.seeds}
-    get_or_run_all(config for configs in rivals.values() for config in configs.values())
+    if train:
+        configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
+        configs += [config for variant in variants.values() for seed in study.seeds for config in variant.sweeps(seed)]
+        get_or_run_all(configs)
+    rivals = {seed: make_rivals(study, seed) if study.is_complete and (train or finished(learned(study, seed).gated)) else {}
+              for seed in study.seeds}
+    if train:
+        get_or_run_all(config for configs in rivals.values() for config in configs.values())
+
+    def there(configs: dict[str, RunConfig]) -> dict[str, RunConfig]:
+        return configs if train or all(map(finished, configs.values())) else {}
+
+    def sweeps(other: Study, seed: int) -> dict[str, list[Point]] | None:
+        configs = other.sweeps(seed)
+        return _by_kind(configs) if train or all(map(finished, configs)) else None
+
+    main = [study.baseline(kind, seed) for seed in study.seeds for kind in KINDS]
+    main += [config for seed in study.seeds for config in study.sweeps(seed)]
+    lacking = [] if train else [config.name for config in main if not finished(config)]
+    check(not lacking, f"{len(lacking)} of {len(main)} runs of the baselines and sweeps are not finished, {lacking[:1]} "
+                       "first; train them with `make reproduce`, or restore their records with `python -m allatt unpack`")
     seeds = [SeedResults(
         seed=seed,
         baselines={kind: _point(study.baseline(kind, seed)) for kind in KINDS},
         sweeps=_by_kind(study.sweeps(seed), _with_gates),
-        methods={name: _with_gates(config) for name, config in experiments.method_comparison(study, seed).items()},
-        rivals={name: _point(config) for name, config in rivals[seed].items()},
-        **{tokens: _by_kind(variant.sweeps(seed)) for tokens, variant in variants.items()},
+        methods={name: _with_gates(config) for name, config in there(experiments.method_comparison(study, seed)).items()},
+        rivals={name: _point(config) for name, config in there(rivals[seed]).items()},
+        **{tokens: sweeps(variant, seed) for tokens, variant in variants.items()},
     ) for seed in study.seeds]
     return Measurements(
         scale=study.scale, seeds=seeds, folder=study.folder, single=replace(study, count=1).folder,

@@ -7,7 +7,7 @@ import pytest
 from made_up import measurements, some_point
 
 from allatt import cost
-from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError
 from allatt.paper import experiments, rivals, scales
 from allatt.paper import measurements as module
 from allatt.paper.measurements import Measurements, count, measure
@@ -67,6 +67,31 @@ def test_the_overnight_scale_has_controls_but_no_other_tokens(asked):
     assert set(measured.seeds[0].rivals) == {rivals.GATES, "random heads"} and measured.corpora == {}
     assert measured.seeds[0].characters is measured.seeds[0].words is None
     assert experiments.UNTRAINED in measured.seeds[0].methods
+
+
+def test_finished_runs_alone_are_measured_without_training(asked, monkeypatch):
+    study = Study("overnight")
+    main = [*(study.baseline(kind) for kind in KINDS), *study.sweeps()]
+    done = {config.id for config in main}
+    monkeypatch.setattr(module, "finished", lambda config: config.id in done)
+    measured = measure(study, train=False)
+    assert asked["together"] == [] and set(asked["alone"]) == done
+    assert measured.seeds[0].methods == measured.seeds[0].rivals == {}
+    assert [len(points) for points in measured.seeds[0].sweeps.values()] == [len(study.sweep(kind)) for kind in KINDS]
+
+    methods = experiments.method_comparison(study)
+    done |= {config.id for config in methods.values()} | {rivals.learned(study).gated.id}
+    done -= {methods[experiments.UNTRAINED].id}
+    some = measure(study, train=False).seeds[0]
+    assert some.methods == some.rivals == {}, "a comparison with a missing run is left out whole"
+    done |= {methods[experiments.UNTRAINED].id} | {config.id for config in some_rivals(study, 0).values()}
+    all_ = measure(study, train=False).seeds[0]
+    assert set(all_.methods) == set(methods) and set(all_.rivals) == {rivals.GATES, "random heads"}
+    assert asked["together"] == []
+
+    done -= {main[-1].id}
+    with pytest.raises(AllattError, match=f"1 of {len(main)} runs of the baselines and sweeps .* finished, .*{main[-1].name}"):
+        measure(study, train=False)
 
 
 def test_one_phase_is_measured_in_a_folder_of_its_own(asked):

@@ -57,7 +57,7 @@ printf '%s' "$$want" >"$$stamp"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce status figures report bench test rehearsal soak site site-test lint notebooks lab clean
+.PHONY: help env reproduce status figures report bench test rehearsal site site-test soak lint notebooks lab clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'

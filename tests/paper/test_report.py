@@ -23,7 +23,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.words, self.images, self.tags = [], [], [], []
+        self.tables, self.words, self.images, self.tags, self.in_cell = [], [], [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -33,14 +33,18 @@ class Page(HTMLParser):
         if tag == "tr":
             self.tables[-1].append([])
         if tag in ("td", "th"):
+            self.in_cell = True
             self.tables[-1][-1].append("")
         if tag == "img":
             self.images.append(dict(attrs))
 
     def handle_data(self, data):
         self.words.append(data)
-        if self.tables and self.tables[-1] and self.tables[-1][-1]:
+        if self.in_cell:
             self.tables[-1][-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self.in_cell = self.in_cell and tag not in ("td", "th")
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_every_row_is_there_with_its_numbers_verdict_and_runs(folder):
         if row["verdict"] == UNTOLD and row["detectable"] is not None:
             assert line[2].endswith(f"(these seeds would have shown {row['detectable']:.3f})")
     assert [line[0] for line in untold[1:]] == [row["id"] for row in rows if row["verdict"] == UNTOLD]
-    assert {line[0]: line[1].split() for line in runs[1:]} == {row["id"]: row["runs"] for row in rows if row["runs"]}
+    assert {line[0]: line[1] for line in runs[1:]} == {row["id"]: " ".join(row["runs"]) for row in rows if row["runs"]}
     assert len(baselines) == 1 + 2 * len(measurements().seeds)
 
 

@@ -26,7 +26,7 @@ from allatt.segment_memory import Memory
 from allatt.system.checkpoint import State, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
 from allatt.system.files import disk, write
 from allatt.system.machine import LONG, OVER, Interrupted, Machine, asked_to_stop, rank_and_world
-from allatt.system.messages import note
+from allatt.system.messages import bars, note
 from allatt.system.tensorboard import events
 
 DIVERGED = "lower train.lr, train.clip, or with gates lam and gates.lr"
@@ -140,7 +140,7 @@ class Trainer:
         self.model.compiled = self.machine.compiles(steps)
         # Few updates: each is a message to the notebook, and of more than a thousand that wait, some are lost.
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False, mininterval=0.5, delay=1,
-                   disable=not self.machine.progress or rank > 0)
+                   disable=not self.machine.progress or rank > 0, file=bars())
         saved = since = time.monotonic()
         begun, told = self.step, False
         try:

@@ -21,7 +21,7 @@ from allatt.config import AllattError, check
 from allatt.data.text8_format import split
 from allatt.data.wikitext_format import file_name
 from allatt.system.files import DISK_ERRORS
-from allatt.system.messages import brief
+from allatt.system.messages import bars, brief
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -113,7 +113,8 @@ def text8(url: str, folder: Path, characters: int) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(archive, "wb") as out:
             size = int(answer.headers.get("Content-Length") or 0)
-            with tqdm.wrapattr(answer, "read", size or None, desc="text8.zip", leave=False, unit_divisor=1000) as body:
+            with tqdm.wrapattr(answer, "read", size or None, desc="text8.zip", leave=False, unit_divisor=1000,
+                               file=bars()) as body:
                 while block := body.read(1 << 20):
                     check(out.tell() + len(block) <= characters,
                           f"{url} sends more than the {characters:,} bytes that text8 has unpacked; {advice}")

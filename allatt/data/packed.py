@@ -23,6 +23,7 @@ from allatt.config import AllattError, check
 from allatt.data.tokenizers import VOCABULARIES
 from allatt.data.wikitext_format import SPLITS
 from allatt.system.files import checksum, disk, is_unchanged, read_json, seal, write_json
+from allatt.system.messages import bars
 
 ABOUT = "packed.json"
 BLOCK = 1 << 22
@@ -185,4 +186,4 @@ def _decompress(source: Path, target: Path, dtype: np.dtype, count: int, vocab: 
 
 
 def _bar(path: Path, size: int) -> tqdm:
-    return tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False, delay=1)
+    return tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False, delay=1, file=bars())

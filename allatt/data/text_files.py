@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from allatt.config import AllattError, check
+from allatt.system.messages import bars
 
 BLOCK = 1 << 20
 # Files of fewer bytes are read in about a second and get no progress bar.
@@ -53,7 +54,8 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[str]:
 def read_with_progress(path: Path, label: str, size: int = BLOCK) -> Iterator[str]:
     """`blocks` with a progress bar on stderr, which counts bytes; hidden for files of fewer than LARGE bytes."""
     total = path.stat().st_size
-    with tqdm(total=total, unit="B", unit_scale=True, desc=label, leave=False, mininterval=0.5, disable=total < LARGE) as bar:
+    with tqdm(total=total, unit="B", unit_scale=True, desc=label, leave=False, mininterval=0.5, disable=total < LARGE,
+              file=bars()) as bar:
         for block in blocks(path, size):
             yield block
             bar.update(len(block.encode()))

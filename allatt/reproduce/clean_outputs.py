@@ -6,6 +6,7 @@ from pathlib import Path
 from allatt.config import check
 from allatt.reproduce.execute import execute, merge_streams
 from allatt.system.files import write
+from allatt.system.messages import PROGRESS
 
 LONGEST_CELL = 15
 """Most lines of code in a cell of a committed notebook."""
@@ -34,7 +35,7 @@ def execute_in_place(notebook: Path) -> None:
 
 
 def clean(notebook: dict, root: Path) -> dict:
-    """A notebook (as JSON) without standard error, timings, papermill's metadata and absolute paths.
+    """A notebook (as JSON) without standard error, progress bars, timings, papermill's metadata and absolute paths.
 
     Paths below `root` become relative. Execution counts stay, since nbval compares nothing without them.
     """
@@ -44,7 +45,8 @@ def clean(notebook: dict, root: Path) -> dict:
         metadata = {key: value for key, value in cell["metadata"].items() if key == "tags" and value}
         cells.append({"cell_type": cell["cell_type"], "id": cell["id"], "metadata": metadata, "source": cell["source"]})
         if cell["cell_type"] == "code":
-            outputs = merge_streams([output for output in cell["outputs"] if output.get("name") != "stderr"])
+            outputs = merge_streams([output for output in cell["outputs"] if output.get("name") != "stderr"
+                                     and PROGRESS not in output.get("metadata", {})])
             cells[-1] |= {"execution_count": cell["execution_count"], "outputs": _without_paths(outputs, root)}
     return {"cells": cells, "metadata": {"kernelspec": kernelspec, "language_info": {"name": "python"}},
             "nbformat": notebook["nbformat"], "nbformat_minor": notebook["nbformat_minor"]}

@@ -24,6 +24,7 @@ from allatt.data.tokens import load
 from allatt.runs.run import Busy, Run, finished, get_or_run
 from allatt.system import processes
 from allatt.system.machine import Machine, rank_and_world
+from allatt.system.messages import bars
 from allatt.system.paths import home
 from allatt.system.processes import cores
 
@@ -68,7 +69,7 @@ def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
     """Train these runs, one per core at a time; a run whose start is among them waits for it."""
     waiting, working, done = list(configs), {}, 0
     bar = tqdm(total=sum(config.train.steps for config in configs), desc=f"{len(configs)} runs in parallel", unit="step",
-               leave=False, mininterval=0.5, disable=not machine.progress)
+               leave=False, mininterval=0.5, disable=not machine.progress, file=bars())
     try:
         while waiting or working:
             pending = {config.id for config in waiting} | set(working)

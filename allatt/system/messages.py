@@ -1,6 +1,7 @@
-"""What the program says beside its results: one line each on stderr, with its name before it."""
+"""What the program says beside its results: one line each on stderr, with its name before it; and where progress bars go."""
 
 import sys
+from typing import Any, TextIO
 
 
 def note(line: str) -> None:
@@ -17,3 +18,37 @@ def brief(error: BaseException) -> str:
     # urllib's errors hold another error as their reason; HTTPError, which has a code, says more itself.
     reason = error if hasattr(error, "code") else getattr(error, "reason", error)
     return (str(reason).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def bars() -> TextIO:
+    """Where a progress bar is written: stderr, or, in a notebook, one output that is replaced and at last is empty.
+
+    On stderr of a notebook each update would stay, hundreds of lines in what papermill saves.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return _Output() if getattr(shell, "kernel", None) is not None else sys.stderr
+
+
+PROGRESS = "allatt-progress"
+"""Metadata of such an output, by which committed notebooks leave it out."""
+
+
+class _Output:
+    """A file for one progress bar: what is written last is what its output shows."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+
+    def write(self, text: str) -> None:
+        line = {"text/plain": text.rstrip(" \r\n").rsplit("\r", 1)[-1].strip()}
+        if self.handle is not None:
+            self.handle.update(line, raw=True, metadata={PROGRESS: True})
+        elif line["text/plain"]:
+            from IPython.display import display
+
+            self.handle = display(line, raw=True, metadata={PROGRESS: True}, display_id=True)
+
+    def flush(self) -> None:
+        pass

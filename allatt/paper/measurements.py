@@ -94,8 +94,8 @@ class Measurements:
 
 
 def measure(study: Study, train: bool = True) -> Measurements:
-    """Read the runs of the notebooks. What is missing is trained, or (train False) experiments with missing runs are left out:
-    claims that need them cannot be told. AllattError if a baseline or a sweep is missing then."""
+    """Read the runs of the notebooks. What is missing is trained, or (train False) left out: claims that need it cannot be told.
+    AllattError if a baseline or a run of a sweep is missing then."""
     variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.has_variants else {}
     if train:
         configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
@@ -107,7 +107,7 @@ def measure(study: Study, train: bool = True) -> Measurements:
         get_or_run_all(config for configs in rivals.values() for config in configs.values())
 
     def there(configs: dict[str, RunConfig]) -> dict[str, RunConfig]:
-        return configs if train or all(map(finished, configs.values())) else {}
+        return {name: config for name, config in configs.items() if train or finished(config)}
 
     def sweeps(other: Study, seed: int) -> dict[str, list[Point]] | None:
         configs = other.sweeps(seed)

@@ -34,7 +34,7 @@ from allatt.paper.rivals import GATES, LATE
 from allatt.paper.stats import holm, interval, mean_above, mean_below, mean_differs, rank_correlation, unequal_spread
 from allatt.paper.survivors import kept_at_random, mean_rank_correlation
 
-UNMEASURED = "not measured: see the laptop scale with several seeds"
+UNMEASURED = "not measured, in one seed or more"
 
 
 def feed_forward_untouched(theirs: Counts) -> Finding:
@@ -153,7 +153,10 @@ def more_stable(measured: Measurements) -> Finding:
     """4d: With all three methods against none of them, by four readings: layers without heads, late flips, undecided gates
     (paired t-tests), and the spread of the kept heads over seeds (Brown and Forsythe's test, from 5 seeds on), corrected for
     their number. Holds if one is better and none worse; fails if one is worse and none better."""
-    full, none = ([results.methods[name] for results in measured.seeds] for name in ("all three", "none of the three"))
+    names = "all three", "none of the three"
+    if any(name not in results.methods for results in measured.seeds for name in names):
+        return Finding(UNMEASURED)
+    full, none = ([results.methods[name] for results in measured.seeds] for name in names)
     with_all, with_none = ([point.heads for point in points] for points in (full, none))
     spreads = [math.fsum(abs(kept - median(heads)) for kept in heads) for heads in (with_all, with_none)]  # as in the test
     words, p, worse = [], {"spread": unequal_spread(with_all, with_none)}, {"spread": spreads[0] - spreads[1]}

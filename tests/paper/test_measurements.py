@@ -83,7 +83,7 @@ def test_finished_runs_alone_are_measured_without_training(asked, monkeypatch):
     done |= {config.id for config in methods.values()} | {rivals.learned(study).gated.id}
     done -= {methods[experiments.UNTRAINED].id}
     some = measure(study, train=False).seeds[0]
-    assert some.methods == some.rivals == {}, "a comparison with a missing run is left out whole"
+    assert set(some.methods) == set(experiments.TRAINING_METHODS) and some.rivals == {}
     done |= {methods[experiments.UNTRAINED].id} | {config.id for config in some_rivals(study, 0).values()}
     all_ = measure(study, train=False).seeds[0]
     assert set(all_.methods) == set(methods) and set(all_.rivals) == {rivals.GATES, "random heads"}

@@ -278,6 +278,17 @@ def stability(all_three, none):
     return change
 
 
+def test_what_one_seed_lacks_is_not_measured():
+    def change(results):
+        if results.seed == 1:
+            results.methods.pop("none of the three")
+            results.methods.pop("no output scaling")
+    for number in ("4c", "4d"):
+        found = finding(number, change)
+        assert (found.ours, found.leans, found.p) == ("not measured, in one seed or more", UNTOLD, None)
+    assert finding("4a", change).leans == HOLDS
+
+
 @pytest.mark.parametrize("reading", SHAKY)
 def test_4d_holds_if_one_reading_is_better_and_fails_if_it_is_worse(reading):
     shaky = {reading: SHAKY[reading]}

@@ -94,7 +94,7 @@ class Measurements:
 
 
 def measure(study: Study, train: bool = True) -> Measurements:
-    """Read the runs of the notebooks. What is missing is trained, or (train False) left out: claims that need it cannot be told.
+    """Read the runs of the notebooks. What is missing is trained, or (train False) left out: no claim that needs it is told.
     AllattError if a baseline or a run of a sweep is missing then."""
     variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.has_variants else {}
     if train:

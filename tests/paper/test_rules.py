@@ -278,7 +278,7 @@ def stability(all_three, none):
     return change
 
 
-def test_what_one_seed_lacks_is_not_measured():
+def test_stability_is_not_measured_if_one_seed_lacks_a_method():
     def change(results):
         if results.seed == 1:
             results.methods.pop("none of the three")

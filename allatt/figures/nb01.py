@@ -8,10 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from allatt.figures.panels import attention_map, legend_below
 from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
 
 PARTS = ("projections", "persistent", "feed-forward")
 """What a layer consists of, but for norms and biases."""
+MEMORY = "#8FD3BC"
+"""Color of the memory: a light one of the context's."""
 
 
 @figure("01_layers", alt=
@@ -56,13 +59,61 @@ def layers(data: dict) -> Figure:
     return fig
 
 
+@figure("01_memory", alt=
+        "Hidden states as squares: tokens from left to right in three segments, layers from bottom to top. Lines run from "
+        "each layer's outputs in the last segment down to the states that entered the layer, some of them in the segment "
+        "before: the memory. A dashed line between the segments says that no gradient passes.")
+def memory_over_segments(data: dict) -> Figure:
+    """Memory: each layer reads the states that entered it, of its own segment and of the one before; gradients stop between."""
+    fig, ax = new_figure(height=4.4)
+    layers, T = data["layers"], data["segment"]
+    rows, gap, colors = 1.6, 1.6, {"memory": MEMORY, "segment": COLORS["context"], "persistent": COLORS["persistent"]}
+
+    def place(segment, token):
+        return segment * (T + gap) + token
+
+    right = place(2, T - 1) + 1.4
+    for layer in range(layers):
+        low, high = layer * rows + 0.22, (layer + 1) * rows - 0.22
+        for query in (0, T - 1):  # the first one reads all of the memory and itself; the last one, mostly its segment
+            x = place(2, query)
+            for back in range(T + 1):
+                key = query - back
+                ax.plot([x, place(2, key) if key >= 0 else place(1, T + key)], [high, low], zorder=1,
+                        color=colors["segment" if key >= 0 else "memory"], linewidth=1.3)
+            ax.plot([x, right - 0.2], [high, low + 0.55], color=colors["persistent"], linewidth=0.9, zorder=1)
+        for n in range(5):
+            ax.add_patch(Rectangle((right, low + 0.3 + n * 0.1), 0.9, 0.07, color=colors["persistent"], zorder=2))
+        ax.text(right + 1.1, low + 0.5, f"layer {layer + 1}", va="center")
+    for row in range(layers + 1):
+        for segment in range(3):
+            for token in range(T):
+                color = (colors["segment"] if segment == 2 else MEMORY if segment == 1 and row < layers else "#E3E3E3")
+                ax.add_patch(Rectangle((place(segment, token) - 0.24, row * rows - 0.22), 0.48, 0.44, facecolor=color,
+                                       edgecolor="white", zorder=3))
+        name = "embeddings" if row == 0 else f"after layer {row}"
+        ax.text(-0.6, row * rows, name, ha="right", va="center")
+    border, top = place(1, T - 1) + (1 + gap) / 2, layers * rows
+    ax.plot([border, border], [-0.6, top + 0.35], color="black", linestyle="--", linewidth=1.5, zorder=4)
+    ax.text(border, top + 0.5, "no gradient passes", ha="center", va="bottom")
+    for segment, name in enumerate(("forgotten", "memory", "this segment")):
+        ax.text(place(segment, (T - 1) / 2), -0.55, name, ha="center", va="top")
+    ax.set(xlim=(-4.2, right + 3.2), ylim=(-1.1, top + 1.1), xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    names = {"memory": "reads memory", "segment": "reads its segment", "persistent": "reads persistent vectors"}
+    fig.legend(handles=[Patch(color=colors[part], label=name) for part, name in names.items()], ncols=3,
+               loc="outside lower center")
+    return fig
+
+
 @figure("01_window", alt=
         "Two grids of queries by positions. Each query sees a diagonal band of equal length that reaches back into "
         "memory; with an empty memory the band is cut off on the left. The persistent vectors, on one side, are seen by "
         "all queries.")
 def visible_positions(data: dict) -> Figure:
     """Positions that each query sees with an empty and with a full memory, and the persistent vectors."""
-    colors = {"memory": "#8FD3BC", "segment": COLORS["context"], "persistent vectors": COLORS["persistent"],
+    colors = {"memory": MEMORY, "segment": COLORS["context"], "persistent vectors": COLORS["persistent"],
               "hidden": "#EDEDED"}
     style = {"cmap": ListedColormap(list(colors.values())), "vmin": 0, "vmax": 3, "edgecolors": "white"}
     fig, axes = new_figure(columns=len(data["panels"]), height=3.1, sharey=True)
@@ -113,25 +164,40 @@ def attention_of_all_heads(data: dict) -> Figure:
     return fig
 
 
-@figure("01_one_head", alt=
-        "Maps of one head's attention weights, a row per query: by distance in the context, on the strongest persistent "
-        "vectors, and the share of all persistent vectors.")
-def attention_of_one_head(data: dict) -> Figure:
-    """Weights of one head per query: context by distance, the strongest persistent vectors, and the share of all of them."""
-    fig, (context, persistent, total) = new_figure(columns=3, height=6, sharey=True, width_ratios=(10, 5, 3))
-    largest = max(max(map(max, data[part])) for part in ("context", "persistent"))
-    for ax, part in ((context, "context"), (persistent, "persistent")):
-        image = ax.imshow([[math.sqrt(weight) for weight in query] for query in data[part]], vmin=0,
-                          vmax=math.sqrt(largest), aspect="auto", interpolation="nearest")
-        ax.grid(False)
-    context.set(xlabel="distance (tokens back)", title=f"Layer {data['layer']}, head {data['head']}: context")
-    context.set_yticks(range(len(data["tokens"])), data["tokens"], fontsize=9, parse_math=False)
-    context.xaxis.set_major_locator(MaxNLocator(integer=True))
-    persistent.set(xlabel="strongest vectors", title="Persistent", xticks=[])
-    total.barh(range(len(data["share"])), data["share"], color=COLORS["persistent"])
-    total.set(xlabel="all of them", xlim=(0, 1), title="Share")
-    bar = fig.colorbar(image, ax=[context, persistent, total], label="weight of one position or vector",
-                       location="bottom", shrink=0.5)
-    marks = [largest * share for share in (0, 0.05, 0.2, 0.5, 1)]
-    bar.set_ticks([math.sqrt(mark) for mark in marks], labels=[f"{mark:.2g}" for mark in marks])
+@figure("01_sentence", alt=
+        "Four maps of attention weights on one sentence, a row per query and a column per token, each with a bar per query "
+        "for the share on persistent vectors. Most weights lie near the diagonal; the bars differ from token to token.")
+def attention_on_a_sentence(data: dict) -> Figure:
+    """Four heads on one sentence: a row per query, a column per token that it looks at; bars: share on persistent vectors."""
+    fig, axes = new_figure(columns=4, rows=2, height=8.6, width_ratios=(7, 1, 7, 1))
+    pairs = axes.reshape(-1, 2)
+    for (ax, share), head in zip(pairs, data["heads"], strict=True):
+        image = attention_map(ax, share, {"tokens": data["tokens"]} | head)
+    fig.colorbar(image, ax=axes, label="weight of one token", location="bottom", shrink=0.5, aspect=40,
+                 ticks=[0, 0.05, 0.2, 0.5, 1])
+    return fig
+
+
+@figure("01_shares", alt=
+        "A vertical bar per head, layer by layer: the range of its share on persistent vectors over the tokens of a text. Most "
+        "bars go from close to 0 to more than a half; a short line marks each head's mean.")
+def shares_by_token(data: dict) -> Figure:
+    """Share on persistent vectors from token to token: the middle 90% and the middle half of a text's tokens, and the mean."""
+    fig, ax = new_figure(height=3.8)
+    layers, heads = len(data["mean"]), len(data["mean"][0])
+    for layer in range(layers):
+        for head in range(heads):
+            x = layer * (heads + 1.5) + head
+            low, quarter, _, three_quarters, high = data["quantiles"][layer][head]
+            mean, first = data["mean"][layer][head], layer == head == 0
+            ax.plot([x, x], [low, high], color=COLORS["persistent"], linewidth=2, label="90% of the tokens" if first else None)
+            ax.plot([x, x], [quarter, three_quarters], color=COLORS["persistent"], linewidth=7, solid_capstyle="butt",
+                    label="half of the tokens" if first else None)
+            ax.plot([x - 0.4, x + 0.4], [mean, mean], color="black", linewidth=2, label="mean" if first else None)
+    ax.set_xticks([layer * (heads + 1.5) + (heads - 1) / 2 for layer in range(layers)],
+                  [f"heads of layer {layer + 1}" for layer in range(layers)])
+    ax.set(ylabel="share of the weight", ylim=(0, 1))
+    ax.grid(axis="x", visible=False)
+    ax.tick_params(axis="x", length=0)
+    legend_below(fig, ax, columns=3)
     return fig

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
 from allatt.config import KIND_NAMES
@@ -99,3 +101,31 @@ def legend_below(fig: Figure, ax: Axes, columns: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     fig.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
+
+
+def attention_map(ax: Axes, share: Axes, head: dict, size: float = 8) -> AxesImage:
+    """One head's attention token by token in `ax`, a row per query; in `share`, a bar per query, its persistent vectors' share.
+
+    A head has "title", "tokens", "weights" (a row per query, a number per token; the future is left blank) and, if it is All-
+    attention's, "share" (a number per query); otherwise `share` is switched off. `size` is the font size of the tokens.
+    Colors go from 0 to 1 by the square root, the same in every map; the image that is returned is for a color bar.
+    """
+    places, tokens = range(len(head["tokens"])), head["tokens"]
+    weights = np.ma.masked_where(np.triu(np.ones((len(tokens),) * 2), 1) > 0, head["weights"])
+    image = ax.imshow(weights, norm=PowerNorm(0.5, 0, 1), aspect="auto", interpolation="nearest")
+    ax.set_xticks(places, tokens, fontsize=size, rotation=90, parse_math=False)
+    ax.set_yticks(places, tokens, fontsize=size, parse_math=False)
+    ax.set_title(head["title"], fontsize=11)
+    for axes in (ax, share):
+        axes.tick_params(length=0)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+    if "share" not in head:
+        share.set_axis_off()
+        return image
+    share.barh(places, [1] * len(tokens), color="#EDEDED")
+    share.barh(places, head["share"], color=COLORS["persistent"])
+    share.set_title("persistent", fontsize=size, loc="center")
+    share.set(xlim=(0, 1), ylim=(len(tokens) - 0.5, -0.5), yticks=[])
+    share.set_xticks([0, 1], ["0", "1"], fontsize=size)
+    return image

@@ -137,6 +137,20 @@ def visible_positions(data: dict) -> Figure:
     return fig
 
 
+@figure("01_sentence", alt=
+        "Four maps of attention weights on one sentence, a row per query and a column per token, each with a bar per query "
+        "for the share on persistent vectors. Most weights lie near the diagonal; the bars differ from token to token.")
+def attention_on_a_sentence(data: dict) -> Figure:
+    """Four heads on one sentence: a row per query, a column per token that it looks at; bars: share on persistent vectors."""
+    fig, axes = new_figure(columns=4, rows=2, height=8.6, width_ratios=(7, 1, 7, 1))
+    pairs = axes.reshape(-1, 2)
+    for (ax, share), head in zip(pairs, data["heads"], strict=True):
+        image = attention_map(ax, share, {"tokens": data["tokens"]} | head)
+    fig.colorbar(image, ax=axes, label="weight of one token", location="bottom", shrink=0.5, aspect=40,
+                 ticks=[0, 0.05, 0.2, 0.5, 1])
+    return fig
+
+
 @figure("01_all_heads", alt=
         "Left: a line per head, its mean attention weight by distance, highest at the first tokens. Right: a dot per "
         "head, layer by layer: its share on persistent vectors, below the dashed line that equal weights would give.")
@@ -161,20 +175,6 @@ def attention_of_all_heads(data: dict) -> Figure:
               title="Persistent vectors")
     share.xaxis.set_major_locator(MaxNLocator(integer=True))
     share.legend(loc="lower right")
-    return fig
-
-
-@figure("01_sentence", alt=
-        "Four maps of attention weights on one sentence, a row per query and a column per token, each with a bar per query "
-        "for the share on persistent vectors. Most weights lie near the diagonal; the bars differ from token to token.")
-def attention_on_a_sentence(data: dict) -> Figure:
-    """Four heads on one sentence: a row per query, a column per token that it looks at; bars: share on persistent vectors."""
-    fig, axes = new_figure(columns=4, rows=2, height=8.6, width_ratios=(7, 1, 7, 1))
-    pairs = axes.reshape(-1, 2)
-    for (ax, share), head in zip(pairs, data["heads"], strict=True):
-        image = attention_map(ax, share, {"tokens": data["tokens"]} | head)
-    fig.colorbar(image, ax=axes, label="weight of one token", location="bottom", shrink=0.5, aspect=40,
-                 ticks=[0, 0.05, 0.2, 0.5, 1])
     return fig
 
 

@@ -39,8 +39,8 @@ def readers(answer):
         found = [answer(place, T, M) for place in range(M + T)]
         for wrong, hint in (([T] * (M + T), "not every query sees everything: not the future, and only M places back"),
                             ([sum(d <= M for d in row) for row in ahead], "nobody sees the future: query i stands at M + i"),
-                            ([sum(d >= 0 for d in row) for row in ahead], "a query sees nothing that is more than M places behind"),
-                            ([sum(0 <= d < M for d in row) for row in ahead], "a query sees M + 1 places: M behind, and itself"),
+                            ([sum(d >= 0 for d in row) for row in ahead], "a query sees nothing more than M places behind it"),
+                            ([sum(0 <= d < M for d in row) for row in ahead], "a query sees M + 1 places: M and itself"),
                             ([sum(0 < d <= M for d in row) for row in ahead], "a query sees itself, too"),
                             (right[::-1], "turned around: place 0 is the oldest memory, and place M + i is query i's own")):
             expect(found != wrong or wrong == right, f"with T = {T} and M = {M}: {hint}")
@@ -54,7 +54,7 @@ def readers(answer):
 @exercise("1.3")
 def reach(answer):
     """answer(L, M, T): how many tokens back a token can be that changes the last layer's output."""
-    for L, M, T in ((2, 4, 7), (3, 2, 7), (4, 5, 3)):
+    for L, M, T in ((2, 4, 9), (3, 2, 7), (4, 5, 3)):
         reached = [True] + [False] * (L * (M + T))  # the first token is changed; where does a layer's output change?
         for _ in range(L):
             reached = [any(reached[max(0, i - M):i + 1]) for i in range(len(reached))]

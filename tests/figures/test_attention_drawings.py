@@ -1,4 +1,4 @@
-"""The figures of notebook 01."""
+"""The figures of notebook 01: memory, maps of attention, shares."""
 
 import pytest
 from matplotlib.colors import to_rgba

@@ -20,8 +20,8 @@ def lost_by_halving(answer):
                         "of a text")
     expect(answer < 2 * right, "less: the word of rank 15,000 is seen 15,000 times less often than the first")
     expect(answer > right / 2, "more: each of these words is rare, but there are 10,000 of them")
-    return (f"It is {right:.1f}%: ln 2 of ln 20,000 + 0.58. And each further halving costs about as much again, so that words "
-            "never run out.")
+    return (f"It is {right:.1f}%: ln 2 of ln 20,000 + 0.58. And each further halving costs as much again: a vocabulary "
+            "has no natural end.")
 
 
 @exercise("0.2")

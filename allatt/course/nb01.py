@@ -13,7 +13,7 @@ from allatt.course.trained import SENTENCE, trained
 def mean_share():
     """The trained model's mean share on persistent vectors, in percent, over all heads and all tokens of the sentence."""
     model, vocabulary, _ = trained("all-attention")
-    ids = torch.tensor([[int(i) for i in vocabulary.encode(SENTENCE)]])
+    ids = torch.tensor(vocabulary.encode(SENTENCE), dtype=torch.long)[None]
     return 100 * sum(weights[..., ids.shape[1]:].sum(-1).mean().item() for weights in attention_of(model, ids)) / 4
 
 

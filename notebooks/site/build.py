@@ -46,8 +46,8 @@ class Source:
             text = (ROOT / page).read_text(encoding="utf-8")
             text = self.notebook(page, json.loads(text)) if page.suffix == ".ipynb" else self.markdown(page, text)
             self.put(page, text)
-        for name in ("conf.py", "index.md"):
-            shutil.copy(HERE / name, self.folder / name)
+        self.put(Path("index.md"), self.markdown(Path("index.md"), (HERE / "index.md").read_text(encoding="utf-8")))
+        shutil.copy(HERE / "conf.py", self.folder / "conf.py")
         (self.folder / "_static").mkdir()
         shutil.copy(HERE / "site.css", self.folder / "_static" / "site.css")
         interactive = self.folder / "_extra" / INTERACTIVE

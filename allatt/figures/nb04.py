@@ -1,4 +1,4 @@
-"""Figures of notebook 04: gates and the training methods."""
+"""Figures of notebook 04: how a choice of yes or no is trained."""
 
 import math
 
@@ -15,7 +15,7 @@ from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
         "distribution between; the higher the logit, the larger the spike at 1.")
 def gate_histograms(data: dict) -> Figure:
     """Distribution of the hard concrete gate at several logits: histogram between 0 and 1, and spikes at both."""
-    fig, axes = new_figure(columns=len(data["logits"]), height=3.6, sharey=True)
+    fig, (axes,) = new_figure(columns=len(data["logits"]), height=3.6, sharey=True, squeeze=False)
     for i, (ax, logit) in enumerate(zip(axes, data["logits"], strict=True)):
         inside, zero, one = (data[key][i] for key in ("inside", "zero", "one"))
         width = 1 / len(inside)
@@ -49,47 +49,6 @@ def forces_on_a_gate(data: dict) -> Figure:
     return fig
 
 
-@figure("04_gentle_start", alt=
-        "Left: the weight of the penalty rises in a straight line and then stays; without warm-up it is constant. "
-        "Right: bars of the number of open heads in the first step: nearly all from a logit of 2, about half from 0.")
-def warm_up_and_open_heads(data: dict) -> Figure:
-    """The weight λ of the penalty by step, with and without warm-up; open heads of a layer in the first step."""
-    fig, (penalty, start) = new_figure(columns=2, height=3.8)
-    for (label, values), style in zip(data["lambda"].items(), ("-", "--"), strict=True):
-        color = COLORS[ALL_ATTENTION if style == "-" else "control"]
-        penalty.plot(data["steps"], values, color=color, linestyle=style, label=label)
-    penalty.set(xlabel="step", ylabel="weight of the penalty, λ(t)", title="Penalty warm-up", ylim=(0, None))
-    penalty.legend(loc="lower right")
-    for i, gates in enumerate(data["starts"]):
-        heads = [k + (i - 0.5) * 0.4 for k in range(len(gates["found"]))]
-        start.bar(heads, gates["found"], 0.4, color=COLORS[(ALL_ATTENTION, "feed-forward")[i]],
-                  label=f"from a = {gates['initial']:g}")
-        start.plot(heads, gates["expected"], "k_", label="binomial" if i == 1 else None)
-    start.set(xlabel="open heads of a layer", ylabel="share of samples", xticks=range(len(gates["found"])),
-              title="The first step")
-    start.legend(loc="upper left")
-    return fig
-
-
-@figure("04_output_scaling", alt=
-        "Norm of a layer's output by the number of open heads, relative to all heads. Without output scaling it falls "
-        "as heads close; with it, it stays near 1 or rises above.")
-def output_norm_by_open_heads(data: dict) -> Figure:
-    """Norm of a layer's output by open heads, with and without output scaling: mean and range over the layers."""
-    fig, ax = new_figure(height=4)
-    heads = range(1, data["heads"] + 1)
-    for (label, layers), color in zip(data["layers"].items(), ("feed-forward", ALL_ATTENTION), strict=True):
-        by_heads = list(zip(*layers, strict=True))
-        ax.fill_between(heads, [min(norms) for norms in by_heads], [max(norms) for norms in by_heads], color=COLORS[color],
-                        alpha=0.25)
-        ax.plot(heads, [sum(norms) / len(norms) for norms in by_heads], color=COLORS[color], marker="o", label=label)
-    ax.axhline(1, color=COLORS["control"], linestyle="--", label="size with all heads")
-    ax.set(xlabel=f"open heads of a layer, of {data['heads']}", ylabel="norm of the output, relative", xticks=heads,
-           ylim=(0, None))
-    ax.legend()
-    return fig
-
-
 @figure("04_watching_gates_close", alt=
         "Left: logits by step, a line per feature; those of little worth fall below 0 at once. Right: a grid of "
         "features by lambda, open and closed, whose border is a straight line.")
@@ -97,19 +56,58 @@ def closing_gates(data: dict) -> Figure:
     """Gates on the features of a linear regression: logits by step at one lambda; open and closed gates for each lambda."""
     fig, (path, end) = new_figure(columns=2)
     worth, example, colors = data["worth"], data["example"], colormaps[COLORMAP]
-    for w, logits in zip(worth, zip(*example["logits"], strict=True), strict=True):
-        color = colors(1 - math.log(w / worth[0]) / math.log(worth[-1] / worth[0]))
+    for theta2, logits in zip(worth, zip(*example["logits"], strict=True), strict=True):
+        color = colors(1 - math.log(theta2 / worth[0]) / math.log(worth[-1] / worth[0]))
         path.plot(example["steps"], logits, color=color, linewidth=1.6)
     path.axhline(0, color=COLORS["paper"], linestyle="--", linewidth=1)
     path.set(xlabel="step", ylabel="logit a (open above 0)", title=f"λ = {example['lambda']:.2g}")
-    points = [(lam, w, state) for lam, states in zip(data["lambdas"], data["kept"], strict=True)
-              for w, state in zip(worth, states, strict=True)]
+    points = [(lam, theta2, state) for lam, states in zip(data["lambdas"], data["kept"], strict=True)
+              for theta2, state in zip(worth, states, strict=True)]
     for state, label in ((1, "open at the end"), (0, "closed")):
-        x, y = zip(*[(lam, w) for lam, w, s in points if s == state], strict=True)
+        x, y = zip(*[(lam, theta2) for lam, theta2, s in points if s == state], strict=True)
         end.plot(x, y, "o", color=COLORS[ALL_ATTENTION if state else "control"], markersize=5, markeredgewidth=1,
                  fillstyle="full" if state else "none", label=label)
     ends = data["lambdas"][0], data["lambdas"][-1]
-    end.plot(ends, [data["border"] * lam for lam in ends], "k--", linewidth=1.5, label=f"w² = {data['border']:.2f} λ")
-    end.set(xlabel="λ", ylabel="worth of the feature, w²", xscale="log", yscale="log", title="For each λ")
+    end.plot(ends, [data["border"] * lam for lam in ends], "k--", linewidth=1.5, label=f"θ² = {data['border']:.2f} λ")
+    end.set(xlabel="λ", ylabel="worth of the feature, θ²", xscale="log", yscale="log", title="For each λ")
     legend_below(fig, end, columns=3)
+    return fig
+
+
+@figure("04_sigmoid", alt=
+        "Two panels of gate values by the worth of a feature. Hard concrete gates lie at exactly 0 or 1. Sigmoid gates all lie "
+        "above 0; if the weights are learned, too, all of them are small.")
+def sigmoid_beside_hard_concrete(data: dict) -> Figure:
+    """Gates at the end of training, from the worthiest feature to the least: sigmoid gates never reach 0, hard concrete do."""
+    fig, axes = new_figure(columns=2, height=3.8, sharey=True)
+    for ax, panel in zip(axes, data["panels"], strict=True):
+        places = range(1, 1 + len(panel["sigmoid"]))
+        ax.axhline(0.5, color=COLORS["control"], linestyle="--", linewidth=1)
+        ax.plot(places, panel["hard concrete"], color=COLORS[ALL_ATTENTION], marker="o", linestyle="", label="hard concrete")
+        ax.plot(places, panel["sigmoid"], color=COLORS["feed-forward"], marker="s", linestyle="", label="sigmoid")
+        ax.set(title=panel["title"], xlabel="feature, by worth", xticks=(1, 5, 10, 15), ylim=(-0.0003, 2))
+        ax.set_yscale("symlog", linthresh=1e-3)
+        ax.set_yticks((0, 1e-3, 1e-2, 0.1, 1), ("0", "0.001", "0.01", "0.1", "1"))
+    axes[0].set_ylabel("gate at the end, log scale above 0.001")
+    legend_below(fig, axes[0], columns=2)
+    return fig
+
+
+@figure("04_rounding", alt=
+        "Left: the difference between the errors with soft and with rounded gates, by step: it rises and falls back to "
+        "nearly 0. Right: the soft values of the 32 gates of a trained model; many lie strictly between 0 and 1.")
+def soft_and_rounded(data: dict) -> Figure:
+    """What rounding changes at evaluation: in the regression, by step; and the soft gates of a language model after training."""
+    fig, (error, gates) = new_figure(columns=2, height=3.9)
+    for (label, gaps), color in zip(data["gaps"].items(), (ALL_ATTENTION, "feed-forward"), strict=True):
+        error.plot(data["steps"], gaps, color=COLORS[color], label=f"trained {label}")
+    error.set(xlabel="step", ylabel="|error soft - error rounded|", ylim=(0, None), title="Regression, mean over λ")
+    error.legend()
+    soft = sorted(data["soft"], reverse=True)
+    for label, color, marker, kept in (("kept", ALL_ATTENTION, "o", True), ("closed", "control", "s", False)):
+        some = [(place, value) for place, value in enumerate(soft, start=1) if (value >= 0.5) == kept]
+        gates.plot(*zip(*some, strict=True), color=COLORS[color], marker=marker, markersize=5, linestyle="", label=label)
+    gates.axhline(0.5, color=COLORS["paper"], linestyle="--", linewidth=1)
+    gates.set(xlabel=f"head, of {len(soft)}, sorted", ylabel="soft gate at evaluation", ylim=(-0.05, 1.05), title=data["title"])
+    gates.legend()
     return fig

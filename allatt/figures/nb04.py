@@ -64,7 +64,7 @@ def closing_gates(data: dict) -> Figure:
     points = [(lam, theta2, state) for lam, states in zip(data["lambdas"], data["kept"], strict=True)
               for theta2, state in zip(worth, states, strict=True)]
     for state, label in ((1, "open at the end"), (0, "closed")):
-        x, y = zip(*[(lam, theta2) for lam, theta2, s in points if s == state], strict=True)
+        x, y = ([point[axis] for point in points if point[2] == state] for axis in (0, 1))
         end.plot(x, y, "o", color=COLORS[ALL_ATTENTION if state else "control"], markersize=5, markeredgewidth=1,
                  fillstyle="full" if state else "none", label=label)
     ends = data["lambdas"][0], data["lambdas"][-1]
@@ -82,20 +82,20 @@ def sigmoid_beside_hard_concrete(data: dict) -> Figure:
     fig, axes = new_figure(columns=2, height=3.8, sharey=True)
     for ax, panel in zip(axes, data["panels"], strict=True):
         places = range(1, 1 + len(panel["sigmoid"]))
-        ax.axhline(0.5, color=COLORS["control"], linestyle="--", linewidth=1)
+        ax.axhline(0.5, color=COLORS["control"], linestyle="--", linewidth=1, label="cut at ½")
         ax.plot(places, panel["hard concrete"], color=COLORS[ALL_ATTENTION], marker="o", linestyle="", label="hard concrete")
         ax.plot(places, panel["sigmoid"], color=COLORS["feed-forward"], marker="s", linestyle="", label="sigmoid")
         ax.set(title=panel["title"], xlabel="feature, by worth", xticks=(1, 5, 10, 15), ylim=(-0.0003, 2))
         ax.set_yscale("symlog", linthresh=1e-3)
         ax.set_yticks((0, 1e-3, 1e-2, 0.1, 1), ("0", "0.001", "0.01", "0.1", "1"))
     axes[0].set_ylabel("gate at the end, log scale above 0.001")
-    legend_below(fig, axes[0], columns=2)
+    legend_below(fig, axes[0], columns=3)
     return fig
 
 
 @figure("04_rounding", alt=
-        "Left: the difference between the errors with soft and with rounded gates, by step: it rises and falls back to "
-        "nearly 0. Right: the soft values of the 32 gates of a trained model; many lie strictly between 0 and 1.")
+        "Left: the difference between the errors with soft and with rounded gates, by step, for two kinds of "
+        "training. Right: the soft values of the 32 gates of a trained model; many lie strictly between 0 and 1.")
 def soft_and_rounded(data: dict) -> Figure:
     """What rounding changes at evaluation: in the regression, by step; and the soft gates of a language model after training."""
     fig, (error, gates) = new_figure(columns=2, height=3.9)

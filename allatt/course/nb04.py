@@ -1,0 +1,91 @@
+"""Exercises of notebook 04: how a choice of yes or no is trained."""
+
+import math
+
+import numpy as np
+import torch
+
+from allatt.course import regression
+from allatt.course.exercise import exercise, expect
+
+
+@exercise("4.1")
+def top_heads(answer):
+    """answer(c_LH, k): gates that are 1 for the k largest c of each layer and 0 for the others, with the gradient of c."""
+    c = torch.rand(3, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64).requires_grad_()
+    k = 3
+    gate = answer(c, k)
+    largest = np.zeros((3, 8))
+    for layer, values in enumerate(c.detach().numpy()):
+        for head in sorted(range(8), key=lambda head: -values[head])[:k]:
+            largest[layer, head] = 1
+    expect(isinstance(gate, torch.Tensor) and gate.shape == c.shape, "return a tensor of the shape of c: a gate per head")
+    found = gate.detach().numpy()
+    expect(np.allclose(found, np.round(found)), "forward, some gates are neither 0 nor 1: add c, and subtract the same value "
+                                                "where no gradient sees it (c.detach())")
+    found = np.round(found)
+    expect((found.sum(-1) == k).all(), f"each layer must have exactly {k} open gates; yours have {found.sum(-1).tolist()}")
+    expect(np.allclose(found, largest), "the right number is open, but not those with the largest c")
+    expect(gate.requires_grad, "forward right, but there is no gradient: a comparison has none, and must borrow that of c")
+    slope, = torch.autograd.grad((gate * torch.arange(24.).reshape(3, 8)).sum(), c)
+    expect(not (slope.numpy()[largest == 0] == 0).all(), "forward right, but closed gates have no gradient, so that they could "
+                                                         "never open again: hard * c is not straight-through")
+    expect(torch.allclose(slope, torch.arange(24., dtype=torch.float64).reshape(3, 8)),
+           "forward right; backward, the slope of each gate must be that of its own c, which is 1")
+    return ("The trick needs no hard concrete: whatever is computed forward, the gradient is one's own choice. With it, the "
+            "number of heads is fixed, and no lambda is needed.")
+
+
+@exercise("4.2")
+def above(answer):
+    """answer(a, tau, beta): the probability that c is at least tau, for 0 < tau < 1."""
+    uniform = (np.arange(200_000) + 0.5) / 200_000
+    noise = np.log(uniform) - np.log1p(-uniform)
+    for a, tau, beta in ((1.0, 0.5, 0.333), (1.0, 0.9, 0.333), (-0.5, 0.2, 0.333), (0.5, 0.9, 1.0)):
+        c = np.clip(1.2 / (1 + np.exp(-(noise + a) / beta)) - 0.1, 0, 1)
+        drawn, found = float((c >= tau).mean()), float(answer(a, tau, beta))
+        where = f"at a = {a:g}, tau = {tau:g}, beta = {beta:g}, {drawn:.3f} of 200,000 gates are at least tau, yours says {found:.3f}"
+        sigma, logit = lambda x: 1 / (1 + math.exp(-x)), lambda z: math.log(z / (1 - z))  # noqa: E731
+        stretched = logit((tau + 0.1) / 1.2)
+        wrong = {"that is P(c >= 1/2), which needs no beta: at another tau, the border lies elsewhere": sigma(a),
+                 "that is the probability to be at most tau": 1 - drawn,
+                 "undo the stretch first: c = tau is z = (tau - gamma) / (zeta - gamma)": sigma(a - beta * logit(tau)),
+                 "the border of the noise is at beta logit(z) - a: the sign of one of them is turned": sigma(a + beta * stretched),
+                 "the noise is compared with beta times the logit": sigma(a - stretched)}
+        for hint, value in wrong.items():
+            expect(abs(found - value) > 1e-3 or abs(value - drawn) < 2e-3, f"{where}: {hint}")
+        expect(abs(found - drawn) < 1e-3, where)
+    return ("sigma(a - beta logit(z)), z = (tau + 0.1) / 1.2. At tau = 1/2 beta falls out, and P(open) = sigma(a); at tau = 0 it is "
+            "what the penalty counts; at 1 it is the spike.")
+
+
+@exercise("4.3")
+def half_open_border(answer):
+    """answer: the multiple of lambda below which features close if their gates start at a = 0."""
+    right, open_start = regression.kappa(0.0), regression.kappa(2.0)
+    expect(isinstance(answer, int | float) and answer > 0, "a positive number: worth at the border / lambda")
+    expect(abs(answer - open_start) > 0.05, "that is the border for gates that start at 2. A gate at 0 is closed in every second "
+                                            "step: compare (1 - g) dc/da with p (1 - p) there")
+    expect(answer > open_start, "it moves up: from 0, a gate needs fewer steps downhill, and it gets no discount for its start")
+    expect(abs(answer - 1) > 0.03, "1 is the naive border. The penalty counts gates with c > 0, more than those that are open, "
+                                   "so the pull at a = 0 is not that of sigma(a): put a = 0 into kappa")
+    expect(abs(math.log(answer / right)) < 0.08, f"not {answer:g}: kappa(0) is the number, and a mean over the noise gives it")
+    return (f"kappa(0) = {right:.2f}. Between {open_start:.2f} and {right:.2f} lambda lie the features that stay if gates start "
+            "open and close if they start half open: two starts are to be compared at equal heads, or with both numbers.")
+
+
+@exercise("4.4")
+def lambda_for_more(answer):
+    """answer(times): the factor for lambda if each feature is replaced by `times` equal ones that explain as much together."""
+    for times in (2, 4):
+        found = float(answer(times))
+        worth = regression.WORTH.double().repeat_interleave(times) / times  # theta becomes theta / sqrt(times)
+        shares = [float((worth > 0.66 * lam * factor).double().mean()) for factor in (found,) for lam in (0.03, 0.3)]
+        wanted = [float((regression.WORTH > 0.66 * lam).double().mean()) for lam in (0.03, 0.3)]
+        kept = f"with {times} times the features, it keeps {shares[1]:.0%} of them at lambda 0.3, and before {wanted[1]:.0%}"
+        expect(abs(found - 1) > 1e-9, f"{kept}: a feature is worth less now, and one open gate still costs lambda")
+        expect(found < 1, f"{kept}: lambda must fall, since each feature is worth less")
+        expect(abs(found - times ** -0.5) > 1e-9, f"{kept}: the weight falls by the root of {times}, but the worth is its square")
+        expect(abs(found * times - 1) < 1e-9, f"{kept}: compare the worth of one feature before and after")
+    return ("1 / times. Cross-entropy is a mean and does not grow with the number of heads, while the penalty is a sum: a lambda "
+            "belongs to a size, and each scale of this project has its own.")

@@ -44,19 +44,26 @@ def above(answer):
     for a, tau, beta in ((1.0, 0.5, 0.333), (1.0, 0.9, 0.333), (-0.5, 0.2, 0.333), (0.5, 0.9, 1.0)):
         c = np.clip(1.2 / (1 + np.exp(-(noise + a) / beta)) - 0.1, 0, 1)
         drawn, found = float((c >= tau).mean()), float(answer(a, tau, beta))
-        where = f"at a = {a:g}, tau = {tau:g}, beta = {beta:g}, {drawn:.3f} of 200,000 gates are at least tau, yours says {found:.3f}"
-        sigma, logit = lambda x: 1 / (1 + math.exp(-x)), lambda z: math.log(z / (1 - z))  # noqa: E731
-        stretched = logit((tau + 0.1) / 1.2)
-        wrong = {"that is P(c >= 1/2), which needs no beta: at another tau, the border lies elsewhere": sigma(a),
+        where = f"at a = {a:g}, tau = {tau:g}, beta = {beta:g}, a share of {drawn:.3f} is at least tau, yours says {found:.3f}"
+        stretched = _logit((tau + 0.1) / 1.2)
+        wrong = {"that is P(c >= 1/2), which needs no beta: at another tau, the border lies elsewhere": _sigma(a),
                  "that is the probability to be at most tau": 1 - drawn,
-                 "undo the stretch first: c = tau is z = (tau - gamma) / (zeta - gamma)": sigma(a - beta * logit(tau)),
-                 "the border of the noise is at beta logit(z) - a: the sign of one of them is turned": sigma(a + beta * stretched),
-                 "the noise is compared with beta times the logit": sigma(a - stretched)}
+                 "undo the stretch first: c = tau is z = (tau - gamma) / (zeta - gamma)": _sigma(a - beta * _logit(tau)),
+                 "the noise must be above beta logit(z) - a: the sign of one of them is turned": _sigma(a + beta * stretched),
+                 "the noise is compared with beta times the logit": _sigma(a - stretched)}
         for hint, value in wrong.items():
             expect(abs(found - value) > 1e-3 or abs(value - drawn) < 2e-3, f"{where}: {hint}")
         expect(abs(found - drawn) < 1e-3, where)
-    return ("sigma(a - beta logit(z)), z = (tau + 0.1) / 1.2. At tau = 1/2 beta falls out, and P(open) = sigma(a); at tau = 0 it is "
-            "what the penalty counts; at 1 it is the spike.")
+    return ("sigma(a - beta logit(z)), z = (tau + 0.1) / 1.2. At tau = 1/2 beta falls out, and P(open) = sigma(a); at tau = 0 "
+            "it is what the penalty counts; at 1 it is the spike.")
+
+
+def _sigma(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def _logit(z):
+    return math.log(z / (1 - z))
 
 
 @exercise("4.3")
@@ -64,28 +71,28 @@ def half_open_border(answer):
     """answer: the multiple of lambda below which features close if their gates start at a = 0."""
     right, open_start = regression.kappa(0.0), regression.kappa(2.0)
     expect(isinstance(answer, int | float) and answer > 0, "a positive number: worth at the border / lambda")
-    expect(abs(answer - open_start) > 0.05, "that is the border for gates that start at 2. A gate at 0 is closed in every second "
-                                            "step: compare (1 - g) dc/da with p (1 - p) there")
+    expect(abs(answer - open_start) > 0.05, "that is the border for gates that start at 2. A gate at 0 is closed in every "
+                                            "second step: compare (1 - g) dc/da with p (1 - p) there")
     expect(answer > open_start, "it moves up: from 0, a gate needs fewer steps downhill, and it gets no discount for its start")
     expect(abs(answer - 1) > 0.03, "1 is the naive border. The penalty counts gates with c > 0, more than those that are open, "
                                    "so the pull at a = 0 is not that of sigma(a): put a = 0 into kappa")
     expect(abs(math.log(answer / right)) < 0.08, f"not {answer:g}: kappa(0) is the number, and a mean over the noise gives it")
-    return (f"kappa(0) = {right:.2f}. Between {open_start:.2f} and {right:.2f} lambda lie the features that stay if gates start "
-            "open and close if they start half open: two starts are to be compared at equal heads, or with both numbers.")
+    return (f"kappa(0) = {right:.2f}. Between {open_start:.2f} and {right:.2f} lambda lie features that stay if gates start "
+            "open, and close if they start half open: two starts are to be compared at equal heads, or with both numbers.")
 
 
 @exercise("4.4")
 def lambda_for_more(answer):
-    """answer(times): the factor for lambda if each feature is replaced by `times` equal ones that explain as much together."""
+    """answer(times): the factor for lambda if each feature is split into `times` equal ones, worth as much together."""
     for times in (2, 4):
         found = float(answer(times))
         worth = regression.WORTH.double().repeat_interleave(times) / times  # theta becomes theta / sqrt(times)
-        shares = [float((worth > 0.66 * lam * factor).double().mean()) for factor in (found,) for lam in (0.03, 0.3)]
-        wanted = [float((regression.WORTH > 0.66 * lam).double().mean()) for lam in (0.03, 0.3)]
-        kept = f"with {times} times the features, it keeps {shares[1]:.0%} of them at lambda 0.3, and before {wanted[1]:.0%}"
+        share = float((worth > 0.66 * 0.3 * found).double().mean())
+        before = float((regression.WORTH > 0.66 * 0.3).double().mean())
+        kept = f"with {times} times the features, lambda 0.3 times {found:.3g} keeps {share:.0%} of them; before, {before:.0%}"
         expect(abs(found - 1) > 1e-9, f"{kept}: a feature is worth less now, and one open gate still costs lambda")
         expect(found < 1, f"{kept}: lambda must fall, since each feature is worth less")
-        expect(abs(found - times ** -0.5) > 1e-9, f"{kept}: the weight falls by the root of {times}, but the worth is its square")
+        expect(abs(found - times ** -0.5) > 1e-9, f"{kept}: the weight falls by the root of {times}; the worth is its square")
         expect(abs(found * times - 1) < 1e-9, f"{kept}: compare the worth of one feature before and after")
-    return ("1 / times. Cross-entropy is a mean and does not grow with the number of heads, while the penalty is a sum: a lambda "
-            "belongs to a size, and each scale of this project has its own.")
+    return ("1 / times. Cross-entropy is a mean and does not grow with the number of heads, while the penalty is a sum: a "
+            "lambda belongs to a size, and each scale of this project has its own.")

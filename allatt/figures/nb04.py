@@ -97,7 +97,7 @@ def sigmoid_beside_hard_concrete(data: dict) -> Figure:
         "Left: the difference between the errors with soft and with rounded gates, by step, for two kinds of "
         "training. Right: the soft values of the 32 gates of a trained model; many lie strictly between 0 and 1.")
 def soft_and_rounded(data: dict) -> Figure:
-    """What rounding changes at evaluation: in the regression, by step; and the soft gates of a language model after training."""
+    """What rounding changes at evaluation: in the regression, by step; and soft gates of a language model after training."""
     fig, (error, gates) = new_figure(columns=2, height=3.9)
     for (label, gaps), color in zip(data["gaps"].items(), (ALL_ATTENTION, "feed-forward"), strict=True):
         error.plot(data["steps"], gaps, color=COLORS[color], label=f"trained {label}")

@@ -61,7 +61,7 @@ def starts(data: dict) -> Figure:
             kept.plot(data["lambdas"], counts, color=COLORS[color], markersize=4, label=f"{start}, {warmup}", **style)
     kept.plot(data["lambdas"], data["worth_it"], color=COLORS["control"], linestyle="--", label="worth more than λ")
     kept.set(xscale="log", xlabel="λ", ylabel="kept features, of 15", ylim=(-0.4, 15.4), title="Regression")
-    kept.legend(fontsize=8, loc="upper right")
+    legend_below(fig, kept, columns=3)
     for (label, run), color in zip(data["losses"].items(), (ALL_ATTENTION, "feed-forward"), strict=True):
         loss.plot(run["step"], run["loss"], color=COLORS[color], label=label)
     loss.set(xlabel="step", ylabel="training loss, nats per token", title="22 heads, overnight scale")
@@ -105,7 +105,7 @@ def training_by_variant(data: dict) -> Figure:
 
 
 @figure("06_trained_longer", alt=
-        "Three panels by step, a color per variant: lambda, kept heads, and training loss above the control's. With and without "
+        "Three panels by step, a color per variant: lambda, kept heads, training loss above the control's. With and without "
         "warm-up the lines end together; from half-open gates, heads go early, and the loss stays higher.")
 def training_at_the_overnight_scale(data: dict) -> Figure:
     """All-attention at the overnight scale, one seed, by step: λ, kept heads, and training loss above the control's."""

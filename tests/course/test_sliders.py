@@ -29,7 +29,8 @@ def test_the_lambda_slider_reads_a_cached_training():
     data, sentence = sliders.kept_features(logits, 3)
     assert sentence == "λ = 0.063 keeps 4 of 15 features" and sum(data["kept"][3]) == 4 == sum(map(sum, data["kept"]))
     assert data["example"]["lambda"] == pytest.approx(10 ** -1.2) and len(data["example"]["logits"]) == 2
-    assert data["border"] == pytest.approx(regression.kappa(2.0)) and sliders._png("04_watching_gates_close", data)[1:4] == b"PNG"
+    assert data["border"] == pytest.approx(regression.kappa(2.0))
+    assert sliders._png("04_watching_gates_close", data)[1:4] == b"PNG"
 
 
 def test_without_ipywidgets_or_under_papermill_one_line_names_the_package(monkeypatch, capsys):

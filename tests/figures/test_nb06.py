@@ -1,6 +1,9 @@
 """The figures of notebook 06."""
 
-from samples import draw, legend_labels, seed_values
+from samples import draw, legend_labels, lines, seed_values
+
+from allatt.config import ALL_ATTENTION
+from allatt.figures.style import COLORS
 
 
 def test_variants_show_heads_and_losses_at_equal_heads():
@@ -16,3 +19,23 @@ def test_training_has_a_line_per_seed_and_a_name_per_variant():
     run = {"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]}
     fig = draw("06_stability", {"of": 8, "variants": {"all three": [run, run], "none": [run, run]}})
     assert [len(ax.lines) for ax in fig.axes] == [4, 5] and legend_labels(fig) == ["all three", "none"]
+
+
+def test_a_start_has_a_color_and_a_warm_up_a_line_style():
+    data = {"lambdas": [0.1, 1.0], "worth_it": [7, 0], "losses": {"trained": {"step": [1, 2], "loss": [4.0, 3.9]},
+                                                                 "random": {"step": [1, 2], "loss": [6.0, 4.2]}},
+            "kept": {"from zero": {"none": [5, 0], "200 steps": [9, 1]}, "learned": {"none": [8, 2], "200 steps": [9, 2]}}}
+    fig = draw("06_who_needs_warm_up", data)
+    kept, loss = fig.axes
+    assert [list(line.get_ydata()) for line in lines(kept, COLORS["feed-forward"])] == [[5, 0], [9, 1]]
+    assert [line.get_linestyle() for line in lines(kept, COLORS[ALL_ATTENTION])] == [":", "-"]
+    assert list(lines(kept, COLORS["control"])[0].get_ydata()) == [7, 0]
+    assert len(loss.lines) == 2 and len(legend_labels(fig)) == 5
+
+
+def test_without_gates_the_penalty_is_drawn_as_0():
+    run = {"step": [1, 2, 3], "lambda": [0.1, 0.1, None], "kept": [8, 6, 6], "above": [0.1, 0.2, 0.1]}
+    fig = draw("06_trained_longer", {"of": 8, "variants": {"all three": run, "half open": run, "no warm-up": run}})
+    pull, heads, loss = fig.axes
+    assert [list(line.get_ydata()) for line in pull.lines] == [[0.1, 0.1, 0]] * 3
+    assert len(heads.lines) == 3 and len(loss.lines) == 4 and legend_labels(fig) == ["all three", "half open", "no warm-up"]

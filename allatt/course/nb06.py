@@ -78,7 +78,7 @@ def share_of_the_pull(answer):
             "nearly; the first step has lambda / W already, not 0": 1 - warmup / (2 * steps),
             "that is the part that is missing": 1 - right,
         }, "add (t + 1) / W over the first W steps, and 1 over the others", 1e-9)
-    return ("1 - (W - 1) / (2 T): 95% at the overnight scale. Less pull in all is a small part of what a warm-up does, but a real "
+    return ("1 - (W - 1) / (2 T): 95% at the overnight scale. Less pull is a small part of what a warm-up does, but a real "
             "one: at equal lambda, it keeps a few more features.")
 
 

@@ -53,7 +53,7 @@ def test_split(wrong, hint):
     (lambda W, T: 1 - W / T, "half as strong"),
     (lambda W, T: 1 - W / (2 * T), "not 0"),
     (lambda W, T: (W - 1) / (2 * T), "missing"),
-    (lambda W, T: 0.5, "Add (t + 1) / W"),
+    (lambda W, T: 0.5, "add (t + 1) / W"),
 ])
 def test_share_of_the_pull(wrong, hint):
     verdict = nb06.share_of_the_pull.attempt(wrong)

@@ -87,8 +87,9 @@ def test_the_committed_notebooks_are_linked(tmp_path):
 
 def test_every_link_between_pages_leads_somewhere():
     """Of the notebooks' prose, the start page and the READMEs: relative links."""
+    books = sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")])
     pages = {path: "".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]
-                           if cell["cell_type"] == "markdown") for path in sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("solutions/*.ipynb")])}
+                           if cell["cell_type"] == "markdown") for path in books}
     for path in (repository() / "README.md", *NOTEBOOKS.rglob("*.md"), *(repository() / "figures").rglob("README.md")):
         if "site" not in path.parts:  # the site's own page is tested with it
             pages[path] = path.read_text()

@@ -1,14 +1,48 @@
 """Exercises of notebook 02: what a head costs."""
 
+import math
 from dataclasses import replace
 
 from allatt import cost
-from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig
 from allatt.course.exercise import exercise, expect
 from allatt.paper import scales
 
 
 @exercise("2.1")
+def half_of_the_heads(answer):
+    """answer: (percent of All-attention's parameters, percent of Transformer-XL's) that are left with half of the heads."""
+    ours, theirs = answer
+    right = [100 * _body(_with_heads(scales.model("paper", kind), 64)) / _body(scales.model("paper", kind))
+             for kind in (ALL_ATTENTION, TRANSFORMER_XL)]
+    expect(max(ours, theirs) > 1, "in percent, please: 50 is a half")
+    expect(abs(ours - right[0]) < 3, "what of an All-attention layer belongs to no head? 3 d of 3.4 million parameters")
+    expect(abs(theirs - 50) > 3, "Transformer-XL owns more than its heads: what about its feed-forward?")
+    expect(abs(theirs - 61.6) > 3, "that much is left without any head; half of them stay")
+    expect(abs(theirs - right[1]) < 3, "of Transformer-XL 38.4% are heads, and half of these go")
+    return f"{right[0]:.1f} and {right[1]:.1f}%: half of the heads save a half of one body and a fifth of the other."
+
+
+@exercise("2.2")
+def window_share(answer):
+    """answer(m): the share of a head's multiply-adds that its window takes, for an All-attention model m."""
+    paper = scales.model("paper", ALL_ATTENTION)
+    for m in (paper, replace(paper, memory=3648, positions=4096), scales.model("smoke", ALL_ATTENTION)):
+        parts, found = cost.count(m)["multiply_adds"]["parts"], answer(m)
+        rest, window = parts["projections"] + parts["persistent"], parts["context"]
+        expect(not _near(found, window / rest), "the share of the whole, its own part included")
+        expect(not _near(found, window / (window + 5 / 4 * parts["projections"] + parts["persistent"])),
+               "four projections per token, not five: distances are projected once per pass, whatever the number of tokens")
+        expect(not _near(found, 2 / 3 * window / (2 / 3 * window + rest)),
+               "content scores, position scores and the sum of values: three times over the window")
+        expect(not _near(found, window / (window + parts["projections"])), "the persistent vectors are part of the head, too")
+        expect(_near(found, window / (window + rest)),
+               f"with d {m.d_model}, d_h {m.d_head}, N {m.persistent}, M {m.memory} and T {m.segment} the window takes "
+               f"{window // (m.layers * m.heads):,} of {(window + rest) // (m.layers * m.heads):,} multiply-adds")
+    return "16% with the paper's window of 384, and 65% with one of 3,840: a long memory costs more than all that the head knows."
+
+
+@exercise("2.3")
 def heads_below_the_floor(answer):
     """answer(ours, theirs): the most heads with which All-attention is smaller than Transformer-XL without any."""
     for scale in ("paper", "laptop"):
@@ -22,8 +56,35 @@ def heads_below_the_floor(answer):
     return "78 of 128 at the paper's size. Its model at lambda 0.02 kept 59: smaller than any pruned Transformer-XL can be."
 
 
+@exercise("2.4")
+def feed_forward_for_share(answer):
+    """answer(share): units of the feed-forward per unit of width, with which heads are this share of Transformer-XL's body."""
+    for share in (5 / 13, 1 / 2, 0.9):
+        found, right = answer(share), 2.5 * (1 / share - 1)
+        expect(not _near(found, 2.5 * share / (1 - share)) or _near(share, 0.5),
+               f"the smaller the feed-forward, the larger the heads' share; for {share:.0%} you have {found:.2f}")
+        expect(not _near(found, 2 * right), "a feed-forward has two matrices of d f, one into its units and one out of them")
+        expect(not _near(found, 0.8 * right), "five projections: query, key, value, position, and back")
+        expect(found > 0, f"for {share:.0%} you have {found}")
+        counted = _heads_share(found)
+        expect(abs(counted - share) < 0.004, f"with f = {found:.2f} d, heads are {counted:.1%} of a body, not {share:.1%}")
+    return ("4 d give 38%, a half needs 2.5 d, and 90% a feed-forward of 0.28 d. As with All-attention, in proportion, it is "
+            "only without one: then something else has to hold what the feed-forward knows.")
+
+
+def _near(found, right):
+    return math.isclose(found, right, rel_tol=2e-3)
+
+
+def _heads_share(ratio):
+    """Counted on a layer so wide that biases and normalizations weigh next to nothing."""
+    d = 8192
+    wide = ModelConfig(TRANSFORMER_XL, layers=1, d_model=d, d_head=d // 8, feed_forward=max(1, round(ratio * d)))
+    return 1 - _body(replace(wide, kept=((),))) / _body(wide)
+
+
 def _with_heads(model, heads):
-    """All-attention with so many heads, filled from the first layer on."""
+    """A model with so many heads, filled from the first layer on."""
     per_layer = [min(max(heads - layer * model.heads, 0), model.heads) for layer in range(model.layers)]
     return replace(model, kept=tuple(tuple(range(n)) for n in per_layer))
 

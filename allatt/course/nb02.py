@@ -1,10 +1,10 @@
 """Exercises of notebook 02: what a head costs."""
 
-import math
 from dataclasses import replace
 
 from allatt import cost
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig
+from allatt.course.answers import near
 from allatt.course.exercise import exercise, expect
 from allatt.paper import scales
 
@@ -30,16 +30,16 @@ def window_share(answer):
     for m in (paper, replace(paper, memory=3648, positions=4096), scales.model("smoke", ALL_ATTENTION)):
         parts, found = cost.count(m)["multiply_adds"]["parts"], answer(m)
         rest, window = parts["projections"] + parts["persistent"], parts["context"]
-        expect(not _near(found, window / rest), "the share of the whole, its own part included")
-        expect(not _near(found, window / (window + 5 / 4 * parts["projections"] + parts["persistent"])),
+        expect(not near(found, window / rest), "the share of the whole, its own part included")
+        expect(not near(found, window / (window + 5 / 4 * parts["projections"] + parts["persistent"])),
                "four projections per token, not five: distances are projected once per pass, whatever the number of tokens")
-        expect(not _near(found, 2 / 3 * window / (2 / 3 * window + rest)),
+        expect(not near(found, 2 / 3 * window / (2 / 3 * window + rest)),
                "content scores, position scores and the sum of values: three times over the window")
-        expect(not _near(found, window / (window + parts["projections"])), "the persistent vectors are part of the head, too")
-        expect(_near(found, window / (window + rest)),
+        expect(not near(found, window / (window + parts["projections"])), "the persistent vectors are part of the head, too")
+        expect(near(found, window / (window + rest)),
                f"with d {m.d_model}, d_h {m.d_head}, N {m.persistent}, M {m.memory} and T {m.segment} the window takes "
                f"{window // (m.layers * m.heads):,} of {(window + rest) // (m.layers * m.heads):,} multiply-adds")
-    return "16% with the paper's window of 384, and 65% with one of 3,840: a long memory costs more than all that the head knows."
+    return "16% with the paper's window of 384, and 65% with one of 3,840: a long memory costs more than the rest of a head."
 
 
 @exercise("2.3")
@@ -61,19 +61,15 @@ def feed_forward_for_share(answer):
     """answer(share): units of the feed-forward per unit of width, with which heads are this share of Transformer-XL's body."""
     for share in (5 / 13, 1 / 2, 0.9):
         found, right = answer(share), 2.5 * (1 / share - 1)
-        expect(not _near(found, 2.5 * share / (1 - share)) or _near(share, 0.5),
+        expect(not near(found, 2.5 * share / (1 - share)) or near(share, 0.5),
                f"the smaller the feed-forward, the larger the heads' share; for {share:.0%} you have {found:.2f}")
-        expect(not _near(found, 2 * right), "a feed-forward has two matrices of d f, one into its units and one out of them")
-        expect(not _near(found, 0.8 * right), "five projections: query, key, value, position, and back")
+        expect(not near(found, 2 * right), "a feed-forward has two matrices of d f, one into its units and one out of them")
+        expect(not near(found, 0.8 * right), "five projections: query, key, value, position, and back")
         expect(found > 0, f"for {share:.0%} you have {found}")
         counted = _heads_share(found)
         expect(abs(counted - share) < 0.004, f"with f = {found:.2f} d, heads are {counted:.1%} of a body, not {share:.1%}")
     return ("4 d give 38%, a half needs 2.5 d, and 90% a feed-forward of 0.28 d. As with All-attention, in proportion, it is "
             "only without one: then something else has to hold what the feed-forward knows.")
-
-
-def _near(found, right):
-    return math.isclose(found, right, rel_tol=2e-3)
 
 
 def _heads_share(ratio):

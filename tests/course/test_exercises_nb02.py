@@ -16,7 +16,7 @@ def test_half_of_the_heads(wrong, hint):
 
 def window(factor=3, projections=4, persistent=2, own=1):
     def share(m):
-        looks, rest = factor * m.d_head * (m.memory + m.segment), m.d_head * (projections * m.d_model + persistent * m.persistent)
+        looks, rest = factor * (m.memory + m.segment), projections * m.d_model + persistent * m.persistent
         return looks / (own * looks + rest)
 
     return share

@@ -1,0 +1,92 @@
+"""Exercises of notebook 03: how far apart two models are, and in which unit."""
+
+import math
+import random
+
+from allatt.course.answers import near, nothing
+from allatt.course.exercise import exercise, expect
+
+KINDS = ("all-attention", "transformer-xl")
+RATES = (0.001, 0.002, 0.004)
+OVERNIGHT = {"all-attention": {0.001: (4.057, 4.036), 0.002: (4.024, 4.002), 0.004: (4.079, 4.063)},
+             "transformer-xl": {0.001: (3.922, 3.902), 0.002: (3.910, 3.890), 0.004: (3.966, 3.950)}}
+"""Losses (validation, test) by learning rate: figures/overnight/README.md, seed 100, half of a baseline's steps."""
+
+
+@exercise("3.1")
+def word_perplexity(answer):
+    """answer(loss, tokens, words): perplexity per word of a text, from the mean loss in nats per token."""
+    for loss, tokens, words in ((3.675, 167_053, 99_898), (3.441, 128_602, 99_898), (2.0, 100, 100), (0.5, 300, 100)):
+        found, right = answer(loss, tokens, words), math.exp(loss * tokens / words)
+        if near(found, right):
+            continue
+        expect(not near(found, math.exp(loss)), "that is the perplexity per token; a word has several tokens")
+        expect(not near(found, math.exp(loss) * tokens / words),
+               "surprises add up over a word's tokens, so perplexities multiply: to the power of tokens per word, not times it")
+        expect(not near(found, math.exp(loss * words / tokens)), "tokens per word, not words per token")
+        expect(not near(found, 2 ** (loss * tokens / words)), "the loss is in nats, not in bits: the base is e")
+        expect(not near(found, loss * tokens / words), "that is the loss in nats per word; its exponential is the perplexity")
+        expect(False, f"{loss} nats per token, {tokens:,} tokens and {words:,} words give {right:,.1f}")
+    return ("39.4 and 31.2 per token look alike; per word they are 467 and 84. They are two Transformer-XL of this project on "
+            "one text, cut into 2,000 and 8,000 kinds of subwords.")
+
+
+@exercise("3.2")
+def gap_at(answer):
+    """answer(ours, theirs, tokens): loss of ours minus that of theirs after so many tokens; None outside of a curve."""
+    ours, theirs = [(1, 6.0), (3, 4.0), (9, 3.4)], [(2, 5.0), (4, 3.8), (6, 3.5)]
+    found = answer(ours, theirs, 5)
+    expect(not near(found, 4.0 - 3.8), "that is the second point of both, after 3 and after 4 million tokens")
+    expect(not near(found, 3.4 - 3.5), "those are the ends of both curves, after 9 and after 6 million tokens")
+    expect(not any(near(found, a - b) for a in (4.0, 3.4) for b in (3.8, 3.5)), "between two points, draw a straight line")
+    expect(near(found, 0.15), f"after 5 million tokens ours has 3.8 and theirs 3.65; you have {found:+.3f}")
+    expect(near(answer(ours, theirs, 4), 3.9 - 3.8), "after 4 million tokens theirs has a point of its own, 3.8; ours has 3.9")
+    for tokens, which in ((8, "theirs ends at 6"), (1.5, "theirs begins at 2"), (12, "both have ended")):
+        expect(nothing(answer, ours, theirs, tokens), f"after {tokens} million tokens there is nothing to compare: {which}")
+    return "Read point by point or at their ends, the same two curves would say 0.20 or -0.10 instead of 0.15."
+
+
+@exercise("3.3")
+def fair_gap(answer):
+    """answer(losses): test loss of All-attention minus Transformer-XL, each at its own best learning rate."""
+    draw = random.Random(0)
+    tables = [{kind: {rate: (draw.uniform(3, 5), draw.uniform(3, 5)) for rate in RATES} for kind in KINDS} for _ in range(40)]
+    for losses in (*tables, OVERNIGHT):
+        best = [min(losses[kind], key=lambda rate, kind=kind: losses[kind][rate][0]) for kind in KINDS]
+        right = losses[KINDS[0]][best[0]][1] - losses[KINDS[1]][best[1]][1]
+        found = answer(losses)
+        by_test = min(test for _, test in losses[KINDS[0]].values()) - min(test for _, test in losses[KINDS[1]].values())
+        shared = [losses[KINDS[0]][rate][1] - losses[KINDS[1]][rate][1] for rate in losses[KINDS[0]]]
+        valid = losses[KINDS[0]][best[0]][0] - losses[KINDS[1]][best[1]][0]
+        if not near(found, right):
+            expect(not near(found, -right), "All-attention minus Transformer-XL: positive if All-attention is worse")
+            expect(not near(found, by_test), "you chose by the test text, which must not take part in a choice")
+            expect(not near(found, valid), "choose by validation loss, and then report the test loss of what you chose")
+            expect(not any(near(found, gap) for gap in shared), "you gave both the same rate; each has its own")
+            expect(False, f"{losses} gives {right:+.3f}, and you have {found:+.3f}")
+    return ("+0.112 at the overnight scale, where 0.002 is best for both. Had both been given 0.001, it would be 0.134: "
+            "All-attention loses more by a rate that is too small. A rate tuned for one model decides part of the comparison.")
+
+
+@exercise("3.4")
+def unigram_loss(answer):
+    """answer(train_ids, test_ids, vocab): mean loss of predicting each token by its share of the training text."""
+    draw = random.Random(1)
+    texts = [([0, 0, 0, 2], [1, 1, 0], 4), ([0, 0, 1], [0, 1], 2)]
+    texts += [([draw.randrange(5) for _ in range(30)], [draw.randrange(6) for _ in range(20)], 6) for _ in range(3)]
+    for train, test, vocab in texts:
+        def loss(seen=train, read=test, vocab=vocab):
+            shares = [(seen.count(token) + 1) / (len(seen) + vocab) for token in range(vocab)]
+            return -sum(math.log(shares[token]) for token in read) / len(read)
+
+        found = float(answer(train, test, vocab))
+        if near(found, loss()):
+            continue
+        expect(found < math.inf, "a token that the training text lacks must not have probability 0: count each one once more")
+        expect(not near(found, loss(seen=test)), "the counts are of the training text; the test text is only predicted")
+        expect(not near(found, len(test) * loss()), "the mean over the test tokens, not their sum")
+        expect(not near(found, loss() / math.log(2)), "in nats: the natural logarithm")
+        expect(not near(found, loss(read=range(vocab))), "each token of the test text counts, as often as it comes")
+        expect(False, f"from {train} to {test}, {vocab} tokens: {loss():.3f}, and you have {found:.3f}")
+    return ("On the built-in excerpt this gives 5.45 nats per token. The smoke models, at 5.6, do not even know how frequent "
+            "each token is. What a model has below that line, it has from the context.")

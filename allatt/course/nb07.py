@@ -69,7 +69,7 @@ def loss_at(answer):
     expect(nothing(answer, curve, 90) and nothing(answer, curve, 500), "outside of its points a curve says nothing: None")
     (x1, y1), (x0, y0) = LAST[1:]
     line = y0 + (y1 - y0) * (WITHOUT_HEADS[0] - x0) / (x1 - x0)
-    return (f"How wrong it is to go on: a line through Transformer-XL with 3 heads and with 1 would give {line:.2f} without any. "
+    return (f"How wrong it is to go on: a line through Transformer-XL with 3 heads and with 1 gives {line:.2f} without any. "
             f"It is {WITHOUT_HEADS[1]:.2f}. The last head is worth more than any other.")
 
 

@@ -53,8 +53,8 @@ def smallest_difference(answer):
             expect(not near(found, {2: 6.314, 3: 2.920, 5: 2.132, 20: 1.729}[n] * scatter / math.sqrt(n)),
                    "the interval has two sides, and 2.5% beyond each: the quantile at 97.5%")
             expect(near(found, right), f"{n} seeds with a scatter of {scatter}: {right:.4f}, and you have {found:.4f}")
-    return ("With a scatter of 0.02: 0.18 nats with two seeds, 0.05 with three, 0.025 with five. A true difference of just this "
-            "size is found in half of the cases; the table names the larger one that is found in four of five.")
+    return ("With a scatter of 0.02: 0.18 nats with two seeds, 0.05 with three, 0.025 with five. A true difference of just "
+            "this size is found in half of the cases; the table names the larger one that is found in four of five.")
 
 
 def _verdict(low, high, margin):

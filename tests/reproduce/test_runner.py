@@ -331,13 +331,13 @@ def order(folder: Path, *given) -> str:
 
 def test_each_notebook_comes_after_what_it_needs(tmp_path):
     """Otherwise the order is that of their numbers, whichever are chosen."""
-    for number in range(14):
+    for number in range(15):
         (tmp_path / f"{number:02}_a.ipynb").touch()
-    assert order(tmp_path) == "00 01 02 03 04 05 06 07 08 09 11 12 13 10"
+    assert order(tmp_path) == "00 01 02 03 04 05 06 07 08 09 11 12 13 14 10"
     assert order(tmp_path, "12 10 7") == "07 12 10"
     assert order(tmp_path, "9 10") == "09 10"
     assert order(tmp_path, "", {"00": ("05",), "05": ("02", "13"), "07": ("00",)}) == \
-        "01 02 03 04 06 08 09 10 11 12 13 05 00 07"
+        "01 02 03 04 06 08 09 10 11 12 13 05 00 07 14"
     assert order(tmp_path, "0 1 5", {"00": ("05",), "05": ("02", "13")}) == "01 05 00"
 
 

@@ -2,14 +2,99 @@
 
 import math
 
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Patch, Rectangle
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 CLOSED_AND_OPEN = ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])
 """Gray for closed heads (0), blue for open heads (1)."""
+
+
+REMOVED = {"facecolor": "white", "edgecolor": "#7F7F7F", "linestyle": ":", "linewidth": 0.9}
+"""A removed head: nothing, with a dotted outline."""
+
+
+@figure("05_removal", alt=
+        "Above: a layer as a flow from left to right. Its eight heads are rows; each one's output passes a gate, open or "
+        "closed, on the way to the output projection. Below: the layer's weights, to scale. A closed head takes its rows of "
+        "the query, key, value and position projections, of both biases and of the persistent keys and values, and its columns "
+        "of the output projection. The output bias stays.")
+def removal(data: dict) -> Figure:
+    """The gates in a layer, and what leaves with the closed heads: areas below are numbers of weights, to scale."""
+    fig, (flow, weights) = new_figure(rows=2, height=7.6, height_ratios=(2.1, 4.2))
+    _flow(flow, data["heads"], data["kept"])
+    _weights(weights, data)
+    names = {"projections": "projections and biases", "persistent": "persistent vectors"}
+    fig.legend(handles=[*(Patch(color=COLORS[part], label=name) for part, name in names.items()),
+                        Patch(color=COLORS["control"], label="bias of the layer: belongs to no head"),
+                        Patch(label="closed, then removed", **REMOVED)],
+               ncols=2, loc="outside lower center")
+    for ax in (flow, weights):
+        ax.set(xticks=[], yticks=[], aspect="equal")
+        ax.spines[:].set_visible(False)
+    return fig
+
+
+def _flow(ax: Axes, heads: int, kept: list[int]) -> None:
+    """The layer from left to right, a row per head: what enters, the heads, their gates, Wo, and the residual connection."""
+    middle, line = -heads / 2, {"color": "black", "linewidth": 1, "zorder": 1}
+    ax.plot([-3, 0, math.nan, -1.8, -1.8, 17.2, 17.2], [middle, middle, math.nan, middle, 1.2, 1.2, middle + 0.6], **line)
+    for head in range(heads):
+        y, is_open = -head - 0.5, head in kept
+        style = {"facecolor": COLORS["projections"], "edgecolor": "white"} if is_open else REMOVED
+        ax.plot([0, 1, math.nan, 5, 8.6, math.nan, 9.4, 12], [middle, y, math.nan, y, y, math.nan, y, y], **line | (
+            {} if is_open else {"color": "#BFBFBF"}))
+        ax.add_patch(Rectangle((1, y - 0.42), 4, 0.84, **style))
+        ax.add_patch(Circle((9, y), 0.4, facecolor=COLORS[ALL_ATTENTION] if is_open else "#D9D9D9", zorder=2))
+        for x, text in ((9, "1" if is_open else "0"), (3, f"head {head + 1}")):
+            ax.text(x, y - 0.04, text, ha="center", va="center", fontsize=8, color="white" if is_open else "black")
+    ax.add_patch(Rectangle((12, -heads), 2, heads, facecolor=COLORS["projections"], edgecolor="none"))
+    ax.text(13, middle, "$W_o$", ha="center", va="center", color="white")
+    ax.plot([14, 16.6, math.nan, 17.8, 20], [middle] * 5, **line)
+    ax.add_patch(Circle((17.2, middle), 0.6, facecolor="white", edgecolor="black", zorder=2))
+    ax.plot(17.2, middle, "+", color="black", markersize=8, zorder=3)
+    ax.annotate("", (15.3, middle), (15.3, -heads + 1), arrowprops={"arrowstyle": "-", "linewidth": 1})
+    ax.text(15.3, -heads + 0.9, "$b_o$", ha="center", va="top")
+    for x, y, text in ((-3.2, middle, "$x$"), (20.3, middle, "$y$")):
+        ax.text(x, y, text, ha="center", va="center")
+    ax.text(9, 0.15, "gates $g$", ha="center", va="bottom", fontsize=9)
+    ax.set(xlim=(-4, 21), ylim=(-heads - 0.4, 1.5))
+    ax.set_title("The gates of a layer")
+
+
+def _weights(ax: Axes, data: dict) -> None:
+    """The layer's weights; the unit of length is d_model."""
+    heads, d, N = data["heads"], data["d_model"], data["persistent"] / data["d_model"]
+    thin = 0.045  # vectors are drawn wider than they are
+
+    def stack(x: float, y: float, width: float, name: str, part: str, upright: bool = False) -> None:
+        for head in range(heads):
+            style = {"facecolor": COLORS[part], "edgecolor": "white", "linewidth": 0.6} if head in data["kept"] else REMOVED
+            corner = (x + head / heads, y) if upright else (x, y + 1 - (head + 1) / heads)
+            ax.add_patch(Rectangle(corner, *((1 / heads, 1) if upright else (width, 1 / heads)), **style))
+        ax.text(x + width / 2, y + 1.04, name, ha="center", va="bottom")
+
+    for place, name in enumerate(("$W_q$", "$W_k$", "$W_v$", "$W_r$")):
+        stack(1.15 * place, 2.9, 1, name, "projections")
+    stack(4.63, 2.9, thin, "$u$", "projections")
+    stack(4.84, 2.9, thin, "$w$", "projections")
+    stack(5.1, 2.9, 1, "$W_o$", "projections", upright=True)
+    ax.add_patch(Rectangle((6.3, 2.9), thin, 1, facecolor=COLORS["control"]))
+    ax.text(6.3 + thin / 2, 3.94, "$b_o$", ha="center", va="bottom")
+    stack(0, 1.45, N, "$M_k$", "persistent")
+    stack(0, 0, N, "$M_v$", "persistent")
+    gone = heads - len(data["kept"])
+    head = 5 * d * data["d_head"] + 2 * data["persistent"] * data["d_head"] + 2 * data["d_head"]
+    text = (f"Each head: a strip of every matrix,\n{head:,} weights.\n\n{gone} of {heads} are closed: "
+            f"{gone * head:,}\nof {heads * head + d:,} weights leave.")
+    ax.text(N + 0.15, 1.3, text, va="center", fontsize=9.5, linespacing=1.4)
+    ax.text(-0.06, 3.4, "heads 1 to 8" if heads == 8 else f"{heads} heads", rotation=90, ha="right", va="center", fontsize=9)
+    ax.set(xlim=(-0.3, 6.6), ylim=(-0.1, 4.3))
+    ax.set_title("What leaves with a closed head")
 
 
 @figure("05_gates_over_steps", alt=
@@ -72,3 +157,48 @@ def closing_of_each_head(data: dict) -> Figure:
     for ax in (time, end):
         ax.grid(False)
     return fig
+
+
+@figure("05_attention", alt=
+        "Three maps of attention weights, a row per token of a sentence, with a bar per row for the share on persistent "
+        "vectors: a kept head before and after pruning, which look alike, and a removed head before. After pruning, its place "
+        "is empty.")
+def attention_before_and_after(data: dict) -> Figure:
+    """Attention of a kept and of a removed head on a sentence, before and after pruning. Each row shows where a token looks."""
+    tokens = data["tokens"]
+    fig, axes = new_figure(rows=2, columns=4, height=8.6, width_ratios=(6, 1, 6, 1), sharey=True)
+    for row, head in enumerate(data["heads"]):
+        for column, when in enumerate(("before", "after")):
+            pair = axes[row][2 * column:2 * column + 2]
+            name = f"Layer {head['layer']}, head {head['head']}{', kept' * (head['after'] is not None)}: {when}"
+            if head[when] is None:
+                pair[0].add_patch(Rectangle((-0.5, -0.5), len(tokens), len(tokens), **REMOVED))
+                pair[0].text(len(tokens) / 2 - 0.5, len(tokens) / 2 - 0.5, "removed:\nno weights, no attention", ha="center",
+                             va="center", color=COLORS["control"])
+                pair[0].set(xlim=(-0.5, len(tokens) - 0.5), xticks=[])
+                pair[0].set_title(name, fontsize=11)
+                pair[1].axis("off")
+                pair[0].grid(False)
+            else:
+                attention_map(*pair, head[when], tokens, name)
+    for ax in axes[:, 1:].flat:
+        ax.tick_params(left=False)
+    return fig
+
+
+def attention_map(ax: Axes, share: Axes, weights: list[list[float]], tokens: list[str], title: str) -> None:
+    """A head's weights on the tokens, T x T, and as a bar per query what is left of 1: the share on persistent vectors.
+
+    Colors follow the square root of a weight, so that small ones show.
+    """
+    hidden = [[math.sqrt(weight) if key <= query else math.nan for key, weight in enumerate(row)]
+              for query, row in enumerate(weights)]
+    ax.imshow(hidden, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False)
+    ax.set_yticks(range(len(tokens)), tokens, fontsize=8, parse_math=False)
+    ax.set_title(title, fontsize=11)
+    share.barh(range(len(tokens)), [1 - sum(row) for row in weights], color=COLORS["persistent"])
+    share.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(tokens) - 0.5, -0.5))
+    share.set_title("persistent", fontsize=8)
+    for panel in (ax, share):
+        panel.grid(False)

@@ -15,7 +15,7 @@ from allatt.attention import HeadVectors, reference
 from allatt.batches import Stream
 from allatt.config import check
 from allatt.data.tokens import load
-from allatt.model import Block
+from allatt.model import Block, LanguageModel
 from allatt.runs import Run
 from allatt.system.files import read_json, write_json
 
@@ -135,3 +135,18 @@ def attention_summary(weights_BHTX: Tensor, memory: int) -> dict[str, Tensor]:
     share_BHT = context_BHTS.sum(-1)
     distance_BHT = (context_BHTS * distance_TS).sum(-1) / share_BHT
     return {"persistent": (1 - share_BHT).mean((0, 2)), "distance": distance_BHT.mean((0, 2))}
+
+
+@torch.no_grad()
+def attention_on(model: LanguageModel, ids: Sequence[int]) -> list[Tensor]:
+    """Attention weights of each layer, (H, T, T + N), on a text that begins with these T ids, at most a memory long.
+
+    The first T columns are the tokens, the others the persistent vectors.
+    """
+    T, M = len(ids), model.config.memory
+    check(0 < T <= M, f"the text has {T} tokens; it can have 1 to {M}, the length of the memory")
+    empty = model.empty_memory(1)
+    _, memory = model(torch.tensor([list(map(int, ids))]), empty)
+    weights = [attention_weights(block, memory.hidden_LBMD[layer, :, M - T:], empty.hidden_LBMD[layer], 0,
+                                 model.head_vectors(layer)) for layer, block in enumerate(model.blocks)]
+    return [weights_BHTX[0, :, :, M:] for weights_BHTX in weights]

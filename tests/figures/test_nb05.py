@@ -58,3 +58,33 @@ def test_each_head_has_its_row_and_each_gate_its_number():
     assert states.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]]
     assert [text.get_text() for text in end.texts] == ["+0.4", "-0.2", "1", "-3.0", "+1.0", "1"]
     assert end.collections[0].get_array().reshape(2, 2).tolist() == [[1, 0], [0, 1]]
+
+
+def test_removal_takes_strips_of_every_matrix_and_leaves_the_bias():
+    flow, weights = draw("05_removal", {"heads": 4, "kept": [0, 3], "d_model": 8, "d_head": 2, "persistent": 32}).axes
+    gates = [text.get_text() for text in flow.texts if text.get_text() in ("0", "1")]
+    assert gates == ["1", "0", "0", "1"]
+    area = {True: 0.0, False: 0.0}
+    for patch in weights.patches:
+        if patch.get_width() * 4 > 0.2 and patch.get_height() > 0.2:  # without u, w and the bias, which are drawn too wide
+            area[patch.get_linestyle() == ":"] += patch.get_width() * patch.get_height()
+    assert area[True] == pytest.approx(area[False]) == pytest.approx((5 * 1 + 2 * 4) / 2), "in units of d times d, to scale"
+    biases = [patch for patch in weights.patches if patch.get_height() == 1 and patch.get_width() < 0.1]
+    assert len(biases) == 1 and biases[0].get_linestyle() != ":", "the bias of the layer stays"
+    said, = (text.get_text() for text in weights.texts if "weights leave" in text.get_text())
+    head = 5 * 8 * 2 + 2 * 32 * 2 + 2 * 2
+    assert f"{head:,} weights" in said and f"{2 * head:,}\nof {4 * head + 8:,} weights" in said
+
+
+def test_attention_is_shown_where_a_head_is():
+    weights = [[0.25, 0.0], [0.16, 0.09]]
+    fig = draw("05_attention", {"tokens": ["a", "$b"], "heads": [
+        {"layer": 3, "head": 2, "before": weights, "after": [[1.0, 0.0], [0.0, 1.0]]},
+        {"layer": 3, "head": 1, "before": weights, "after": None}]})
+    before, share, after, _, removed, _, empty, nothing = fig.axes
+    shown = before.images[0].get_array()
+    assert shown[0][0] == pytest.approx(0.5) and shown[1].tolist() == pytest.approx([0.4, 0.3]) and shown.mask[0][1]
+    assert [bar.get_width() for bar in share.patches] == pytest.approx([0.75, 0.75]), "what is left is persistent"
+    assert after.images and removed.images and not empty.images and not nothing.axison
+    assert "removed" in empty.texts[0].get_text()
+    assert [tick.get_text() for tick in before.get_yticklabels()] == ["a", "$b"]

@@ -1,6 +1,7 @@
 """Kept heads by layer, and what chance would give; and where heads look."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ from scipy.stats import rankdata, zscore
 from allatt.batches import Stream
 from allatt.config import ALL_ATTENTION, AllattError
 from allatt.data.tokens import load
-from allatt.paper import survivors
+from allatt.model import LanguageModel
+from allatt.paper import scales, survivors
 from allatt.paper.points import Point
 from allatt.paper.stats import agreement
 from allatt.paper.study import Study
@@ -153,3 +155,26 @@ def test_where_heads_look_needs_a_segment_as_long_as_the_memory(pruned):
 
     with pytest.raises(AllattError, match="run abc has segments of 8 tokens and a memory of 4"):
         survivors.where_heads_look(Other())
+
+
+def test_attention_on_a_text_is_that_of_the_equations():
+    """By the definition, head by head, on the states that enter each layer; persistent vectors come after the tokens."""
+    torch.manual_seed(0)
+    config = replace(scales.model("smoke", ALL_ATTENTION), kept=((0, 3), tuple(range(8))))
+    model, ids = LanguageModel(config, 30).double().eval(), [5, 7, 7, 2, 9]
+    found = survivors.attention_on(model, ids)
+    T, N, K = len(ids), config.persistent, config.d_head
+    assert [tuple(weights.shape) for weights in found] == [(2, T, T + N), (8, T, T + N)]
+    entered = model(torch.tensor([ids]), model.empty_memory(1))[1].hidden_LBMD
+    for layer, block in enumerate(model.blocks):
+        n_TD, vectors = block.norm(entered[layer, 0, -T:]), model.head_vectors(layer)
+        for place, weights in enumerate(found[layer]):
+            q, k = (n_TD @ weight[place].T for weight in (block.query_HKD, block.key_HKD))
+            for i in range(T):
+                scores = [((q[i] + vectors.u_HK[place]) @ k[j] + (q[i] + vectors.w_HK[place]) @ vectors.r_HCK[place, i - j])
+                          / math.sqrt(K) for j in range(i + 1)]
+                scores = torch.stack([*scores, *(vectors.pk_HNK[place] @ q[i])]).softmax(-1)
+                assert torch.allclose(weights[i, :i + 1], scores[:i + 1]) and torch.allclose(weights[i, T:], scores[i + 1:])
+                assert not weights[i, i + 1:T].any(), "no token looks ahead"
+    with pytest.raises(AllattError, match="the text has 17 tokens; it can have 1 to 16"):
+        survivors.attention_on(model, [1] * 17)

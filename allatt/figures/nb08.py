@@ -4,6 +4,7 @@ from itertools import zip_longest
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
@@ -11,6 +12,36 @@ from allatt.figures.style import COLORS, figure, look, new_figure
 
 SEED_MARKERS = ("o", "v", "^", "s", "D", "P", "X")
 """Markers of the seeds in their order; more seeds reuse them."""
+
+
+@figure("08_one_of_each", alt=
+        "Left: a square per head of the trained model, a row per layer; the first layer keeps all, the last keeps the fewest. "
+        "Right: the weights with which one token looks at those before it, in a kept and in a removed head of the last layer.")
+def one_of_each(data: dict) -> Figure:
+    """Heads that pruning kept (blue), layer by layer; and, before pruning, what two of them look at, one kept, one removed."""
+    fig, (grid, *bars) = new_figure(columns=3, height=4.8, width_ratios=(5, 3, 3))
+    marked = [(head["layer"], head["head"]) for head in data["heads"]]
+    for layer, row in enumerate(data["kept"], start=1):
+        for head, kept in enumerate(row, start=1):
+            style = {"facecolor": COLORS[ALL_ATTENTION]} if kept else {"facecolor": "#D9D9D9"}
+            frame = {"edgecolor": "black", "linewidth": 2.5} if (layer, head) in marked else {"edgecolor": "white"}
+            grid.add_patch(Rectangle((head - 0.45, layer - 0.45), 0.9, 0.9, **style, **frame))
+        grid.text(len(row) + 0.8, layer, f"{sum(row)}", va="center", fontweight="bold")
+    grid.set(xlim=(0.4, len(data["kept"][0]) + 1.3), ylim=(len(data["kept"]) + 0.5, 0.5), aspect="equal", xlabel="head",
+             ylabel="layer", title="Kept (blue), removed (gray)", xticks=range(1, len(data["kept"][0]) + 1),
+             yticks=range(1, len(data["kept"]) + 1))
+    grid.spines[:].set_visible(False)
+    for ax, head in zip(bars, data["heads"], strict=True):
+        places = range(len(data["tokens"]) + 1)
+        ax.barh(places, [*head["weights"], head["share"]],
+                color=[COLORS["context"]] * len(data["tokens"]) + [COLORS["persistent"]])
+        ax.set_yticks(places, [*data["tokens"], "persistent"], fontsize=9, parse_math=False)
+        ax.set(title=f"Head {head['head']}, {'kept' if head['kept'] else 'removed'}", xlim=(0, 1), xlabel="weight",
+               ylim=(len(data["tokens"]) + 0.6, -0.6))
+    bars[1].tick_params(labelleft=False)
+    for ax in (grid, *bars):
+        ax.grid(False)
+    return fig
 
 
 @figure("08_kept_heads", alt=
@@ -35,36 +66,6 @@ def kept_heads_by_layer(data: dict) -> Figure:
         ax.grid(False)
     axes[0].set_ylabel("layer")
     fig.colorbar(image, ax=axes, label="share of the layer's heads that is kept", shrink=0.8, pad=0.02)
-    return fig
-
-
-@figure("08_seeds", alt=
-        "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
-def kept_heads_by_seed(data: dict) -> Figure:
-    """Each seed's kept heads by layer, for each lambda and for the mean over them; below, the agreement of the seeds."""
-    models = data["models"]
-    fig, axes = new_figure(rows=len(models), columns=max(len(model["panels"]) for model in models),
-                           height=0.7 + 3 * len(models), sharey=True, squeeze=False)
-    for row_axes, model in zip(axes, models, strict=True):
-        for ax, panel in zip_longest(row_axes, model["panels"]):
-            if panel is None:
-                ax.axis("off")
-                continue
-            layers, count = len(panel["kept"][0]), len(panel["kept"])
-            for i, (seed, kept) in enumerate(zip(data["seeds"], panel["kept"], strict=True)):
-                shift = 0.3 * (i - (count - 1) / 2) / max(1, count - 1)
-                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False, label=f"seed {seed}",
-                        **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
-            mean, low, high, _ = panel["agreement"] or (None,) * 4
-            ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
-                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=8)
-            ax.set_title(panel["title"], fontsize=10)
-            ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
-                   xticks=range(1, layers + 1, 1 if layers < 6 else 5))
-        row_axes[0].set_ylabel(f"{model['name']}\nkept heads")
-    legend_below(fig, axes[0][0], columns=7)
-    if len(data["seeds"]) > 1:
-        fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (95% interval)")
     return fig
 
 
@@ -111,3 +112,33 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
     ax.set(xticks=range(len(comparisons)), xticklabels=[name.replace(" ", "\n", 1) for name in comparisons],
            xlim=(-0.5, len(comparisons) - 0.5), ylim=(0, 100), title="Kept has more", ylabel="share of pairs (%)")
     ax.grid(axis="x", visible=False)
+
+
+@figure("08_seeds", alt=
+        "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
+def kept_heads_by_seed(data: dict) -> Figure:
+    """Each seed's kept heads by layer, for each lambda and for the mean over them; below, the agreement of the seeds."""
+    models = data["models"]
+    fig, axes = new_figure(rows=len(models), columns=max(len(model["panels"]) for model in models),
+                           height=0.7 + 3 * len(models), sharey=True, squeeze=False)
+    for row_axes, model in zip(axes, models, strict=True):
+        for ax, panel in zip_longest(row_axes, model["panels"]):
+            if panel is None:
+                ax.axis("off")
+                continue
+            layers, count = len(panel["kept"][0]), len(panel["kept"])
+            for i, (seed, kept) in enumerate(zip(data["seeds"], panel["kept"], strict=True)):
+                shift = 0.3 * (i - (count - 1) / 2) / max(1, count - 1)
+                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False, label=f"seed {seed}",
+                        **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
+            mean, low, high, _ = panel["agreement"] or (None,) * 4
+            ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
+                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=8)
+            ax.set_title(panel["title"], fontsize=10)
+            ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
+                   xticks=range(1, layers + 1, 1 if layers < 6 else 5))
+        row_axes[0].set_ylabel(f"{model['name']}\nkept heads")
+    legend_below(fig, axes[0][0], columns=7)
+    if len(data["seeds"]) > 1:
+        fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (95% interval)")
+    return fig

@@ -35,9 +35,10 @@ def test_every_figure_has_a_number_a_caption_and_an_alternative_text_of_its_own(
 def test_every_figure_is_registered_once():
     known = drawing_functions()
     assert len(set(known.values())) == len(known)
-    assert [name for name in sorted(known) if name[:2] in ("06", "07", "09", "11", "14")] == [
+    assert [name for name in sorted(known) if name[:2] in ("06", "07", "08", "09", "11", "14")] == [
         "06_gentle_start", "06_output_scaling", "06_stability", "06_three_methods", "06_trained_longer", "06_who_needs_warm_up",
-        "07_above_control", "07_gains", "07_perplexity", "09_figure_1", "09_memory", "09_speed", "11_rivals", "14_paths"]
+        "07_above_control", "07_gains", "07_perplexity", "08_kept_heads", "08_one_of_each", "08_seeds", "08_survivors",
+        "09_figure_1", "09_memory", "09_speed", "11_rivals", "14_paths"]
 
 
 @pytest.mark.parametrize("path", sorted((repository() / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)

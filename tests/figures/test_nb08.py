@@ -66,3 +66,17 @@ def test_survivors_and_pruned_heads_have_their_own_marks():
         assert mean[0].get_ydata() == [50] and mean[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([10, 90])
     assert [tick.get_text() for tick in fig.axes[3].get_xticklabels()] == ["all\npairs", "one\nlayer"]
     assert legend_labels(fig) == ["kept at λ = 0.04", "pruned"]
+
+
+def test_one_of_each_has_its_frame_and_its_weights():
+    fig = draw("08_one_of_each", {"kept": [[True, True], [False, True]], "tokens": ["a", "$"], "heads": [
+        {"layer": 2, "head": 2, "kept": True, "weights": [0.5, 0.2], "share": 0.3},
+        {"layer": 2, "head": 1, "kept": False, "weights": [0.1, 0.1], "share": 0.8}]})
+    grid, kept, removed = fig.axes
+    assert [patch.get_linewidth() > 2 for patch in grid.patches] == [False, False, True, True]
+    assert len({patch.get_facecolor() for patch in grid.patches}) == 2
+    assert [text.get_text() for text in grid.texts] == ["2", "1"]
+    assert [bar.get_width() for bar in kept.patches] == [0.5, 0.2, 0.3]
+    assert [bar.get_width() for bar in removed.patches] == [0.1, 0.1, 0.8]
+    assert [ax.get_title(loc="left") for ax in (kept, removed)] == ["Head 2, kept", "Head 1, removed"]
+    assert [tick.get_text() for tick in kept.get_yticklabels()] == ["a", "$", "persistent"]

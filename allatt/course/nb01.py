@@ -5,16 +5,16 @@ from functools import cache
 import torch
 
 from allatt.course.exercise import exercise, expect
-from allatt.course.looks import attention_of
 from allatt.course.trained import SENTENCE, trained
+from allatt.paper.survivors import attention_on
 
 
 @cache
 def mean_share():
     """The trained model's mean share on persistent vectors, in percent, over all heads and all tokens of the sentence."""
     model, vocabulary, _ = trained("all-attention")
-    ids = torch.tensor(vocabulary.encode(SENTENCE), dtype=torch.long)[None]
-    return 100 * sum(weights[..., ids.shape[1]:].sum(-1).mean().item() for weights in attention_of(model, ids)) / 4
+    ids = vocabulary.encode(SENTENCE).tolist()
+    return 100 * sum(weights[..., len(ids):].sum(-1).mean().item() for weights in attention_on(model, ids)) / 4
 
 
 @exercise("1.1")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.figures.panels import attention_map
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 CLOSED_AND_OPEN = ListedColormap(["#D9D9D9", COLORS[ALL_ATTENTION]])
@@ -180,25 +181,6 @@ def attention_before_and_after(data: dict) -> Figure:
                 pair[1].axis("off")
                 pair[0].grid(False)
             else:
-                attention_map(*pair, head[when], tokens, name)
-    for ax in axes[:, 1:].flat:
-        ax.tick_params(left=False)
+                shares = [1 - sum(row) for row in head[when]]
+                attention_map(*pair, {"title": name, "tokens": tokens, "weights": head[when], "share": shares})
     return fig
-
-
-def attention_map(ax: Axes, share: Axes, weights: list[list[float]], tokens: list[str], title: str) -> None:
-    """A head's weights on the tokens, T x T, and as a bar per query what is left of 1: the share on persistent vectors.
-
-    Colors follow the square root of a weight, so that small ones show.
-    """
-    hidden = [[math.sqrt(weight) if key <= query else math.nan for key, weight in enumerate(row)]
-              for query, row in enumerate(weights)]
-    ax.imshow(hidden, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    ax.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8, parse_math=False)
-    ax.set_yticks(range(len(tokens)), tokens, fontsize=8, parse_math=False)
-    ax.set_title(title, fontsize=11)
-    share.barh(range(len(tokens)), [1 - sum(row) for row in weights], color=COLORS["persistent"])
-    share.set(xlim=(0, 1), xticks=[0, 1], ylim=(len(tokens) - 0.5, -0.5))
-    share.set_title("persistent", fontsize=8)
-    for panel in (ax, share):
-        panel.grid(False)

@@ -83,8 +83,9 @@ def test_attention_is_shown_where_a_head_is():
         {"layer": 3, "head": 1, "before": weights, "after": None}]})
     before, share, after, _, removed, _, empty, nothing = fig.axes
     shown = before.images[0].get_array()
-    assert shown[0][0] == pytest.approx(0.5) and shown[1].tolist() == pytest.approx([0.4, 0.3]) and shown.mask[0][1]
-    assert [bar.get_width() for bar in share.patches] == pytest.approx([0.75, 0.75]), "what is left is persistent"
+    assert shown[0][0] == 0.25 and shown[1].tolist() == [0.16, 0.09] and shown.mask[0][1]
+    assert before.images[0].norm([0.25, 0.09, 1.0]).tolist() == pytest.approx([0.5, 0.3, 1.0]), "colors follow the square root"
+    assert [bar.get_width() for bar in share.patches[2:]] == pytest.approx([0.75, 0.75]), "what is left is persistent"
     assert after.images and removed.images and not empty.images and not nothing.axison
     assert "removed" in empty.texts[0].get_text()
     assert [tick.get_text() for tick in before.get_yticklabels()] == ["a", "$b"]

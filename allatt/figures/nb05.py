@@ -167,7 +167,7 @@ def closing_of_each_head(data: dict) -> Figure:
 def attention_before_and_after(data: dict) -> Figure:
     """Attention of a kept and of a removed head on a sentence, before and after pruning. Each row shows where a token looks."""
     tokens = data["tokens"]
-    fig, axes = new_figure(rows=2, columns=4, height=8.6, width_ratios=(6, 1, 6, 1), sharey=True)
+    fig, axes = new_figure(rows=2, columns=4, height=8.6, width_ratios=(6, 1, 6, 1))
     for row, head in enumerate(data["heads"]):
         for column, when in enumerate(("before", "after")):
             pair = axes[row][2 * column:2 * column + 2]
@@ -176,7 +176,7 @@ def attention_before_and_after(data: dict) -> Figure:
                 pair[0].add_patch(Rectangle((-0.5, -0.5), len(tokens), len(tokens), **REMOVED))
                 pair[0].text(len(tokens) / 2 - 0.5, len(tokens) / 2 - 0.5, "removed:\nno weights, no attention", ha="center",
                              va="center", color=COLORS["control"])
-                pair[0].set(xlim=(-0.5, len(tokens) - 0.5), xticks=[])
+                pair[0].set(xlim=(-0.5, len(tokens) - 0.5), ylim=(len(tokens) - 0.5, -0.5), xticks=[], yticks=[])
                 pair[0].set_title(name, fontsize=11)
                 pair[1].axis("off")
                 pair[0].grid(False)

@@ -324,7 +324,7 @@ def test_perplexity_is_the_exponential_of_the_loss(tmp_path):
 def test_a_run_of_less_than_a_second_shows_no_bar(tmp_path, monkeypatch, capsys):
     """Dozens of them in one cell would flood the notebook; a longer one shows a line, and where it stands."""
     for change, shown in (({}, False), ({"delay": 0}, True)):
-        monkeypatch.setattr("allatt.train.tqdm", lambda change=change, **given: tqdm(**given | change, file=sys.stderr))
+        monkeypatch.setattr("allatt.train.tqdm", lambda change=change, **given: tqdm(**given | change))
         trainer(DENSE, tmp_path / str(shown), replace(QUIET, progress=True)).run()
         assert ("dense" in capsys.readouterr().err) == shown
 

@@ -97,7 +97,7 @@ def figures(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Write the report from the claims.json of these seeds, and print its path."""
     from allatt.figures import figures_folder
-    from allatt.paper.report import write_report
+    from allatt.paper.reproduction_report import write_report
     from allatt.paper.study import Study
 
     folder = figures_folder(Study(options.scale, options.corpus, options.seed, options.seeds).folder)

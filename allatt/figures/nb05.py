@@ -180,6 +180,7 @@ def attention_before_and_after(data: dict) -> Figure:
                 pair[0].set_title(name, fontsize=11)
                 pair[1].axis("off")
                 pair[0].grid(False)
+                pair[0].spines[:].set_visible(False)
             else:
                 shares = [1 - sum(row) for row in head[when]]
                 attention_map(*pair, {"title": name, "tokens": tokens, "weights": head[when], "share": shares})

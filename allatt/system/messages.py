@@ -25,7 +25,7 @@ def bars() -> TextIO:
 
     On stderr of a notebook each update would stay, hundreds of lines in what papermill saves.
     """
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return _Output() if getattr(shell, "kernel", None) is not None else sys.stderr
 
 

@@ -37,6 +37,8 @@ def test_bars_go_to_stderr_outside_of_notebooks(monkeypatch):
     assert bars() is sys.stderr
     monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace())  # a shell in a terminal has no kernel
     assert bars() is sys.stderr
+    monkeypatch.setitem(sys.modules, "IPython", None)  # not installed
+    assert bars() is sys.stderr
 
 
 def test_in_a_notebook_a_bar_is_one_output_that_ends_empty(monkeypatch, capsys):

@@ -14,7 +14,7 @@ from allatt.figures.style import ALT
 from allatt.paper import claim_table
 from allatt.paper.claims import CLAIMS
 from allatt.paper.decisions import UNTOLD
-from allatt.paper.report import html, markdown, write_report
+from allatt.paper.reproduction_report import html, markdown, write_report
 from allatt.runs.provenance import provenance
 
 

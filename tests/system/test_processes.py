@@ -14,13 +14,17 @@ from allatt.system import processes
 from allatt.system.paths import PACKAGE
 
 CHILD = """
-import json, os, sys, time
+import json, os, sys, threading, time
 from allatt.system import processes
+known = threading.Event()
+def stop():  # may be called before the orders have a name
+    known.wait()
+    {"terminate": processes.terminate, "save": saved, "never": lambda: None}[orders.get("stop", "terminate")]()
 def saved():
     print("saved", flush=True)
     os._exit(int(orders.get("ending", 5)))
-orders = processes.read_orders(lambda: {"terminate": processes.terminate, "save": saved, "never": lambda: None}[
-    orders.get("stop", "terminate")]())
+orders = processes.read_orders(stop)
+known.set()
 print(json.dumps(orders["echo"]), flush=True)
 time.sleep(orders["seconds"])
 sys.exit(orders.get("status", 0))

@@ -41,7 +41,7 @@ def readers(answer):
                             ([sum(d <= M for d in row) for row in ahead], "nobody sees the future: query i stands at M + i"),
                             ([sum(d >= 0 for d in row) for row in ahead], "a query sees nothing more than M places behind it"),
                             ([sum(0 <= d < M for d in row) for row in ahead], "a query sees M + 1 places: M and itself"),
-                            ([sum(0 < d <= M for d in row) for row in ahead], "a query sees itself, too"),
+                            ([sum(0 < d <= M for d in row) for row in ahead], "a query sees itself too"),
                             (right[::-1], "turned around: place 0 is the oldest memory, and place M + i is query i's own")):
             expect(found != wrong or wrong == right, f"with T = {T} and M = {M}: {hint}")
         for place in range(M + T):
@@ -60,7 +60,7 @@ def reach(answer):
             reached = [any(reached[max(0, i - M):i + 1]) for i in range(len(reached))]
         right = max(i for i, changed in enumerate(reached) if changed)
         found, where = answer(L, M, T), f"with L = {L}, M = {M}, T = {T}"
-        expect(found != M, f"{where}: M is the reach of one layer; what it sees has seen something, too")
+        expect(found != M, f"{where}: M is the reach of one layer; what it sees has itself seen something")
         expect(found != L * (M + 1), f"{where}: the M + 1 places include the query's own, which is no step back")
         expect(found not in (T, L * T, L * (M + T)), f"{where}: where the text is cut makes no difference; T cannot matter")
         expect(found == right, f"{where}: a token changes outputs up to {right} tokens later; you have {found}")
@@ -69,30 +69,30 @@ def reach(answer):
 
 @exercise("1.4")
 def joined(answer):
-    """answer(s, t, a, b): one softmax's output from two: scores (T, C) and (T, N), and the outputs (T, K) of each alone."""
+    """answer(s, t, y, z): one softmax's output from two: scores (T, C) and (T, N), and the outputs (T, K) of each alone."""
     torch.manual_seed(0)
     s, t = torch.randn(6, 5).double(), torch.randn(6, 40).double()
     v, m = torch.randn(5, 3).double(), torch.randn(40, 3).double()
-    a, b, right = s.softmax(-1) @ v, t.softmax(-1) @ m, torch.cat([s, t], -1).softmax(-1) @ torch.cat([v, m])
+    y, z, right = s.softmax(-1) @ v, t.softmax(-1) @ m, torch.cat([s, t], -1).softmax(-1) @ torch.cat([v, m])
 
     def mixed(pi):
-        return (1 - pi) * a + pi * b
+        return (1 - pi) * y + pi * z
 
-    def same(x, y):
-        return x.shape == y.shape and torch.allclose(x, y)
+    def same(one, other):
+        return one.shape == other.shape and torch.allclose(one, other)
 
-    found = answer(s, t, a, b)
+    found = answer(s, t, y, z)
     expect(isinstance(found, torch.Tensor) and found.shape == right.shape, f"the output is a tensor of {tuple(right.shape)}")
     exact = t.logsumexp(-1, keepdim=True).sub(s.logsumexp(-1, keepdim=True)).sigmoid()
     expect(not same(found, mixed(1 - exact)), "the two shares are swapped: the persistent part's is pi")
-    expect(not same(found, a + b) and not same(found, mixed(torch.tensor(0.5))),
+    expect(not same(found, y + z) and not same(found, mixed(torch.tensor(0.5))),
            "the parts are not equal: each counts as much as the sum of exp(score) that it brings")
     expect(not same(found, mixed(torch.tensor(40 / 45))), "not the number of scores counts, but the sum of exp(score)")
     average = t.exp().mean(-1, keepdim=True) / (t.exp().mean(-1, keepdim=True) + s.exp().mean(-1, keepdim=True))
     expect(not same(found, mixed(average)), "take sums of exp(score), not means: more vectors get more weight")
     expect(not same(found, mixed(exact.mean())), "each query has a share of its own: sum over the last dimension alone")
     expect(same(found, right), "pi is the sum of exp(score) over persistent vectors, divided by the sum over everything")
-    large = answer(1000 + s, 1000 + t, a, b)
+    large = answer(1000 + s, 1000 + t, y, z)
     expect(torch.isfinite(large).all(), "right, until a score is 1,000: exp overflows. Take logsumexp, and then a sigmoid")
     expect(same(large, right), "right, but adding 1,000 to all scores must not change a softmax")
     return "One softmax over two sets is two softmaxes and a share of each query's own: sigmoid(logsumexp(t) - logsumexp(s))."

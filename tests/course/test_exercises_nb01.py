@@ -39,9 +39,9 @@ def test_the_reach(answer, hint):
 
 
 def mix(share):
-    def answer(s, t, a, b):
+    def answer(s, t, y, z):
         pi = share(s, t)
-        return (1 - pi) * a + pi * b
+        return (1 - pi) * y + pi * z
 
     return answer
 
@@ -52,8 +52,8 @@ def exact(s, t):
 
 @pytest.mark.parametrize("answer, hint", [
     (mix(exact), "overflows"), (mix(lambda s, t: 1 - exact(s, t)), "swapped"), (mix(lambda s, t: 0.5), "not equal"),
-    (lambda s, t, a, b: a + b, "not equal"), (mix(lambda s, t: t.shape[-1] / (s.shape[-1] + t.shape[-1])), "number of scores"),
-    (mix(lambda s, t: exact(s, t).mean()), "share of its own"), (lambda s, t, a, b: a[0], "a tensor of"),
+    (lambda s, t, y, z: y + z, "not equal"), (mix(lambda s, t: t.shape[-1] / (s.shape[-1] + t.shape[-1])), "number of scores"),
+    (mix(lambda s, t: exact(s, t).mean()), "share of its own"), (lambda s, t, y, z: y[0], "a tensor of"),
     (mix(lambda s, t: t.exp().mean(-1, keepdim=True) / (t.exp().mean(-1, keepdim=True) + s.exp().mean(-1, keepdim=True))),
      "not means"),
     (mix(lambda s, t: t.max(-1, keepdim=True).values.sigmoid()), "divided by the sum over everything"),

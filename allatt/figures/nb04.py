@@ -1,8 +1,7 @@
 """Figures of notebook 04: how a choice of yes or no is trained."""
 
-import math
-
-from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from allatt.config import ALL_ATTENTION
@@ -55,10 +54,11 @@ def forces_on_a_gate(data: dict) -> Figure:
 def closing_gates(data: dict) -> Figure:
     """Gates on the features of a linear regression: logits by step at one lambda; open and closed gates for each lambda."""
     fig, (path, end) = new_figure(columns=2)
-    worth, example, colors = data["worth"], data["example"], colormaps[COLORMAP]
+    worth, example = data["worth"], data["example"]
+    key = ScalarMappable(LogNorm(min(worth), max(worth)), COLORMAP)
     for theta2, logits in zip(worth, zip(*example["logits"], strict=True), strict=True):
-        color = colors(1 - math.log(theta2 / worth[0]) / math.log(worth[-1] / worth[0]))
-        path.plot(example["steps"], logits, color=color, linewidth=1.6)
+        path.plot(example["steps"], logits, color=key.to_rgba(theta2), linewidth=1.6)
+    fig.colorbar(key, ax=path, location="bottom", aspect=40, label="worth of the feature, θ²")
     path.axhline(0, color=COLORS["paper"], linestyle="--", linewidth=1)
     path.set(xlabel="step", ylabel="logit a (open above 0)", title=f"λ = {example['lambda']:.2g}")
     points = [(lam, theta2, state) for lam, states in zip(data["lambdas"], data["kept"], strict=True)
@@ -76,7 +76,7 @@ def closing_gates(data: dict) -> Figure:
 
 @figure("04_sigmoid", alt=
         "Two panels of gate values by the worth of a feature. Hard concrete gates lie at exactly 0 or 1. Sigmoid gates all lie "
-        "above 0; if the weights are learned, too, all of them are small.")
+        "above 0; if the weights are learned as well, all of them are small.")
 def sigmoid_beside_hard_concrete(data: dict) -> Figure:
     """Gates at the end of training, from the worthiest feature to the least: sigmoid gates never reach 0, hard concrete do."""
     fig, axes = new_figure(columns=2, height=3.8, sharey=True)

@@ -1,6 +1,7 @@
 """The figures of notebook 04."""
 
 import pytest
+from matplotlib.colors import to_hex
 from samples import draw, legend_labels, lines
 
 from allatt.config import ALL_ATTENTION
@@ -39,5 +40,7 @@ def test_soft_gates_are_sorted_and_divided_at_one_half():
 def test_a_border_can_have_features_on_one_side_only():
     data = {"worth": [1.0, 0.1], "lambdas": [0.1, 1.0], "kept": [[1, 1], [1, 1]], "border": 0.66,
             "example": {"lambda": 0.1, "steps": [0, 10], "logits": [[2.0, 2.0], [3.0, 1.0]]}}
-    _, end = draw("04_watching_gates_close", data).axes
+    path, end, key = draw("04_watching_gates_close", data).axes
+    assert to_hex(path.lines[0].get_color()) != to_hex(path.lines[1].get_color()) and "worth" in key.get_xlabel()
+    assert key.get_xlim() == pytest.approx((0.1, 1.0)), "the key covers all features"
     assert [len(line.get_xdata()) for line in end.lines] == [4, 0, 2]

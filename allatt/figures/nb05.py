@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.figures.panels import attention_map
@@ -23,7 +24,7 @@ REMOVED = {"facecolor": "white", "edgecolor": "#7F7F7F", "linestyle": ":", "line
         "Above: a layer as a flow from left to right. Its eight heads are rows; each one's output passes a gate, open or "
         "closed, on the way to the output projection. Below: the layer's weights, to scale. A closed head takes its rows of "
         "the query, key, value and position projections, of both biases and of the persistent keys and values, and its columns "
-        "of the output projection. The output bias stays.")
+        "of the output projection. The output bias and the LayerNorm stay.")
 def removal(data: dict) -> Figure:
     """The gates in a layer, and what leaves with the closed heads: areas below are numbers of weights, to scale."""
     fig, (flow, weights) = new_figure(rows=2, height=7.6, height_ratios=(2.1, 4.2))
@@ -31,7 +32,7 @@ def removal(data: dict) -> Figure:
     _weights(weights, data)
     names = {"projections": "projections and biases", "persistent": "persistent vectors"}
     fig.legend(handles=[*(Patch(color=COLORS[part], label=name) for part, name in names.items()),
-                        Patch(color=COLORS["control"], label="bias of the layer: belongs to no head"),
+                        Patch(color=COLORS["control"], label="LayerNorm and bias: belong to no head"),
                         Patch(label="closed, then removed", **REMOVED)],
                ncols=2, loc="outside lower center")
     for ax in (flow, weights):
@@ -44,6 +45,8 @@ def _flow(ax: Axes, heads: int, kept: list[int]) -> None:
     """The layer from left to right, a row per head: what enters, the heads, their gates, Wo, and the residual connection."""
     middle, line = -heads / 2, {"color": "black", "linewidth": 1, "zorder": 1}
     ax.plot([-3, 0, math.nan, -1.8, -1.8, 17.2, 17.2], [middle, middle, math.nan, middle, 1.2, 1.2, middle + 0.6], **line)
+    ax.add_patch(Rectangle((-1.4, middle - 1.1), 1, 2.2, facecolor=COLORS["control"], zorder=2))
+    ax.text(-0.9, middle, "LN", rotation=90, ha="center", va="center", fontsize=8, color="white")
     for head in range(heads):
         y, is_open = -head - 0.5, head in kept
         style = {"facecolor": COLORS["projections"], "edgecolor": "white"} if is_open else REMOVED
@@ -84,17 +87,19 @@ def _weights(ax: Axes, data: dict) -> None:
     stack(4.63, 2.9, thin, "$u$", "projections")
     stack(4.84, 2.9, thin, "$w$", "projections")
     stack(5.1, 2.9, 1, "$W_o$", "projections", upright=True)
-    ax.add_patch(Rectangle((6.3, 2.9), thin, 1, facecolor=COLORS["control"]))
-    ax.text(6.3 + thin / 2, 3.94, "$b_o$", ha="center", va="bottom")
+    for places, name in (((6.3,), "$b_o$"), ((6.62, 6.72), "LN")):  # the LayerNorm has a gain and a bias
+        for x in places:
+            ax.add_patch(Rectangle((x, 2.9), thin, 1, facecolor=COLORS["control"]))
+        ax.text((places[0] + places[-1] + thin) / 2, 3.94, name, ha="center", va="bottom")
     stack(0, 1.45, N, "$M_k$", "persistent")
     stack(0, 0, N, "$M_v$", "persistent")
     gone = heads - len(data["kept"])
     head = 5 * d * data["d_head"] + 2 * data["persistent"] * data["d_head"] + 2 * data["d_head"]
     text = (f"Each head: a strip of every matrix,\n{head:,} weights.\n\n{gone} of {heads} are closed: "
-            f"{gone * head:,}\nof {heads * head + d:,} weights leave.")
+            f"{gone * head:,}\nof {heads * head + 3 * d:,} weights leave.")
     ax.text(N + 0.15, 1.3, text, va="center", fontsize=9.5, linespacing=1.4)
     ax.text(-0.06, 3.4, "heads 1 to 8" if heads == 8 else f"{heads} heads", rotation=90, ha="right", va="center", fontsize=9)
-    ax.set(xlim=(-0.3, 6.6), ylim=(-0.1, 4.3))
+    ax.set(xlim=(-0.3, 6.9), ylim=(-0.1, 4.3))
     ax.set_title("What leaves with a closed head")
 
 
@@ -141,17 +146,20 @@ def closing_of_each_head(data: dict) -> Figure:
     fig, (time, end) = new_figure(columns=2, height=2.4 + 0.5 * layers, width_ratios=(3, 2), sharey=True)
     states = [[int(step[layer][head]) for step in data["kept"]] for layer in range(layers) for head in range(count)]
     edges = [0.5 + i / count for i in range(layers * count + 1)]
-    time.pcolormesh([0, *data["step"]], edges, states, vmin=0, vmax=1, cmap=CLOSED_AND_OPEN)
+    # What was logged after a step holds until the next line; the last one is drawn as wide as the one before it.
+    steps = [*data["step"], 2 * data["step"][-1] - [0, *data["step"]][-2]]
+    time.pcolormesh([0, *steps[1:]], edges, states, vmin=0, vmax=1, cmap=CLOSED_AND_OPEN)
     widths = [0.6 if i % count else 4 for i in range(1, layers * count)]
-    time.hlines(edges[1:-1], 0, data["step"][-1], color="white", linewidth=widths)
+    time.hlines(edges[1:-1], 0, steps[-1], color="white", linewidth=widths)
     time.set(xlabel="step", ylabel="layer", yticks=range(1, layers + 1), ylim=(layers + 0.5, 0.5),
              title="Open (blue) or closed")
+    time.xaxis.set_major_locator(MaxNLocator(integer=True))
     end.pcolormesh([head + 0.5 for head in range(count + 1)], [layer + 0.5 for layer in range(layers + 1)],
                    [[int(a >= 0) for a in logits] for logits in data["logits"]], vmin=0, vmax=1, cmap=CLOSED_AND_OPEN,
                    edgecolors="white", linewidth=2)
     for layer, logits in enumerate(data["logits"], start=1):
         for head, a in enumerate(logits, start=1):
-            end.text(head, layer, f"{a:+.1f}", ha="center", va="center", fontsize=8 if count > 4 else 10,
+            end.text(head, layer, f"{a:.2f}", ha="center", va="center", fontsize=7.5 if count > 4 else 10,
                      color="white" if a >= 0 else "black")
         end.text(count + 0.7, layer, f"{sum(a >= 0 for a in logits)}", va="center", fontweight="bold")
     end.set(xlabel="head; at the right, how many are kept", xticks=range(1, count + 1), title="Gates a at the end")
@@ -183,5 +191,7 @@ def attention_before_and_after(data: dict) -> Figure:
                 pair[0].spines[:].set_visible(False)
             else:
                 shares = [1 - sum(row) for row in head[when]]
-                attention_map(*pair, {"title": name, "tokens": tokens, "weights": head[when], "share": shares})
+                image = attention_map(*pair, {"title": name, "tokens": tokens, "weights": head[when], "share": shares})
+    fig.colorbar(image, ax=axes, label="weight of one token", location="bottom", shrink=0.5, aspect=40,
+                 ticks=[0, 0.05, 0.2, 0.5, 1])
     return fig

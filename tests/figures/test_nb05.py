@@ -56,7 +56,8 @@ def test_each_head_has_its_row_and_each_gate_its_number():
     time, end = draw("05_kept_heads", {"step": [2, 4, 6], "kept": kept, "logits": [[0.4, -0.2], [-3.0, 1.0]]}).axes
     states = time.collections[0].get_array().reshape(4, 3)
     assert states.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]]
-    assert [text.get_text() for text in end.texts] == ["+0.4", "-0.2", "1", "-3.0", "+1.0", "1"]
+    assert time.collections[0].get_coordinates()[0, :, 0].tolist() == [0, 4, 6, 8], "a head closes at the step that logged it"
+    assert [text.get_text() for text in end.texts] == ["0.40", "-0.20", "1", "-3.00", "1.00", "1"]
     assert end.collections[0].get_array().reshape(2, 2).tolist() == [[1, 0], [0, 1]]
 
 
@@ -70,10 +71,10 @@ def test_removal_takes_strips_of_every_matrix_and_leaves_the_bias():
             area[patch.get_linestyle() == ":"] += patch.get_width() * patch.get_height()
     assert area[True] == pytest.approx(area[False]) == pytest.approx((5 * 1 + 2 * 4) / 2), "in units of d times d, to scale"
     biases = [patch for patch in weights.patches if patch.get_height() == 1 and patch.get_width() < 0.1]
-    assert len(biases) == 1 and biases[0].get_linestyle() != ":", "the bias of the layer stays"
+    assert len(biases) == 3 and all(b.get_linestyle() != ":" for b in biases), "bias and LayerNorm of the layer stay"
     said, = (text.get_text() for text in weights.texts if "weights leave" in text.get_text())
     head = 5 * 8 * 2 + 2 * 32 * 2 + 2 * 2
-    assert f"{head:,} weights" in said and f"{2 * head:,}\nof {4 * head + 8:,} weights" in said
+    assert f"{head:,} weights" in said and f"{2 * head:,}\nof {4 * head + 3 * 8:,} weights" in said
 
 
 def test_attention_is_shown_where_a_head_is():
@@ -81,7 +82,8 @@ def test_attention_is_shown_where_a_head_is():
     fig = draw("05_attention", {"tokens": ["a", "$b"], "heads": [
         {"layer": 3, "head": 2, "before": weights, "after": [[1.0, 0.0], [0.0, 1.0]]},
         {"layer": 3, "head": 1, "before": weights, "after": None}]})
-    before, share, after, _, removed, _, empty, nothing = fig.axes
+    before, share, after, _, removed, _, empty, nothing, key = fig.axes
+    assert key.get_xlabel() == "weight of one token"
     shown = before.images[0].get_array()
     assert shown[0][0] == 0.25 and shown[1].tolist() == [0.16, 0.09] and shown.mask[0][1]
     assert before.images[0].norm([0.25, 0.09, 1.0]).tolist() == pytest.approx([0.5, 0.3, 1.0]), "colors follow the square root"

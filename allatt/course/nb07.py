@@ -53,7 +53,7 @@ def sparsity_needed(answer):
 
 @exercise("7.3")
 def loss_at(answer):
-    """answer(curve, size): the loss at this size, on straight lines between points (size, loss); None outside of them."""
+    """answer(curve, size): the loss at this size, on straight lines between points (size, loss); None outside."""
     draw, curve = random.Random(0), [(100, 5.0), (400, 4.0), (200, 4.4)]
     found = answer(curve, 150)
     expect(not near(found, 5.0) and not near(found, 4.4), "not the nearest point, but the line between its neighbors")
@@ -66,7 +66,7 @@ def loss_at(answer):
         right = np.interp(size, *zip(*points, strict=True))
         expect(near(answer(draw.sample(points, 6), size), right), f"{points} has {right:.3f} at {size:.0f}")
     expect(near(answer(curve, 400), 4.0) and near(answer(curve, 100), 5.0), "a curve reaches to its own first and last point")
-    expect(nothing(answer, curve, 90) and nothing(answer, curve, 500), "outside of its points a curve says nothing: None")
+    expect(nothing(answer, curve, 90) and nothing(answer, curve, 500), "outside its points a curve says nothing: None")
     (x1, y1), (x0, y0) = LAST[1:]
     line = y0 + (y1 - y0) * (WITHOUT_HEADS[0] - x0) / (x1 - x0)
     return (f"How wrong it is to go on: a line through Transformer-XL with 3 heads and with 1 gives {line:.2f} without any. "

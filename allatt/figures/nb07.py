@@ -29,19 +29,6 @@ def perplexity_against_size(data: dict) -> Figure:
     return fig
 
 
-@figure("07_gains", alt=
-        "Dots at several sparsities: how far All-attention's loss lies below Transformer-XL's at equal parameters, left "
-        "as it is, right from each model's own control.")
-def gains_at_equal_parameters(data: dict) -> Figure:
-    """All-attention's loss below Transformer-XL's at equal parameters, as it is and relative to each model's own control."""
-    fig, axes = new_figure(columns=2, height=4, sharex=True, sharey=True)
-    for ax, (title, gains) in zip(axes, data["readings"].items(), strict=True):
-        strip(ax, gains, COLORS[ALL_ATTENTION])
-        ax.set(title=title, xlabel="gain of All-attention (nats per token)")
-    axes[0].set_ylabel("heads removed from All-attention")
-    return fig
-
-
 @figure("07_above_control", alt=
         "Two panels with rising lines: loss above the model's own control, against the share of heads removed and "
         "against the share of parameters removed.")
@@ -62,4 +49,17 @@ def loss_above_control(data: dict) -> Figure:
         ax.set(xlabel=xlabel, xlim=(-3, 103))
     axes[0].set_ylabel("test loss above the control's (nats per token)")
     axes[0].legend(loc="upper left")
+    return fig
+
+
+@figure("07_gains", alt=
+        "Dots at several sparsities: how far All-attention's loss lies below Transformer-XL's at equal parameters, left "
+        "as it is, right from each model's own control.")
+def gains_at_equal_parameters(data: dict) -> Figure:
+    """All-attention's loss below Transformer-XL's at equal parameters, as it is and relative to each model's own control."""
+    fig, axes = new_figure(columns=2, height=4, sharex=True, sharey=True)
+    for ax, (title, gains) in zip(axes, data["readings"].items(), strict=True):
+        strip(ax, gains, COLORS[ALL_ATTENTION])
+        ax.set(title=title, xlabel="gain of All-attention (nats per token)")
+    axes[0].set_ylabel("heads removed from All-attention")
     return fig

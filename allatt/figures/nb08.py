@@ -4,6 +4,7 @@ from itertools import zip_longest
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from allatt.config import ALL_ATTENTION
@@ -117,7 +118,7 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
 @figure("08_seeds", alt=
         "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
 def kept_heads_by_seed(data: dict) -> Figure:
-    """Each seed's kept heads by layer, for each lambda and for the mean over them; below, the agreement of the seeds."""
+    """Each seed's kept heads by layer, by λ and for the mean over λ; below a panel, how far several seeds agree."""
     models = data["models"]
     fig, axes = new_figure(rows=len(models), columns=max(len(model["panels"]) for model in models),
                            height=0.7 + 3 * len(models), sharey=True, squeeze=False)
@@ -127,9 +128,9 @@ def kept_heads_by_seed(data: dict) -> Figure:
                 ax.axis("off")
                 continue
             layers, count = len(panel["kept"][0]), len(panel["kept"])
-            for i, (seed, kept) in enumerate(zip(data["seeds"], panel["kept"], strict=True)):
+            for i, kept in enumerate(panel["kept"]):
                 shift = 0.3 * (i - (count - 1) / 2) / max(1, count - 1)
-                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False, label=f"seed {seed}",
+                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False,
                         **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
             mean, low, high, _ = panel["agreement"] or (None,) * 4
             ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
@@ -138,7 +139,10 @@ def kept_heads_by_seed(data: dict) -> Figure:
             ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
                    xticks=range(1, layers + 1, 1 if layers < 6 else 5))
         row_axes[0].set_ylabel(f"{model['name']}\nkept heads")
-    legend_below(fig, axes[0][0], columns=7)
-    if len(data["seeds"]) > 1:
+    if len(data["seeds"]) > 1:  # gray, since the colors are those of the models
+        marks = [SEED_MARKERS[i % len(SEED_MARKERS)] for i in range(len(data["seeds"]))]
+        handles = [Line2D([], [], label=f"seed {seed}", **look("control", marker=mark, markersize=5))
+                   for seed, mark in zip(data["seeds"], marks, strict=True)]
+        fig.legend(handles=handles, loc="outside lower center", ncols=7)
         fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (95% interval)")
     return fig

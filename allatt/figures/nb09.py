@@ -22,9 +22,10 @@ def time_by_heads_removed(data: dict) -> Figure:
                 ax.plot(x[:end], ideal[:end], color=COLORS[kind], linestyle="--", linewidth=1.5)
                 ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{KIND_NAMES[kind]}, removed"))
                 ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{KIND_NAMES[kind]}, only gated")
-            ax.plot([], [], color=COLORS["control"], linestyle="--", label="if each head took as long")
-            ax.set(title=f"{shape}: {pass_name}", xlim=(-4, 104), ylim=(0, None))
+            ax.plot([], [], color=COLORS["control"], linestyle="--", label="ideal: straight from all heads to none")
+            ax.set(title=f"{shape}: {pass_name}", xlim=(-4, 104))
         row_axes[0].set_ylabel("time, relative to all heads (%)")
+    axes[0][0].set_ylim(0, None)  # of all panels, when all has been drawn
     for ax in axes[-1]:
         ax.set_xlabel("heads removed or closed (%)")
     legend_below(fig, axes[0][0], columns=3)

@@ -25,11 +25,12 @@ def strip(ax: Axes, groups: dict[str, dict], color: str, zero: bool = True) -> N
     if zero:
         ax.axvline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
     for y, group in enumerate(groups.values()):
-        if len(group["values"]) > 1:
+        below = 0.22 if len(group["values"]) > 1 else 0
+        if below:
             mean, low, high, _ = group["interval"]
             ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
             ax.plot(mean, y, color=color, marker="|", markersize=16, markeredgewidth=3)
-        ax.plot(group["values"], [y + 0.22] * len(group["values"]), color="#4D4D4D", marker="o", markersize=4.5,
+        ax.plot(group["values"], [y + below] * len(group["values"]), color="#4D4D4D", marker="o", markersize=4.5,
                 linestyle="", alpha=0.8)
     ax.set(yticks=range(len(groups)), yticklabels=groups, ylim=(len(groups) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)

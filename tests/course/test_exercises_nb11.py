@@ -7,16 +7,19 @@ import pytest
 
 from allatt.course import nb11
 from allatt.course.exercise import NOT_YET, RIGHT
-from allatt.paper import rivals
 from allatt.system.paths import repository
 
 
-@pytest.mark.parametrize(("wrong", "hint"), [
-    (rivals.GATES, "they disturb"), ("gradient importance", "never had any others"), ("random heads", "write one of")])
-def test_winner(wrong, hint):
-    state, text = nb11.winner.attempt(wrong)
+@pytest.mark.parametrize(("wrong", "hint"), [((2, 0), "they disturb"), ((7, 5), "looks once"), ((10, 0), "0 to 9"),
+                                           ((7, -1), "0 to 9")])
+def test_how_many_below(wrong, hint):
+    state, text = nb11.how_many_below.attempt(*wrong)
     assert state == NOT_YET and hint in text
-    assert nb11.winner.attempt(rivals.SCRATCH).state == RIGHT
+
+
+def test_how_many_below_tells_what_the_figure_shows():
+    state, text = nb11.how_many_below.attempt(6, 1)
+    assert state == RIGHT and text.startswith("7 and 0 of 9"), "figures/overnight/README.md: seven below, two level; none late"
 
 
 def slopes(outputs, targets):

@@ -43,6 +43,7 @@ def test_seeds_are_lines_and_their_agreement_is_below():
     assert [ax.get_title(loc="left") for ax in (single, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
     assert len(lines(alone, COLORS[TRANSFORMER_XL])) == 2 and not empty.axison
     assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in single.lines}) == 2
+    assert {line.get_color() for line in fig.legends[0].get_lines()} == {COLORS["control"]}, "not the color of one model"
 
 
 def test_survivors_and_pruned_heads_have_their_own_marks():

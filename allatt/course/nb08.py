@@ -31,7 +31,7 @@ def at_least(answer):
         expect(0 <= found <= 1 + 1e-9, f"{question}: {found:g} is no probability")
         if (n, a, b, k) == (6, 3, 2, 1):
             expect(abs(found - shared.count(k) / len(draws)) > 1e-9, "this is the probability of exactly k; *or more*, please")
-            expect(abs(found - sum(count > k for count in shared) / len(draws)) > 1e-9, "k itself also counts")
+            expect(abs(found - sum(count > k for count in shared) / len(draws)) > 1e-9, "k itself counts as well")
             independent = sum(math.comb(b, j) * (a / n) ** j * (1 - a / n) ** (b - j) for j in range(k, b + 1))
             expect(abs(found - independent) > 1e-9, "no head is drawn twice, so the draws are not independent")
         expect(abs(found - right) < 1e-9, f"{question}: it is {right:.4f}, by all {len(draws)} draws; you have {found:.4f}")

@@ -15,6 +15,14 @@ def test_variants_show_heads_and_losses_at_equal_heads():
     assert sorted(x for line in heads.lines if line.get_marker() == "o" for x in line.get_xdata()) == [14, 15, 17, 19]
 
 
+def test_the_dot_of_a_single_seed_stands_at_its_label_and_several_stand_below_their_interval():
+    data = {"heads": {"one": seed_values(17), "two": seed_values(14, 15)}, "of": 32, "lam": 0.07,
+            "off": {"one": seed_values(0.0), "two": seed_values(0.0, 0.1)}}
+    heads, _ = draw("06_three_methods", data).axes
+    dots = [list(line.get_ydata()) for line in heads.lines if line.get_marker() == "o"]
+    assert dots[0] == [0] and all(1 < y < 1.5 for y in dots[1])
+
+
 def test_training_has_a_line_per_seed_and_a_name_per_variant():
     run = {"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]}
     fig = draw("06_stability", {"of": 8, "variants": {"all three": [run, run], "none": [run, run]}})

@@ -16,6 +16,8 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 4
 
+suppress_warnings = ["myst.header"]  # an exercise before the first section is a third-level heading, as all exercises are
+
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -72,6 +72,8 @@ def look(browser: Browser, page: Page, width: int, keep: Path | None) -> list[st
     typed, drawn = browser.value("['.math', 'mjx-container'].map((name) => document.querySelectorAll(name).length)")
     if typed > drawn:
         problems.append(f"leaves {typed - drawn} formulas as they were typed")
+    if browser.value("[...document.querySelectorAll('article p')].some((e) => /\\| *(-{3,}|\u2014+) *\\|/.test(e.innerText))"):
+        problems.append("leaves a table as it was typed")
     broken = browser.value("[...document.images].filter((image) => image.complete && !image.naturalWidth).length")
     if broken:
         problems.append(f"has {broken} images that cannot be shown")

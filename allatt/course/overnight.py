@@ -6,7 +6,8 @@ The records are in figures/overnight/runs, all of seed 0; figures/overnight/READ
 from allatt.system.files import read_json
 from allatt.system.paths import repository
 
-FOLDER = repository() / "figures" / "overnight" / "runs"
+RESULTS = repository() / "figures" / "overnight"
+"""The committed results, whatever ALLATT_FIGURES says."""
 METHODS = {
     "all three": ("1781bfe589bc", "03e6a6a56a6b"),
     "gates start half open": ("cf8b4adb71f4", "4c2eabe826d0"),
@@ -27,7 +28,7 @@ SHAPE = {
 
 def record(run: str) -> dict:
     """A run's record by its id."""
-    return read_json(FOLDER / f"{run}.json", "it belongs to the project")
+    return read_json(RESULTS / "runs" / f"{run}.json", "it belongs to the project")
 
 
 def trajectory(phases: tuple[str, ...]) -> dict[str, list]:

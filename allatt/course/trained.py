@@ -5,8 +5,8 @@ size.
 """
 
 from allatt.config import AllattError
+from allatt.course.overnight import RESULTS
 from allatt.sharing.saved import Saved, load
-from allatt.system.paths import repository
 
 MODELS = ("all-attention", "all-attention-pruned", "transformer-xl", "transformer-xl-pruned")
 """Names of the folders. The pruned ones keep 22 and 5 of their 32 heads: 588,000 and 581,000 parameters in their bodies."""
@@ -18,4 +18,4 @@ def trained(name: str) -> Saved:
     """(model, vocabulary, about) of one of MODELS, within a second. AllattError if the name or the file is not there."""
     if name not in MODELS:
         raise AllattError(f"there is no trained model {name!r}; choose one of {', '.join(MODELS)}")
-    return load(repository() / "figures" / "overnight" / "models" / name)
+    return load(RESULTS / "models" / name)

@@ -1,8 +1,8 @@
 """The table of claims: judged, saved with provenance, and shown.
 
-`python -m allatt.paper.claim_table` puts the rows of figures/laptop/claims.json into the README.md beside it (all
-columns) and into the repository's README.md (the verdicts). With `--judge SCALE --seeds N` it judges the finished runs of a
-scale, trains nothing, and writes its claims.json.
+`python -m allatt.paper.claim_table` puts the rows of each folder in SHOWN into the README.md beside its claims.json (all
+columns), and the verdicts of the first into the repository's README.md. With `--judge SCALE --seeds N` it judges the finished
+runs of a scale, trains nothing, and writes its claims.json.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from allatt.system.files import put_between, write_json
 from allatt.system.messages import note
 from allatt.system.paths import repository
 
-SHOWN = "laptop"
-"""The folder of figures whose claims are shown."""
+SHOWN = ("overnight-wiki2014-3seeds", "laptop")
+"""The folders of figures whose claims are shown; the first one's verdicts stand in the repository's README.md."""
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
@@ -61,14 +61,14 @@ def verdicts(rows: list[dict]) -> str:
 
 def markdown(rows: list[dict], root: str) -> str:
     """All about the claims as a table in Markdown; `root` is the path from the table's folder to the repository, "../"."""
-    lines = ["| | claim | the paper | here | seeds | p | verdict | see |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| | claim | verdict | here | the paper | seeds | p | see |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
-        seeds = "counted" if row["exact"] else str(row["seeds"])
+        seeds = "counted" if row["exact"] else str(row["seeds"]) if row["runs"] else ""
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         shown = row["ours"]
         if row["verdict"] == UNTOLD and row.get("detectable") is not None:
             shown += f" (these seeds would have shown {row['detectable']:.3f})"
-        cells = row["id"], row["words"], row["paper"], shown, seeds, p, f"**{row['verdict']}**", _links(row, root)
+        cells = row["id"], row["words"], f"**{row['verdict']}**", shown, row["paper"], seeds, p, _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -100,10 +100,11 @@ def main(arguments: Sequence[str] = ()) -> int:
             measured = measure(Study(options.judge, options.corpus, options.seed, options.seeds), train=False)
             print(save(judge_claims(measured), measured))
             return 0
-        folder = figures_folder(SHOWN)
-        rows = load(folder / "claims.json")
-        changed = [put_between(folder / "README.md", BEGIN, END, markdown(rows, "../../")),
-                   put_between(repository() / "README.md", BEGIN, END, verdicts(rows))]
+        folders = [figures_folder(name) for name in SHOWN]
+        rows = [load(folder / "claims.json") for folder in folders]
+        changed = [put_between(folder / "README.md", BEGIN, END, markdown(some, "../../"))
+                   for folder, some in zip(folders, rows, strict=True)]
+        changed.append(put_between(repository() / "README.md", BEGIN, END, verdicts(rows[0])))
     except AllattError as error:
         note(str(error))
         return 2

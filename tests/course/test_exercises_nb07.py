@@ -83,7 +83,7 @@ def test_two_readings(wrong, hint):
 
 
 def test_the_numbers_of_the_exercises_are_those_of_the_committed_runs():
-    points = json.loads((repository() / "figures/overnight/07_perplexity.json").read_text())["data"]["models"]
+    points = json.loads((repository() / "figures/overnight-wiki2014-3seeds/07_perplexity.json").read_text())["data"]["models"]
     for kind, losses in nb07.PAIR.items():
         control, *pruned = points[kind]["seeds"][0]
         assert round(control["test_loss"], 3) == losses["control"]

@@ -88,20 +88,20 @@ class Bench:
         """Reference and fast path, plain and compiled; at inference also with cached keys and values."""
         results = {}
         for name, train in PASSES.items():
-            calls = {f"{path}{', compiled' * compiled}": self.body_pass(path, train, compiled=compiled)
-                     for path in ("reference", "fast") for compiled in (False, True)}
+            ours = {f"{path}{', compiled' * compiled}": {"path": path, "compiled": compiled}
+                    for path in ("reference", "fast") for compiled in (False, True)}
             if not train:
-                calls |= {"fast, cached": self.body_pass("fast", train, cached=True),
-                          "fast, cached, compiled": self.body_pass("fast", train, cached=True, compiled=True)}
-            results[name] = self._measure_variants(calls | self.x_transformers(train), train)
+                ours |= {f"fast, cached{', compiled' * compiled}": {"path": "fast", "cached": True, "compiled": compiled}
+                         for compiled in (False, True)}
+            results[name] = self._measure_variants(ours, self.x_transformers(train), train)
         return results
 
     def dropout(self, drop: float = 0.2) -> dict:
         """Training with attention dropout 0.2 (the released recipe)."""
         shape = replace(self.shape, drop_attention=drop)
-        calls = {"reference": self.body_pass("reference", True, shape), "fast": self.body_pass("fast", True, shape),
-                 "fast, compiled": self.body_pass("fast", True, shape, compiled=True)}
-        return {"training": self._measure_variants(calls | self.x_transformers(True, drop), True)}
+        ours = {"reference": {"path": "reference", "shape": shape}, "fast": {"path": "fast", "shape": shape},
+                "fast, compiled": {"path": "fast", "shape": shape, "compiled": True}}
+        return {"training": self._measure_variants(ours, self.x_transformers(True, drop), True)}
 
     def removal(self) -> dict:
         """By pass and kind of model: bodies, at inference and in training; whole models with 10,000 tokens, at inference.
@@ -211,10 +211,14 @@ class Bench:
 
         return {"x-transformers": make(False), "x-transformers, compiled": make(True)}
 
-    def _measure_variants(self, calls: dict[str, Callable], train: bool) -> dict:
-        """`measure.measure` of the chosen variants; adds bytes (peak activations) and share (of the peak rate) to each."""
-        if self.variants is not None:
-            calls = {name: call for name, call in calls.items() if name in self.variants}
+    def _measure_variants(self, ours: dict[str, dict], others: dict[str, Callable], train: bool) -> dict:
+        """`measure.measure` of the chosen variants; adds bytes (peak activations) and share (of the peak rate) to each.
+
+        `ours` holds options of `body_pass`, `others` calls. What is not chosen is not made either: that alone may compile.
+        """
+        chosen = {*ours, *others} if self.variants is None else set(self.variants)
+        calls = {name: self.body_pass(train=train, **options) for name, options in ours.items() if name in chosen}
+        calls |= {name: call for name, call in others.items() if name in chosen}
         results = measure.measure(calls, self.rounds, self.device, self.precision, self.limit)
         for name, values in results["variants"].items():
             values["share"] = measure.share_of_peak(self.shape, self.rows, values["median"], results["peak"], train)

@@ -110,7 +110,8 @@ def test_a_run_has_every_section_with_its_table_and_provenance(monkeypatch, tmp_
         name: {"median": 1.0 + i, "best": 1.0, "times_as_fast": 1 / (1 + i), "best_times_as_fast": 1.0}
         for i, name in enumerate(calls)}})
     monkeypatch.setattr(bench.Bench, "x_transformers", lambda *rest: {})
-    assert main(["bench", "--quick", "--device", "cpu", "--out", str(tmp_path / "out.json")]) == 0
+    with torch.compiler.set_stance("force_eager"):  # tests/kernels compile
+        assert main(["bench", "--quick", "--device", "cpu", "--out", str(tmp_path / "out.json")]) == 0
     results = json.loads((tmp_path / "out.json").read_text())
     assert results["provenance"]["hardware"] and results["quick"] and set(bench.SECTIONS) < set(results)
     assert set(results["paths"]["inference"]["variants"]) >= {"reference", "fast", "fast, compiled", "fast, cached"}
@@ -126,6 +127,8 @@ def test_a_run_has_every_section_with_its_table_and_provenance(monkeypatch, tmp_
 def test_a_bench_measures_the_chosen_variants_within_its_limit(monkeypatch):
     calls_and_limits = []
     monkeypatch.setattr(bench.Bench, "x_transformers", lambda *rest: {"x-transformers": lambda: None})
+    make, made = bench.Bench.body_pass, []
+    monkeypatch.setattr(bench.Bench, "body_pass", lambda self, **options: made.append(options) or make(self, **options))
 
     def measure(calls, rounds, device, precision, limit):
         calls_and_limits.append((list(calls), limit))
@@ -137,6 +140,7 @@ def test_a_bench_measures_the_chosen_variants_within_its_limit(monkeypatch):
     measurements.dropout()
     assert calls_and_limits == [(["reference", "fast, cached", "x-transformers"], 2.5), (["reference", "x-transformers"], 2.5),
                      (["reference", "x-transformers"], 2.5)]
+    assert not any(options.get("compiled") for options in made) and len(made) == 4, "what is not chosen is not compiled either"
 
 
 def test_unknown_sections_and_wrong_rounds_are_refused(capsys):

@@ -6,10 +6,16 @@ import threading
 import pytest
 from local_hub import Server
 
-# pytest-xdist runs several of us: together, and with the kernels that nbval starts, no more threads than cores.
-_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads spin a moment, then sleep
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+
+
+def pytest_configure(config):
+    """pytest-xdist runs several of us: together, and with the kernels that nbval starts, no more threads than cores.
+
+    Set by the one that starts the others, which inherit it.
+    """
+    workers = len(getattr(config.option, "tx", None) or ["one"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture(scope="session")

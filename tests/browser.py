@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import select
 import shutil
@@ -95,7 +96,12 @@ class Browser:
 
     def picture(self, path: Path) -> None:
         """The whole page, not only what fits into the window."""
-        answer = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
+        size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+        width, height = self.value("[innerWidth, innerHeight]")
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=math.ceil(size["height"]), deviceScaleFactor=1,
+                 mobile=width < 700)
+        answer = self.ask("Page.captureScreenshot")
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 700)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def complaints(self, only_errors: bool = False) -> list[str]:

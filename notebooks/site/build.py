@@ -1,7 +1,7 @@
 """The site: `make site` renders the start page, the executed notebooks, their solutions and the results into site/build/html.
 
 Sphinx reads a copy of the pages, in which whatever is not a page of the site is dealt with: a file that is linked is copied
-beside them, a folder becomes its README or plain text. Nothing is executed: what is rendered is what is committed.
+beside them, a folder becomes its README or its path. Nothing is executed: what is rendered is what is committed.
 Use: python notebooks/site/build.py [--out FOLDER]
 """
 
@@ -90,7 +90,7 @@ class Source:
         if (ROOT / path).is_dir():
             path, target = path / "README.md", f"{name.rstrip('/')}/README.md"
             if path not in self.pages:
-                return words
+                return words if str(path.parent) in words else f"{words} (`{path.parent}`)"
             return f"[{words}]({target})"
         if path in self.pages:
             return as_it_was

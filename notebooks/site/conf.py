@@ -1,6 +1,7 @@
-"""Sphinx's settings for the site (see build.py)."""
+"""Sphinx's settings for the site (see build.py), and two changes to its pages."""
 
 import os
+import re
 
 project = "allatt"
 author = "the allatt authors"
@@ -40,3 +41,24 @@ if repository:
         "repository_url": repository, "use_repository_button": True, "path_to_docs": "notebooks",
         "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
     }
+
+FORMULA = re.compile(r'([("]?)(<span class="math[^>]*>[^<]{1,40}</span>)([^\s<]*)')
+IMAGE = re.compile(r'(<a\b[^>]*>\s*)?(<img\b[^>]*\bsrc="([^"]+)"[^>]*>)')
+
+
+def improve(app, page, template, context, doctree) -> None:
+    """A short formula is not parted from the mark before or after it; an image is a link to itself, for a small window."""
+    def together(found: re.Match) -> str:
+        before, formula, after = found.groups()
+        return f'<span class="together">{found.group(0)}</span>' if before or after else formula
+
+    def linked(found: re.Match) -> str:
+        link, image, source = found.groups()
+        return found.group(0) if link else f'<a class="figure-itself" href="{source}">{image}</a>'
+
+    if "body" in context:
+        context["body"] = IMAGE.sub(linked, FORMULA.sub(together, context["body"]))
+
+
+def setup(app) -> None:
+    app.connect("html-page-context", improve)

@@ -63,6 +63,8 @@ def look(browser: Browser, page: Page, width: int, keep: Path | None) -> list[st
     browser.ask("Page.navigate", url=page.path.as_uri())
     browser.value("new Promise((go) => document.readyState === 'complete' ? go() : addEventListener('load', () => go()))")
     browser.value("window.MathJax?.startup?.promise?.then(() => true) ?? true")
+    if browser.value("'state' in document.body.dataset"):  # the page to play with, which computes first
+        browser.wait()
     problems = []
     wide = browser.value("document.documentElement.scrollWidth")
     if wide > width:

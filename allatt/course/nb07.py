@@ -28,7 +28,7 @@ def crossing(answer):
     expect(answer >= 5, "unpruned, Transformer-XL is ahead in all our trainings, and its first heads cost it next to nothing")
     expect(20 <= answer, "when a tenth of All-attention's heads is gone, Transformer-XL has lost a quarter of its own, which "
                          "it hardly feels; where do its last heads begin to go?")
-    return "At 27% in one seed of the gpu scale, at 31 and 34% in two seeds of the overnight scale. The paper says: everywhere."
+    return "At 27% in one seed of the gpu scale, at 31 to 34% in three of the overnight scale. The paper says: everywhere."
 
 
 @exercise("7.2")

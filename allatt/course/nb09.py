@@ -22,7 +22,7 @@ def multiply_adds_left(removed, gated, theirs):
     expect(abs(removed - left[ALL_ATTENTION]) < 3, "in All-attention, everything that is multiplied belongs to a head")
     expect(theirs - removed > 3, "Transformer-XL has a feed-forward, which belongs to no head and stays")
     expect(abs(theirs - left[TRANSFORMER_XL]) < 8, "its feed-forward is half of the work; of the other half, half is left")
-    return f"Here {left[ALL_ATTENTION]:.0f}, 100 and {left[TRANSFORMER_XL]:.0f}. The cell below lets torch count them."
+    return f"Here {left[ALL_ATTENTION]:.0f}, 100 and {left[TRANSFORMER_XL]:.0f}. The notebook's next cell lets torch count."
 
 
 @exercise("9.2")

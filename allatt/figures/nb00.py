@@ -43,6 +43,6 @@ def tokens_per_word(data: dict) -> Figure:
         unknown.annotate(f"cut {data['cuts'][i]}", (data["sizes"][i], percent[i]), (4, 7),
                          textcoords="offset points")
     unknown.set(xlabel="words in the vocabulary", ylabel="unknown (%)", title="Validation text as words",
-                ylim=(0, None))
+                ylim=(0, 1.2 * max(percent)))
     unknown.margins(x=0.12)
     return fig

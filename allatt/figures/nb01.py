@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from allatt.figures.panels import attention_map, legend_below
-from allatt.figures.style import COLORMAP, COLORS, figure, new_figure
+from allatt.figures.style import COLORMAP, COLORS, CYCLE, figure, new_figure
 
 PARTS = ("projections", "persistent", "feed-forward")
 """What a layer consists of, but for norms and biases."""
@@ -159,7 +159,7 @@ def attention_of_all_heads(data: dict) -> Figure:
     fig, (distance, share) = new_figure(columns=2)
     layers = len(data["share"])
     for layer, heads in enumerate(data["distance"]):
-        color = colormaps[COLORMAP](0.9 * layer / max(1, layers - 1))
+        color = CYCLE[layer] if layers <= len(CYCLE) else colormaps[COLORMAP](0.9 * layer / (layers - 1))
         for head, mean in enumerate(heads):
             distance.plot(mean, color=color, linewidth=1.2, label=f"layer {layer + 1}" if head == 0 else None)
         positions = [layer + 1 + 0.5 * (head + 0.5) / len(heads) - 0.25 for head in range(len(heads))]

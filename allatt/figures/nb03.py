@@ -22,8 +22,8 @@ def learning_curves(data: dict) -> Figure:
     for kind, curves in data["curves"].items():
         _plot_seeds(left, [([tokens / unit for tokens in curve["tokens"]], curve["loss"]) for curve in curves],
                     look(kind, marker="", label=data["labels"][kind]))
-        left.plot([last / unit] * len(curves), data["valid"][kind], **look(kind, fillstyle="none", linestyle="", clip_on=False))
-    left.plot([], [], **look("control", marker="o", linestyle="", fillstyle="none", label="validation, at the end"))
+        left.plot([1.02 * last / unit] * len(curves), data["valid"][kind],
+                  **look(kind, fillstyle="none", linestyle="", label=f"{data['labels'][kind]}, validation at the end"))
     left.set(ylabel="training loss (nats per token)", title="Both models")
     left.legend()
     right.axhline(0, color=COLORS["control"], linestyle="--")
@@ -31,7 +31,7 @@ def learning_curves(data: dict) -> Figure:
                 {"color": COLORS["paper"]})
     right.set(ylabel="All-attention − Transformer-XL (nats per token)", title="Their difference")
     for ax in (left, right):
-        ax.set(xlabel=f"tokens seen ({unit_name})", xlim=(0, last / unit))
+        ax.set(xlabel=f"tokens seen ({unit_name})", xlim=(0, 1.05 * last / unit))
     return fig
 
 

@@ -102,7 +102,6 @@ def soft_and_rounded(data: dict) -> Figure:
     for (label, gaps), color in zip(data["gaps"].items(), (ALL_ATTENTION, "feed-forward"), strict=True):
         error.plot(data["steps"], gaps, color=COLORS[color], label=f"trained {label}")
     error.set(xlabel="step", ylabel="|error soft - error rounded|", ylim=(0, None), title="Regression, mean over λ")
-    error.legend()
     soft = sorted(data["soft"], reverse=True)
     for label, color, marker, kept in (("kept", ALL_ATTENTION, "o", True), ("closed", "control", "s", False)):
         some = [(place, value) for place, value in enumerate(soft, start=1) if (value >= 0.5) == kept]
@@ -110,4 +109,5 @@ def soft_and_rounded(data: dict) -> Figure:
     gates.axhline(0.5, color=COLORS["paper"], linestyle="--", linewidth=1)
     gates.set(xlabel=f"head, of {len(soft)}, sorted", ylabel="soft gate at evaluation", ylim=(-0.05, 1.05), title=data["title"])
     gates.legend()
+    legend_below(fig, error, columns=2)
     return fig

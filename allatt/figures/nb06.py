@@ -1,6 +1,7 @@
 """Figures of notebook 06: the three training methods."""
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below, strip
@@ -78,6 +79,7 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
     strip(heads, data["heads"], COLORS["control"], zero=False)
     heads.set(xlabel=f"kept heads, of {data['of']}", xlim=(-0.03 * data["of"], 1.03 * data["of"]),
               title=f"Heads kept at λ = {data['lam']:g}")
+    heads.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     strip(loss, data["off"], COLORS[ALL_ATTENTION])
     loss.set(xlabel="nats per token above the curve", title="Loss at equal heads")
     for y, variant in enumerate(data["off"].values()):
@@ -94,7 +96,8 @@ def training_by_variant(data: dict) -> Figure:
     fig, (heads, loss) = new_figure(columns=2, height=5)
     for variant, (name, runs) in enumerate(data["variants"].items()):
         for seed, run in enumerate(runs):
-            style = {"color": CYCLE[variant], "linewidth": (3 if variant == 0 else 1.8) if len(runs) == 1 else 1.2}
+            style = {"color": CYCLE[variant], "linewidth": (3 if variant == 0 else 1.8) if len(runs) == 1 else 1.2,
+                     "linestyle": "--" if variant == 2 else "-"}
             heads.step(run["step"], run["kept"], where="post", label=None if seed else name, **style)
             loss.plot(run["step"], run["above"], **style)
     heads.set(xlabel="step", ylabel=f"kept heads, of {data['of']}", ylim=(0, data["of"] * 1.06), title="Heads")

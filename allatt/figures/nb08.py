@@ -134,7 +134,7 @@ def kept_heads_by_seed(data: dict) -> Figure:
                         **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
             mean, low, high, _ = panel["agreement"] or (None,) * 4
             ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
-                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=8)
+                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=9)
             ax.set_title(panel["title"], fontsize=10)
             ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
                    xticks=range(1, layers + 1, 1 if layers < 6 else 5))

@@ -2,9 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from allatt.config import KIND_NAMES
+from allatt.config import ALL_ATTENTION, KIND_NAMES, TRANSFORMER_XL
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, figure, look, new_figure
+
+OPEN = {ALL_ATTENTION: {}, TRANSFORMER_XL: {"fillstyle": "none", "markersize": 9}}
+"""Transformer-XL's marks are hollow here and larger, since both models' often lie in one place."""
 
 
 @figure("09_speed", alt=
@@ -20,7 +23,8 @@ def time_by_heads_removed(data: dict) -> Figure:
                 x, y, ideal = ([100 * point[key] for point in points] for key in ("share", "time", "ideal"))
                 end = sum(not point["gates"] for point in points)  # points with gates come last
                 ax.plot(x[:end], ideal[:end], color=COLORS[kind], linestyle="--", linewidth=1.5)
-                ax.plot(x[:end], y[:end], **look(kind, linestyle="", label=f"{KIND_NAMES[kind]}, removed"))
+                ax.plot(x[:end], y[:end], **look(kind, linestyle="", clip_on=False, **OPEN[kind],
+                                                 label=f"{KIND_NAMES[kind]}, removed"))
                 ax.plot(x[end:], y[end:], "+", color=COLORS[kind], markersize=11, label=f"{KIND_NAMES[kind]}, only gated")
             ax.plot([], [], color=COLORS["control"], linestyle="--", label="ideal: straight from all heads to none")
             ax.set(title=f"{shape}: {pass_name}", xlim=(-4, 104))
@@ -42,7 +46,7 @@ def memory_by_heads_removed(data: dict) -> Figure:
     for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         for kind, points in data["models"].items():
             x, y = [100 * point["share"] for point in points], [point[quantity] / 1e6 for point in points]
-            ax.plot(x, y, **look(kind, label=KIND_NAMES[kind]))
+            ax.plot(x, y, **look(kind, clip_on=False, **OPEN[kind], label=KIND_NAMES[kind]))
         ax.set(title=title, xlabel="heads removed (%)", xlim=(-5, 105), ylim=(0, None))
     axes[0].set_ylabel("millions of bytes")
     legend_below(fig, axes[0], columns=2)
@@ -61,8 +65,7 @@ def figure_1_measured(data: dict) -> Figure:
             time, ideal, counted = ([100 * point[key] for point in points] for key in ("time", "ideal", "counted"))
             ax.plot(x, counted, color=COLORS[kind], linestyle=":", linewidth=1.5)
             ax.plot(x, ideal, color=COLORS[kind], linestyle="--", linewidth=1.5)
-            ax.plot(x[:1], time[:1], **look(kind, linestyle="", fillstyle="none"))
-            ax.plot(x[1:], time[1:], **look(kind, linestyle="", label=f"{KIND_NAMES[kind]}, measured"))
+            ax.plot(x, time, **look(kind, linestyle="", clip_on=False, **OPEN[kind], label=f"{KIND_NAMES[kind]}, measured"))
         for removed, point in zip(x[1:-1], points[1:-1], strict=True):  # both models have the same lists
             ax.annotate(f"{float(point['name'].split()[-1]):g}", (removed, 108), ha="center", fontsize=10)
             ax.axvline(removed, color=COLORS["control"], linewidth=0.8, alpha=0.6, ymax=0.93, zorder=0.9)

@@ -7,8 +7,8 @@ from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, CYCLE, figure, new_figure
 
-BUDGETS = {"start": ("cut at the start, all steps", CYCLE[0], "o", -0.18),
-           "late": ("cut late, consolidation", CYCLE[3], "s", 0.18)}
+BUDGETS = {"start": ("with these heads from the first step", CYCLE[0], "o", -0.18),
+           "late": ("cut late, then consolidation", CYCLE[3], "s", 0.18)}
 """Label, color, marker and offset of each budget."""
 
 

@@ -13,5 +13,5 @@ from allatt.figures.style import figure
 def word_perplexity_against_size(data: dict) -> Figure:
     """Perplexity per word of both models as heads are pruned, against the parameters of the body."""
     fig, ax = pruning_curves_of_text(data, lambda p: math.exp(p["test_loss"]))
-    perplexity_axis(ax, "test perplexity (a word)")
+    perplexity_axis(ax, "test perplexity (per word)")
     return fig

@@ -50,7 +50,7 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
             ordered = sorted(points, key=lambda p: p[size])
             ax.plot([p[size] for p in ordered], list(map(quality, ordered)), **look(kind, **style))
         for p in pruned:
-            ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle=""))
+            ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle="", clip_on=False))
         for p in _far_apart(pruned, [control, *(other["baseline"] for other in models.values())], size, quality, lines_of):
             # On the side where the other model's curve is not.
             above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in lines_of.values())

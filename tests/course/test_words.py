@@ -4,4 +4,4 @@ from allatt.course.words import written
 
 
 def test_pieces_as_words():
-    assert written(["▁to", "ured", "▁", "▁,"]) == ["to", "-ured", "", ","]
+    assert written(["▁to", "ured", "▁", "▁,"]) == ["to", "…ured", "", ","]

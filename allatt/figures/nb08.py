@@ -133,8 +133,9 @@ def kept_heads_by_seed(data: dict) -> Figure:
                 ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False,
                         **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
             mean, low, high, _ = panel["agreement"] or (None,) * 4
+            is_last = panel is model["panels"][-1]  # the mean of λ, which has the interval, too
             ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
-                          + (f"\n{low:+.2f} to {high:+.2f}" if low is not None else ""), fontsize=9)
+                          + (f"\n{low:+.2f}\nto {high:+.2f}" if low is not None and is_last else ""), fontsize=9)
             ax.set_title(panel["title"], fontsize=10)
             ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
                    xticks=range(1, layers + 1, 1 if layers < 6 else 5))
@@ -144,5 +145,5 @@ def kept_heads_by_seed(data: dict) -> Figure:
         handles = [Line2D([], [], label=f"seed {seed}", **look("control", marker=mark, markersize=5))
                    for seed, mark in zip(data["seeds"], marks, strict=True)]
         fig.legend(handles=handles, loc="outside lower center", ncols=7)
-        fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (95% interval)")
+        fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (for the mean with its 95% interval)")
     return fig

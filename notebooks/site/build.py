@@ -103,11 +103,15 @@ class Source:
         return f"{{download}}`{words.replace('`', '')} <{target}>`"
 
     def notebook(self, page: Path, book: dict) -> str:
-        """A notebook whose Markdown has the site's links; in outputs, where MyST-NB resolves none, they are HTML."""
+        """A notebook whose Markdown has the site's links; in outputs, where MyST-NB resolves none, they are HTML. Figures keep
+        their alternative texts."""
         for cell in book["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = self.markdown(page, "".join(cell["source"]))
             for output in cell.get("outputs", ()):
+                alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+                if alt:  # MyST-NB takes it from the cell
+                    cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
                 if "text/markdown" in output.get("data", {}):
                     output["data"]["text/markdown"] = self.output(page, "".join(output["data"]["text/markdown"]))
         return json.dumps(book, ensure_ascii=False)

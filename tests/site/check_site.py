@@ -36,7 +36,7 @@ class Page(HTMLParser):
         about = dict(attrs)
         self.ids |= {about[name] for name in ("id", "name") if about.get(name)}
         self.links += [about[name] for name in ("href", "src") if about.get(name)]
-        if tag == "img" and len((about.get("alt") or "").strip()) < 4:
+        if tag == "img" and len((about.get("alt") or "").split()) < 3:  # a file's name is none
             self.no_text.append(about.get("src", "")[:60])
 
 

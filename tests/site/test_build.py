@@ -68,6 +68,11 @@ def test_all_pages_are_there_with_nothing_else_changed(source):
         if page.suffix == ".ipynb":
             before, after = (json.loads((folder / page).read_text())["cells"] for folder in (ROOT, source.folder))
             assert [cell["id"] for cell in before] == [cell["id"] for cell in after]
+            for cell in before:
+                alts = [output["metadata"]["image/png"]["alt"] for output in cell.get("outputs", ())
+                        if "image/png" in output.get("data", {})]
+                copy = next(other for other in after if other["id"] == cell["id"])
+                assert not alts or copy["metadata"]["mystnb"]["image"]["alt"] == alts[-1]
             assert [cell["source"] for cell in before if cell["cell_type"] == "code"] \
                 == [cell["source"] for cell in after if cell["cell_type"] == "code"]
     assert (source.folder / "_extra" / build.INTERACTIVE).read_bytes() == (ROOT / build.INTERACTIVE).read_bytes()

@@ -25,6 +25,7 @@ from allatt.system.paths import repository
 
 SHOWN = ("overnight-wiki2014-3seeds", "laptop")
 """The folders of figures whose claims are shown; the first one's verdicts stand in the repository's README.md."""
+NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
@@ -51,11 +52,16 @@ def save(rows: list[dict], measured: Measurements) -> Path:
     return write_json(path, {"claims": rows, "measured": measured.as_dict(), "provenance": provenance()})
 
 
+def told(row: dict) -> str:
+    """The verdict of a row; a row without runs has none, whatever more seeds would do."""
+    return row["verdict"] if row["exact"] or row["runs"] else NOT_MEASURED
+
+
 def verdicts(rows: list[dict]) -> str:
     """The verdicts as a short table in Markdown, for the repository's README.md."""
     lines = ["| | claim | verdict | see |", "|---|---|---|---|"]
     for row in rows:
-        lines.append(f"| {row['id']} | {row['words']} | **{row['verdict']}** | {_links(row)} |")
+        lines.append(f"| {row['id']} | {row['words']} | **{told(row)}** | {_links(row)} |")
     return "\n".join(lines)
 
 
@@ -68,7 +74,7 @@ def markdown(rows: list[dict], root: str) -> str:
         shown = row["ours"]
         if row["verdict"] == UNTOLD and row.get("detectable") is not None:
             shown += f" (these seeds would have shown {row['detectable']:.3f})"
-        cells = row["id"], row["words"], f"**{row['verdict']}**", shown, row["paper"], seeds, p, _links(row, root)
+        cells = row["id"], row["words"], f"**{told(row)}**", shown, row["paper"], seeds, p, _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

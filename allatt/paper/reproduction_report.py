@@ -13,6 +13,7 @@ from pathlib import Path
 from allatt.config import ALL_ATTENTION, KINDS, AllattError
 from allatt.figures.style import ALT, caption, drawing_functions
 from allatt.paper import scales
+from allatt.paper.claim_table import NOT_MEASURED, told
 from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
 from allatt.paper.measurements import Measurements
 from allatt.paper.stats import number_of_seeds
@@ -117,9 +118,10 @@ def html(text: str) -> str:
 
 def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path) -> str:
     """The report on the rows of a claims.json."""
-    scale, count = scales.get(measured.scale), Counter(row["verdict"] for row in rows)
+    scale, count = scales.get(measured.scale), Counter(map(told, rows))
     model, base, main = scale.model, scale.baseline, next(row for row in rows if row["id"] == "3a")
-    words = {HOLDS: "hold", EQUAL: "are about equal", FAILS: "do not hold", UNTOLD: "cannot be told"}
+    words = {HOLDS: "hold", EQUAL: "are about equal", FAILS: "do not hold", UNTOLD: "cannot be told",
+             NOT_MEASURED: "are not measured"}
     open_rows = [row for row in rows if row["verdict"] == UNTOLD]
     baselines = [(kind, results.seed, f"{point.test_loss:.3f}", f"{point.valid_loss:.3f}", point.run)
                  for results in measured.seeds for kind in KINDS for point in [results.baselines[kind]]]
@@ -129,7 +131,7 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
     return TEXT.format(
         scale=measured.scale, seeds=number_of_seeds(len(measured.seeds)), rows=len(rows), verdict=main["verdict"],
         body=measured.seeds[0].baselines[ALL_ATTENTION].body_parameters, outcome=main["ours"],
-        primary=main["words"][0].lower() + main["words"][1:], told=", ".join(f"{count[v]} {words[v]}" for v in words),
+        primary=main["words"][0].lower() + main["words"][1:], told=", ".join(f"{n} {words[v]}" for v, n in count.items()),
         claims=table(("", "claim", "the paper", "holds here if"), [
             (row["id"], row["words"], row["paper"], row["rule"]) for row in rows]),
         layers=model.layers, width=model.d_model, heads=model.heads, head=model.d_head, persistent=model.persistent,
@@ -139,7 +141,7 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
         baselines=table(("baseline", "seed", "test, nats per token", "validation", "run"), baselines),
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()), commit=str(made["commit"])[:12],
         results=table(("", "claim", "here", "p", "verdict"), [
-            (row["id"], row["words"], ours(row), p_value(row), f"**{row['verdict']}**") for row in rows]),
+            (row["id"], row["words"], ours(row), p_value(row), f"**{told(row)}**") for row in rows]),
         pictures="\n\n".join(picture(folder, name) for name in PICTURES if (folder / f"{name}.png").is_file()),
         few="" if not open_rows else "One seed has no p-value, so that nothing that was trained is judged."
         if len(measured.seeds) == 1 else "With few seeds, a difference has to be many times as large as it scatters.",

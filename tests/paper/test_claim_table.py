@@ -76,6 +76,14 @@ def test_what_the_seeds_would_have_shown_is_said_where_nothing_is_told():
     assert UNTOLD in one_seed and "would have shown" not in one_seed
 
 
+def test_a_row_without_runs_is_not_measured():
+    rows = {row["id"]: row for row in claim_table.judge_claims(measurements(seeds=1))}
+    assert {claim_table.told(row) for row in rows.values()} == {HOLDS, UNTOLD}
+    rows["7a"] |= {"runs": []}
+    for table in (claim_table.markdown([rows["7a"], rows["1a"]], ""), claim_table.verdicts([rows["7a"], rows["1a"]])):
+        assert "| **not measured** |" in table and "| **holds** |" in table and UNTOLD not in table
+
+
 def test_margins_and_level_of_a_table_can_be_chosen():
     def verdicts(**options):
         return {row["id"]: row["verdict"] for row in claim_table.judge_claims(measurements(), **options)}

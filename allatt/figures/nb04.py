@@ -84,7 +84,8 @@ def sigmoid_beside_hard_concrete(data: dict) -> Figure:
         places = range(1, 1 + len(panel["sigmoid"]))
         ax.axhline(0.5, color=COLORS["control"], linestyle="--", linewidth=1, label="cut at ½")
         ax.plot(places, panel["hard concrete"], color=COLORS[ALL_ATTENTION], marker="o", linestyle="", label="hard concrete")
-        ax.plot(places, panel["sigmoid"], color=COLORS["feed-forward"], marker="s", linestyle="", label="sigmoid")
+        ax.plot(places, panel["sigmoid"], color=COLORS["feed-forward"], marker="s", markersize=9, fillstyle="none",
+                linestyle="", label="sigmoid")
         ax.set(title=panel["title"], xlabel="feature, by worth", xticks=(1, 5, 10, 15), ylim=(-0.0003, 2))
         ax.set_yscale("symlog", linthresh=1e-3)
         ax.set_yticks((0, 1e-3, 1e-2, 0.1, 1), ("0", "0.001", "0.01", "0.1", "1"))

@@ -111,7 +111,7 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
             mean, low, high, _ = pairs["interval"]
             ax.errorbar(x + 0.15, 100 * mean, [[100 * (mean - low)], [100 * (high - mean)]], marker="_", color="black")
     ax.set(xticks=range(len(comparisons)), xticklabels=[name.replace(" ", "\n", 1) for name in comparisons],
-           xlim=(-0.5, len(comparisons) - 0.5), ylim=(0, 100), title="Kept has more", ylabel="share of pairs (%)")
+           xlim=(-0.5, len(comparisons) - 0.5), ylim=(0, 100), title="Pairs", ylabel="the kept head has more (%)")
     ax.grid(axis="x", visible=False)
 
 

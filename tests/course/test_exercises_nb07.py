@@ -18,7 +18,7 @@ def test_crossing(wrong, hint):
     assert state == NOT_YET and hint in text
 
 
-@pytest.mark.parametrize("scale", ["gpu", "overnight"])
+@pytest.mark.parametrize("scale", ["gpu", "overnight-wiki2014-3seeds"])
 def test_the_crossing_is_where_the_trained_models_have_it(scale):
     readings = json.loads((repository() / "figures" / scale / "07_gains.json").read_text())["data"]["readings"]["As they are"]
     below, above = ([percent for percent, group in readings.items() if all(sign * value > 0 for value in group["values"])]

@@ -39,7 +39,7 @@ def test_seeds_are_lines_and_their_agreement_is_below():
     for line in (*single.lines, *mean.lines, *alone.lines):
         assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
     assert (single.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
-        "layer\nρ = +0.50", "layer\nρ = +0.25\n-0.50 to +1.00", "layer")
+        "layer\nρ = +0.50", "layer\nρ = +0.25\n-0.50\nto +1.00", "layer")
     assert [ax.get_title(loc="left") for ax in (single, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
     assert len(lines(alone, COLORS[TRANSFORMER_XL])) == 2 and not empty.axison
     assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in single.lines}) == 2

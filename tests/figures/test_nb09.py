@@ -3,7 +3,7 @@
 import pytest
 from samples import draw, legend_labels, lines
 
-from allatt.config import ALL_ATTENTION, KINDS
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL
 from allatt.figures.style import COLORS
 
 
@@ -37,11 +37,11 @@ def test_figure_1_has_measured_points_on_ideal_and_counted_lines():
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["Inference", "Training"]
     for ax in fig.axes:
         for kind in KINDS:
-            counted, ideal, full, pruned = lines(ax, COLORS[kind])
+            counted, ideal, measured = lines(ax, COLORS[kind])
             assert list(counted.get_ydata()) == [100, 20, 5] and counted.get_linestyle() == ":"
             assert list(ideal.get_ydata()) == [100, 30, 10] and ideal.get_linestyle() == "--"
-            assert list(full.get_ydata()) == [100] and full.get_fillstyle() == "none", "unpruned models are hollow"
-            assert list(pruned.get_xdata()) == [75, 100] and list(pruned.get_ydata()) == [40, 10]
+            assert list(measured.get_xdata()) == [0, 75, 100] and list(measured.get_ydata()) == [100, 40, 10]
+            assert (measured.get_fillstyle() == "none") == (kind == TRANSFORMER_XL), "where two lie in one place, both are seen"
         assert {text.get_text(): text.get_position()[0] for text in ax.texts} == {"λ =": 0, "0.02": 75}
     assert legend_labels(fig) == ["All-attention, measured", "Transformer-XL, measured",
                                   "ideal: straight from all heads to none", "counted multiply-adds"]

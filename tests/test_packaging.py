@@ -167,6 +167,15 @@ def test_importing_allatt_imports_nothing():
     assert loaded("allatt") - loaded() == {"allatt"}
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests run in one process")
+def test_workers_together_have_no_more_threads_than_cores():
+    """The first process once set as many as there are cores, and each worker inherited that: all took twice as long."""
+    import torch
+
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    assert torch.get_num_threads() * workers <= max(workers, os.cpu_count()), "unset OMP_NUM_THREADS"
+
+
 def test_core_and_experiments_cost_little_beside_torch():
     """What takes long is torch's own; nothing of the notebooks, and no part of torch that it does not load itself."""
     deep = "data.tokens", "runs.parallel", "cli.main", "reproduce.runner", "paper.claims"

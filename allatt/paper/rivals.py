@@ -7,8 +7,9 @@ need steps to choose, so that there are two fair budgets:
     late           removed where the gates had settled, from the weights that trained with them; then the same consolidation
 
 With one phase, as in the paper, there is only the first. Without a criterion: the learned set restarted from the baseline; the
-learned shape from random weights, with all steps that the pruned model has had, and with those of pruning alone; the learned
-set at the baseline's learning rate (rewinding, Renda et al. 2020); and all heads, with gates at lambda 0 and without gates.
+learned shape from random weights, with all steps that the pruned model has had, and with those of pruning alone; the even shape
+with all steps, to tell the learned shape from any; the learned set at the baseline's learning rate (rewinding, Renda et al.
+2020); and all heads, with gates at lambda 0 and without gates.
 """
 
 from dataclasses import replace
@@ -28,6 +29,7 @@ LATE = ", cut late"
 """What follows a criterion's name if its heads are cut where the gates had settled."""
 RESTARTED, REWOUND = "learned set, restarted", "learned set, rewound"
 SCRATCH, SHORT_SCRATCH = "its shape from scratch", "its shape from scratch, short"
+EVEN_SCRATCH = "even shape from scratch"
 CONTROL, NO_GATES = "all heads, gates at λ = 0", "all heads, no gates"
 
 
@@ -51,7 +53,9 @@ def rivals(study: Study, seed: int | None = None, machine: Machine | None = None
         rate = gated.start.train
         train = replace(target.train, lr=rate.lr, warmup=target.train.steps // 20)
         configs[REWOUND] = replace(target, name=f"{ALL_ATTENTION}, {REWOUND}", train=train)
-    configs |= _from_scratch(study, target, set_of_gates)
+    configs[SCRATCH] = _from_scratch(study, target, set_of_gates, SCRATCH)
+    configs[EVEN_SCRATCH] = _from_scratch(study, target, chosen["even layers"], EVEN_SCRATCH)
+    configs[SHORT_SCRATCH] = _from_scratch_in_short(target, set_of_gates)
     configs[CONTROL] = control
     configs[NO_GATES] = study.finish(replace(control.gated, name=f"{ALL_ATTENTION}, {NO_GATES}", gates=None))
     return configs
@@ -83,15 +87,18 @@ def _cut_late(target: RunConfig, kept: Kept, name: str) -> RunConfig:
     return replace(target, name=f"{ALL_ATTENTION}, {name}", model=replace(target.model, kept=kept), consolidate=False)
 
 
-def _from_scratch(study: Study, target: RunConfig, kept: Kept) -> dict[str, RunConfig]:
-    """The shape that the gates found, from random weights: with the whole budget, and with that of pruning alone."""
+def _from_scratch(study: Study, target: RunConfig, kept: Kept, name: str) -> RunConfig:
+    """A shape from random weights, with the whole budget: a baseline's training, then all steps of pruning."""
+    shape = replace(target.gated.start.model, kept=kept)
+    small = replace(target.gated.start, name=f"{ALL_ATTENTION} baseline of that shape", model=shape)
+    return study.finish(replace(target.gated, name=f"{ALL_ATTENTION}, {name}", model=shape, gates=None, start=small))
+
+
+def _from_scratch_in_short(target: RunConfig, kept: Kept) -> RunConfig:
+    """A shape from random weights, with the budget of pruning alone."""
     base, steps = target.gated.start, target.train.steps + (target.gated.train.steps if target.consolidate else 0)
-    shape = replace(base.model, kept=kept)
-    small = replace(base, name=f"{ALL_ATTENTION} baseline of that shape", model=shape)
-    short = replace(base.train, steps=steps, skip=base.train.steps, warmup=round(base.train.warmup * steps / base.train.steps))
-    whole = replace(target.gated, name=f"{ALL_ATTENTION}, {SCRATCH}", model=shape, gates=None, start=small)
-    return {SCRATCH: study.finish(whole),
-            SHORT_SCRATCH: replace(base, name=f"{ALL_ATTENTION}, {SHORT_SCRATCH}", model=shape, train=short)}
+    train = replace(base.train, steps=steps, skip=base.train.steps, warmup=round(base.train.warmup * steps / base.train.steps))
+    return replace(base, name=f"{ALL_ATTENTION}, {SHORT_SCRATCH}", model=replace(base.model, kept=kept), train=train)
 
 
 def budget(config: RunConfig) -> int:

@@ -15,6 +15,7 @@ from allatt.paper import scales
 from allatt.paper.criteria import CRITERIA, Evidence
 from allatt.paper.rivals import (
     CONTROL,
+    EVEN_SCRATCH,
     GATES,
     LATE,
     NO_GATES,
@@ -139,6 +140,18 @@ def test_the_learned_shape_from_scratch_has_never_seen_the_baseline(case):
     short = configs[SHORT_SCRATCH]
     assert short.start is None and short.train.schedule == "cosine" and short.train.lr == baseline.train.lr
     assert short.train.warmup / short.train.steps == pytest.approx(baseline.train.warmup / baseline.train.steps, abs=0.1)
+
+
+def test_the_even_shape_from_scratch_differs_from_the_learned_one_in_its_heads_alone(case, monkeypatch):
+    study, _, configs = case
+    chosen, even = dict(chosen_heads(get_or_run(configs[GATES].gated))), ((1, 3), (0, 1, 2, 3))  # as the learned set is even
+    monkeypatch.setattr(module, "chosen_heads", lambda run: chosen | {"even layers": even})
+    pair = [stages(rivals(study, machine=QUIET)[name]) for name in (SCRATCH, EVEN_SCRATCH)]
+    for learned_stage, stage in zip(*pair, strict=True):
+        assert stage.model.kept == even != learned_stage.model.kept
+        for name in ("model", "data", "train", "gates"):
+            changes = {"model": replace(learned_stage.model, kept=even)}.get(name, getattr(learned_stage, name))
+            assert getattr(stage, name) == changes, name
 
 
 def test_all_heads_are_trained_with_gates_and_without(case):

@@ -30,6 +30,7 @@ LATE = ", cut late"
 RESTARTED, REWOUND = "learned set, restarted", "learned set, rewound"
 SCRATCH, SHORT_SCRATCH = "its shape from scratch", "its shape from scratch, short"
 EVEN_SCRATCH = "even shape from scratch"
+SCRATCHES = SCRATCH, EVEN_SCRATCH, SHORT_SCRATCH
 CONTROL, NO_GATES = "all heads, gates at λ = 0", "all heads, no gates"
 
 

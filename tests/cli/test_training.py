@@ -230,7 +230,7 @@ def test_all_experiments_as_json(tiny, monkeypatch, capsys):
         f"all-attention, {name}" for name in (*experiments.TRAINING_METHODS, experiments.UNTRAINED)]
     assert [(p["kind"], p["lambda"]) for p in groups["sweep"]] == [
         (kind, lam) for kind in KINDS for lam in (0.0, 0.3)]
-    assert len(groups["controls"]) == 1 + 2 * len(CRITERIA) + 6
+    assert len(groups["controls"]) == 1 + 2 * len(CRITERIA) + 7
     assert len({p["heads"] for p in groups["controls"][:-2]}) == 1, "as many heads, but for the last two, which have all"
     assert [p["run"] for p in groups["characters"]] == [p["run"] for p in groups["sweep"]], "the small scale has characters"
     assert len(groups["words"]) == 4 and not {p["run"] for p in groups["words"]} & {p["run"] for p in groups["sweep"]}

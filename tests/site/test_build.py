@@ -78,6 +78,19 @@ def test_all_pages_are_there_with_nothing_else_changed(source):
     assert (source.folder / "_extra" / build.INTERACTIVE).read_bytes() == (ROOT / build.INTERACTIVE).read_bytes()
 
 
+def test_formulas_keep_their_marks_and_images_open_by_themselves():
+    spec = importlib.util.spec_from_file_location("site_settings", SITE / "conf.py")
+    conf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    short, long = (f'<span class="math notranslate nohighlight">{text}</span>' for text in ("\\(M + 1\\)", "x" * 99))
+    image = '<img alt="a figure" src="_images/a.png" />'
+    context = {"body": f'<p>({short}), {short} and {long}.</p>{image}<a href="b.png">{image}</a>'}
+    conf.improve(None, "page", "page.html", context, None)
+    assert context["body"] == (
+        f'<p><span class="together">({short}),</span> {short} and {long}.</p>'
+        f'<a class="figure-itself" href="_images/a.png">{image}</a><a href="b.png">{image}</a>')
+
+
 def test_every_page_has_a_place_in_the_contents(source):
     lines = (SITE / "index.md").read_text().splitlines()
     patterns = [line for line in lines if re.fullmatch(r"[\w/.*\[\]-]+", line) and "```" not in line]

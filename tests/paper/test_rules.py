@@ -231,6 +231,16 @@ def test_3d_does_not_extrapolate():
     assert finding("3d").ours.endswith("; as good as Transformer-XL at 25%, by seed: 50%, 50%, 50%, 50%, 50%")
 
 
+@pytest.mark.parametrize("seeds, words", [
+    ((3,), "as good as Transformer-XL at 25%, by seed: 50%, 50%, 50%, nowhere, 50%"),
+    (range(5), "at no sparsity as good as Transformer-XL at 25%, in any seed")], ids=["one seed", "all seeds"])
+def test_3d_says_where_no_model_is_as_good(seeds, words):
+    def change(results):
+        if results.seed in seeds:
+            results.sweeps[ALL_ATTENTION] = [shifted(point, 1) for point in results.sweeps[ALL_ATTENTION]]
+    assert finding("3d", change).ours.endswith(f"; {words}")
+
+
 # The three training methods
 
 @pytest.mark.parametrize("number, name", METHODS.items())

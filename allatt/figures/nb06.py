@@ -81,7 +81,9 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
               title=f"Heads kept at λ = {data['lam']:g}")
     heads.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     strip(loss, data["off"], COLORS[ALL_ATTENTION])
-    loss.set(xlabel="nats per token above the curve", title="Loss at equal heads")
+    low, high = loss.get_xlim()
+    loss.set(xlabel="nats per token above the curve", title="Loss at equal heads",
+             xlim=(min(low, -0.02), max(high, 0.02)))  # the margin: less than that is no difference to be seen
     for y, variant in enumerate(data["off"].values()):
         if not variant["values"]:
             loss.annotate("outside of the curve", (0, y), textcoords="offset points", xytext=(6, 0), va="center",

@@ -4,6 +4,7 @@ from samples import draw, legend_labels, lines, seed_values
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.style import COLORS
+from allatt.paper.claims import MARGINS
 
 
 def test_variants_show_heads_and_losses_at_equal_heads():
@@ -13,6 +14,13 @@ def test_variants_show_heads_and_losses_at_equal_heads():
     assert heads.get_xlim()[0] < 0 and heads.get_xlim()[1] > 32 and "0.07" in heads.get_title(loc="left")
     assert [text.get_text() for text in loss.texts] == ["outside of the curve"]
     assert sorted(x for line in heads.lines if line.get_marker() == "o" for x in line.get_xdata()) == [14, 15, 17, 19]
+
+
+def test_a_difference_that_is_no_difference_does_not_fill_the_axis():
+    data = {"heads": {"all three": seed_values(16), "no scaling": seed_values(16)}, "of": 32, "lam": 0.07,
+            "off": {"all three": seed_values(0.0), "no scaling": seed_values(0.00003)}}
+    low, high = draw("06_three_methods", data).axes[1].get_xlim()
+    assert low <= -MARGINS.ways and high >= MARGINS.ways
 
 
 def test_the_dot_of_a_single_seed_stands_at_its_label_and_several_stand_below_their_interval():

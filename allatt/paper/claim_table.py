@@ -23,7 +23,7 @@ from allatt.system.files import put_between, write_json
 from allatt.system.messages import note
 from allatt.system.paths import repository
 
-SHOWN = ("overnight-wiki2014-3seeds", "laptop")
+SHOWN = ("overnight-wiki2014-3seeds", "laptop-5seeds")
 """The folders of figures whose claims are shown; the first one's verdicts stand in the repository's README.md."""
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"

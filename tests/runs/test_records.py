@@ -102,7 +102,7 @@ def test_a_record_names_no_path_and_has_the_run_s_id(run, tmp_path):
 def test_the_committed_records_can_be_restored():
     """All of them; the oldest ones have neither log nor gates, and are figures' data alone."""
     figures = repository() / "figures"
-    paths = [*figures.glob("*/runs/*.json"), *figures.glob("overnight/calibration/*.json")]
+    paths = [*figures.glob("*/runs/*.json"), *figures.glob("*/calibration/*.json")]
     paths = [path for path in paths if not path.relative_to(figures).parts[0].startswith("smoke")]  # made anew by every test
     assert len(paths) > 200
     for path in paths:

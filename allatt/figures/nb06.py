@@ -80,13 +80,17 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
     heads.set(xlabel=f"kept heads, of {data['of']}", xlim=(-0.03 * data["of"], 1.03 * data["of"]),
               title=f"Heads kept at λ = {data['lam']:g}")
     heads.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    strip(loss, data["off"], COLORS[ALL_ATTENTION])
+    outside = {name: len(group["values"]) - len(data["off"][name]["values"]) for name, group in data["heads"].items()}
+    # The mean of those seeds alone that the curve happens to reach would be no mean of the variant.
+    strip(loss, {name: {**group, "interval": None} if outside[name] else group for name, group in data["off"].items()},
+          COLORS[ALL_ATTENTION])
     low, high = loss.get_xlim()
     loss.set(xlabel="nats per token above the curve", title="Loss at equal heads",
              xlim=(min(low, -0.02), max(high, 0.02)))  # the margin: less than that is no difference to be seen
-    for y, variant in enumerate(data["off"].values()):
-        if not variant["values"]:
-            loss.annotate("outside of the curve", (0, y), textcoords="offset points", xytext=(6, 0), va="center",
+    for y, (name, group) in enumerate(data["off"].items()):
+        if outside[name]:
+            some = f"{outside[name]} of {len(data['heads'][name]['values'])} " if group["values"] else ""
+            loss.annotate(f"{some}outside of the curve", (0, y), textcoords="offset points", xytext=(6, 0), va="center",
                           fontsize=9)
     return fig
 

@@ -19,14 +19,14 @@ SEED_LINE = {"marker": "", "linewidth": 0.8, "alpha": 0.5}
 def strip(ax: Axes, groups: dict[str, dict], color: str, zero: bool = True) -> None:
     """One row per named group, from top to bottom: a dot per seed and, with several seeds, their mean and its 95% interval.
 
-    A group is {"values": [...], "interval": [mean, low, high, n]}, the interval from `stats.interval`; without values, its
-    row stays empty. `zero` adds a line at 0.
+    A group is {"values": [...], "interval": [mean, low, high, n]}, the interval from `stats.interval`, or None for dots alone;
+    without values, its row stays empty. `zero` adds a line at 0.
     """
     if zero:
         ax.axvline(0, color=COLORS["control"], linestyle="--", linewidth=1.5)
     for y, group in enumerate(groups.values()):
         below = 0.22 if len(group["values"]) > 1 else 0
-        if below:
+        if below and group["interval"]:
             mean, low, high, _ = group["interval"]
             ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
             ax.plot(mean, y, color=color, marker="|", markersize=16, markeredgewidth=3)

@@ -16,6 +16,16 @@ def test_variants_show_heads_and_losses_at_equal_heads():
     assert sorted(x for line in heads.lines if line.get_marker() == "o" for x in line.get_xdata()) == [14, 15, 17, 19]
 
 
+def test_a_variant_that_the_curve_does_not_reach_in_every_seed_has_dots_and_no_mean():
+    data = {"heads": {"all three": seed_values(16, 15, 14), "random weights": seed_values(3, 2, 3)}, "of": 32, "lam": 0.07,
+            "off": {"all three": seed_values(0.0, 0.0, 0.0), "random weights": seed_values(-0.09, -0.04)}}
+    loss = draw("06_three_methods", data).axes[1]
+    assert [text.get_text() for text in loss.texts] == ["1 of 3 outside of the curve"]
+    means = [list(line.get_ydata()) for line in loss.lines if line.get_marker() == "|"]
+    assert means == [[0]], "a mean for the first row alone"
+    assert sorted(x for line in loss.lines if line.get_marker() == "o" for x in line.get_xdata()) == [-0.09, -0.04, 0, 0, 0]
+
+
 def test_a_difference_that_is_no_difference_does_not_fill_the_axis():
     data = {"heads": {"all three": seed_values(16), "no scaling": seed_values(16)}, "of": 32, "lam": 0.07,
             "off": {"all three": seed_values(0.0), "no scaling": seed_values(0.00003)}}

@@ -90,8 +90,8 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
     for y, (name, group) in enumerate(data["off"].items()):
         if outside[name]:
             some = f"{outside[name]} of {len(data['heads'][name]['values'])} " if group["values"] else ""
-            loss.annotate(f"{some}outside of the curve", (0, y), textcoords="offset points", xytext=(6, 0), va="center",
-                          fontsize=9)
+            loss.text(0.98, y, f"{some}outside of the curve", transform=loss.get_yaxis_transform(), ha="right", va="center",
+                      fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     return fig
 
 

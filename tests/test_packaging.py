@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import allatt
+from allatt.reproduce import parameters
+from allatt.reproduce.runner import select
 from allatt.system.paths import repository
 
 ROOT = repository()
@@ -298,7 +300,9 @@ def test_make_asks_for_a_new_enough_python(tmp_path, version, good):
 def test_ci_does_what_the_readme_promises():
     script = (ROOT / ".ci" / "run").read_text()
     commands = [line for line in script.splitlines() if line.startswith("make ")]
-    assert commands == ["make test", "make reproduce SCALE=smoke"]
+    seeded = sorted(path.name[:2] for path in select(ROOT / "notebooks") if "seeds" in parameters.defaults(path))
+    several = f'make reproduce SCALE=smoke SEEDS=2 NOTEBOOKS="{" ".join(seeded)}"'
+    assert commands == ["make test", "make reproduce SCALE=smoke", several], "what compares seeds runs with two as well"
     assert "set -euo pipefail" in script
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     job, = workflow["jobs"].values()

@@ -42,7 +42,8 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
     `models` has for each kind the points of its "mean" over seeds (the control first), the points of each of its "seeds",
     and its "baseline"; `size` is "body_parameters" or "body_multiply_adds". Seeds are thin lines if there are several.
     """
-    lines_of = {kind: sorted((p[size], quality(p)) for p in curves["mean"]) for kind, curves in models.items()}
+    means = [sorted((p[size], quality(p)) for p in curves["mean"]) for curves in models.values()]
+    labels: list[tuple[dict, bool]] = []
     for kind, curves in models.items():
         control, *pruned = curves["mean"]
         lines = [(points, SEED_LINE) for points in curves["seeds"]] if len(curves["seeds"]) > 1 else []
@@ -51,31 +52,36 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
             ax.plot([p[size] for p in ordered], list(map(quality, ordered)), **look(kind, **style))
         for p in pruned:
             ax.plot(p[size], quality(p), **look(kind, label=f"{KIND_NAMES[kind]}, pruned", linestyle="", clip_on=False))
-        for p in _far_apart(pruned, [control, *(other["baseline"] for other in models.values())], size, quality, lines_of):
-            # On the side where the other model's curve is not.
-            above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in lines_of.values())
+        marks = [control, *(other["baseline"] for other in models.values())]
+        new = _labels(pruned, marks, labels, size, quality, means)
+        for p, above in new:
             ax.annotate(f"{p['sparsity']:.0%}", (p[size], quality(p)), textcoords="offset points",
                         xytext=(5, 6) if above else (-5, -14), ha="left" if above else "right", color=COLORS[kind], fontsize=9)
+        labels += new
         for p, marker, label in ((control, "D", "control, λ = 0"), (curves["baseline"], "o", "baseline")):
             ax.plot(p[size], quality(p), **look(kind, linestyle="", fillstyle="none", marker=marker, markersize=9,
                                                 label=f"{KIND_NAMES[kind]}, {label}"))
-    labels = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds per token"}
-    ax.set(xlabel=labels[size], xlim=(0, None))
+    names = {"body_parameters": "parameters of the body", "body_multiply_adds": "multiply-adds per token"}
+    ax.set(xlabel=names[size], xlim=(0, None))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.margins(y=0.12)
 
 
-def _far_apart(points: list[dict], marks: list[dict], size: str, quality: Callable[[dict], float],
-               lines: dict[str, list[tuple[float, float]]]) -> list[dict]:
-    """The points that can have a label each, the smallest first: others are too near to one that has, or to a mark."""
-    spots = [spot for line in lines.values() for spot in line]
-    width, height = (max(places) - min(places) or 1 for places in zip(*spots, strict=True))
-    chosen: list[dict] = []
+def _labels(points: list[dict], marks: list[dict], others: list[tuple[dict, bool]], size: str, quality: Callable[[dict], float],
+            means: list[list[tuple[float, float]]]) -> list[tuple[dict, bool]]:
+    """The points that can have a label each, the smallest first, and whether it stands above: where no other curve is.
+
+    The rest are too near to one that has, to a mark, or to a label on the same side among `others`, the models before.
+    """
+    width, height = (max(places) - min(places) or 1 for places in zip(*sum(means, []), strict=True))
+    chosen: list[tuple[dict, bool]] = []
     for p in sorted(points, key=lambda p: p[size]):
-        near = [(q, 0.12) for q in chosen] + [(mark, 0.2) for mark in marks if chosen]  # the smallest always has one
+        above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in means)
+        near = [(q, 0.12) for q, _ in chosen] + [(q, 0.12) for q, side in others if side == above]
+        near += [(mark, 0.2) for mark in marks if chosen]  # the smallest has one beside any mark
         if all(abs(p[size] - q[size]) > room * width or abs(quality(p) - quality(q)) > 0.1 * height for q, room in near):
-            chosen.append(p)
+            chosen.append((p, above))
     return chosen
 
 

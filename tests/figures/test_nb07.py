@@ -1,10 +1,14 @@
 """The figures of notebook 07."""
 
+import json
+from itertools import combinations
+
 import pytest
 from samples import curves, draw, legend_labels, lines, seed_values
 
 from allatt.config import KIND_NAMES, KINDS
 from allatt.figures.style import COLORS
+from allatt.system.paths import repository
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -30,6 +34,17 @@ def test_perplexity_against_both_sizes(seeds):
     assert fig.axes[1].get_xlabel() == "multiply-adds per token"
     assert legend_labels(fig) == [f"{name}, {what}" for name in KIND_NAMES.values()
                                   for what in ("pruned", "control, λ = 0", "baseline")]
+
+
+@pytest.mark.parametrize("saved", sorted(repository().glob("figures/*/07_perplexity.json")), ids=lambda path: path.parent.name)
+def test_no_label_lies_on_another_in_a_committed_figure(saved):
+    fig = draw("07_perplexity", json.loads(saved.read_text(encoding="utf-8"))["data"])
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        labels = [text for text in ax.texts if "%" in text.get_text()]
+        assert {text.get_color() for text in labels} == {COLORS[kind] for kind in KINDS}, "each model has some"
+        for one, other in combinations(labels, 2):
+            assert not one.get_window_extent().overlaps(other.get_window_extent()), (one.get_text(), other.get_text())
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -179,7 +179,8 @@ def experiment(options: argparse.Namespace) -> None:
         print(table(list(about.items()), "<<"))
         return
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
-    study = Study(scales.resolve(options.scale), options.corpus, options.seed, options.seeds, options.one_phase)
+    scale = scales.resolve(options.scale, variants=options.name in CALIBRATION)
+    study = Study(scale, options.corpus, options.seed, options.seeds, options.one_phase)
     this_machine = machine(options)
     budget = None if options.minutes is None else Budget(options.minutes, this_machine)
     is_first_process, points = join_torchrun(this_machine.resolve()), []

@@ -1,16 +1,22 @@
-"""How a scale was set, and how far it can be trusted: learning rates, and a ladder of sizes and tokens.
+"""How a scale was set, and how far it can be trusted: learning rates, lambdas, and a ladder of sizes and tokens.
 
 Each kind of model has its own learning rate. It is the best of RATES by validation loss, on a seed that no result uses, with
-the same budget for both kinds: half of a baseline's steps. The ladder trains both kinds, unpruned, at several sizes and for
+the same budget for both kinds: half of a baseline's steps. Lambdas are chosen on the same seed by the number of heads that
+they leave, and never by a loss. The ladder trains both kinds, unpruned, at several sizes and for
 several numbers of tokens: does the gap between them close (claim 2b)?
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from allatt.config import KINDS, RunConfig, TrainConfig
+from allatt import cost
+from allatt.config import ALL_ATTENTION, KINDS, RunConfig, TrainConfig
 from allatt.paper import scales
+from allatt.paper.curves import SPARSITIES
 from allatt.paper.study import Study
+from allatt.runs import get_or_run
+from allatt.runs.parallel import get_or_run_all
+from allatt.system.machine import Machine
 
 SEED = 100
 """The seed that settings are chosen on. No result uses it."""
@@ -22,6 +28,9 @@ BUDGET = 1 / 2
 """Share of the scale's steps with which learning rates are compared (our choice)."""
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
 """Of the scale's steps, at the scale's own d_model."""
+
+TRIES = 8
+"""Lambdas that are tried for each kind, at most (our choice)."""
 
 
 def learning_rates(study: Study) -> dict[tuple[str, float], RunConfig]:
@@ -51,6 +60,32 @@ def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], 
             name = f"{kind}, width {width}, {train.steps} steps"
             configs[kind, width, train.steps] = replace(baseline, name=name, model=model, train=train)
     return configs
+
+
+def lambdas(study: Study, machine: Machine | None = None) -> dict[tuple[str, float], RunConfig]:
+    """The first phases by which a sweep's lambdas are chosen, by kind and lambda; trains them, as each depends on those before.
+
+    On the seed for calibration, from baselines of full length. `next_lambda` chooses, from the scale's `example` on.
+    """
+    scale, wanted, configs = scales.get(study.scale), removals(study.scale), {}
+    kept: dict[str, dict[float, int]] = {kind: {} for kind in KINDS}
+    for _ in range(TRIES):
+        lams = {kind: next_lambda(kept[kind], sum(scale.model.heads_per_layer), wanted[kind], scale.example) for kind in KINDS}
+        new = {(kind, lam): study.pruning(kind, lam, SEED).gated for kind, lam in lams.items() if lam is not None}
+        if machine is None or machine.until is None:
+            get_or_run_all(new.values(), machine)  # side by side; within a limit of time, one by one
+        for (kind, lam), config in new.items():
+            kept[kind][lam] = get_or_run(config, machine).result["heads"]["total"]
+        configs |= new
+    return dict(sorted(configs.items()))
+
+
+def removals(scale: str) -> dict[str, tuple[float, ...]]:
+    """Shares of removed heads that a sweep of each kind should come near: those at which models of equal size are compared."""
+    counts = {kind: cost.count(scales.model(scale, kind))["parameters"] for kind in KINDS}
+    heads, ours = sum(scales.model(scale, ALL_ATTENTION).heads_per_layer), counts[ALL_ATTENTION]
+    sizes = [ours["body"] - share * heads * ours["per_head"] for share in SPARSITIES]
+    return {kind: tuple((c["body"] - size) / c["per_head"] / heads for size in sizes) for kind, c in counts.items()}
 
 
 def next_lambda(kept: dict[float, int], heads: int, removed: Iterable[float], first: float) -> float | None:

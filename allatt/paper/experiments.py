@@ -103,6 +103,8 @@ EXPERIMENTS = {
 CALIBRATION = {
     "learning-rates": Experiment(f"both baselines at several learning rates, on seed {calibration.SEED}",
                                  lambda study, seed, machine: [*calibration.learning_rates(study).values()]),
+    "lambdas": Experiment(f"gates at one lambda after the other, chosen by the heads that are left, on seed {calibration.SEED}",
+                          lambda study, seed, machine: [*calibration.lambdas(study, machine).values()]),
     "ladder": Experiment("both models, dense, at several sizes and for several numbers of tokens (notebook 03)",
                          lambda study, seed, machine: [*calibration.ladder(study, seed).values()]),
 }

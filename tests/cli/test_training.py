@@ -172,6 +172,21 @@ def test_experiment_trains_its_runs_seed_by_seed(tiny, capsys):
     assert last == f"{len(configs)} runs, each in its folder RUN in {home() / 'runs'}"
 
 
+def test_a_variant_s_lambdas_can_be_chosen_though_it_is_for_single_runs(tiny, monkeypatch, capsys):
+    """Its gates are trained at one lambda after the other, on the seed for calibration."""
+    from allatt.paper import calibration
+
+    monkeypatch.setattr(calibration, "TRIES", 3)
+    words = ["--scale", "smoke-words", *tiny[2:]]
+    assert "a variant for single runs" in refused(capsys, "experiment", "sweep", *words)
+    assert main(["experiment", "lambdas", *words]) == 0
+    _, *rows, last = capsys.readouterr().out.splitlines()
+    line = r"(\w+) +(all-attention|transformer-xl) lambda (\S+), first phase +100 +(\S+) +\d/4 "
+    found = [re.match(line, row) for row in rows]
+    assert all(found) and last.startswith("6 runs") and len({match[1] for match in found}) == 6
+    assert [match[3] for match in found] == [match[4] for match in found] and {match[2] for match in found} == set(KINDS)
+
+
 def test_experiment_continues_where_it_was_interrupted(tiny, monkeypatch, tmp_path, capsys):
     """Ctrl-C in the second run: the same command then reads the first and trains the second."""
     from allatt.runs import run as run_module

@@ -1,15 +1,17 @@
-"""Learning rates and the ladder: fair between the kinds, and in the paper's proportions at every rung."""
+"""Learning rates, lambdas and the ladder: fair between the kinds, and in the paper's proportions at every rung."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from allatt import cost
 from allatt.config import KINDS
 from allatt.optimizer import lr_factor
-from allatt.paper import scales
-from allatt.paper.calibration import RATES, SHARES, WIDTHS, ladder, learning_rates, next_lambda
+from allatt.paper import calibration, scales
+from allatt.paper.calibration import RATES, SHARES, TRIES, WIDTHS, ladder, lambdas, learning_rates, next_lambda, removals
 from allatt.paper.study import Study
+from allatt.system.machine import Machine
 
 OVERNIGHT = Study("overnight", seed=2, count=3)
 
@@ -100,3 +102,50 @@ def test_the_search_for_lambdas_ends_if_heads_fall_in_one_step():
         kept[lam] = 64 if lam < 0.7 else 0
         assert len(kept) < 30
     assert {64, 0} == set(kept.values())
+
+
+@pytest.fixture
+def heads_by_lambda(monkeypatch):
+    """Runs whose heads fall along a made-up curve, and which have no losses; the value is what was trained side by side."""
+    together = []
+    monkeypatch.setattr(calibration, "get_or_run_all", lambda configs, machine: together.append(list(configs)))
+
+    def fake(config, machine):
+        share = 1 / (1 + (config.gates.lam / {"all-attention": 0.2, "transformer-xl": 0.02}[config.model.kind]) ** 2)
+        return SimpleNamespace(result={"heads": {"total": round(share * 32)}})
+
+    monkeypatch.setattr(calibration, "get_or_run", fake)
+    return together
+
+
+def test_lambdas_of_a_sweep_are_chosen_by_counts_alone(heads_by_lambda):
+    """On the seed for calibration, from baselines of full length; each kind gets points near what its sweep has to reach."""
+    configs = lambdas(OVERNIGHT)
+    assert [len({config.model.kind for config in pair}) for pair in heads_by_lambda[:2]] == [2, 2], "side by side"
+    trained = [config for pair in heads_by_lambda for config in pair]
+    assert sorted(config.id for config in trained) == sorted(config.id for config in configs.values()), "each once"
+    for (kind, lam), config in configs.items():
+        assert config.start == OVERNIGHT.baseline(kind, 100) and config == OVERNIGHT.pruning(kind, lam, 100).gated
+    for kind in KINDS:
+        lams = [lam for k, lam in configs if k == kind]
+        assert scales.get("overnight").example in lams and lams == sorted(lams) and 3 <= len(lams) <= TRIES
+        kept = [calibration.get_or_run(configs[kind, lam], None).result["heads"]["total"] for lam in lams]
+        assert min(kept) <= 32 * (1 - removals("overnight")[kind][-1]) + 1, "the last comparison is reached"
+
+
+def test_within_a_limit_of_time_lambdas_are_tried_one_by_one(heads_by_lambda):
+    assert lambdas(OVERNIGHT, Machine(until=1e12)).keys() == lambdas(OVERNIGHT).keys()
+    assert lambdas(OVERNIGHT, Machine(until=1e12)) and len(heads_by_lambda) == TRIES, "only the second one's"
+
+
+def test_sweeps_are_wanted_where_bodies_are_compared_at_equal_size():
+    """At the paper's size: 10, 20, 30 and 35% of All-attention's heads, and what a Transformer-XL as small has lost."""
+    shares = removals("paper")
+    assert shares["all-attention"] == pytest.approx((0.1, 0.2, 0.3, 0.35))
+    assert [round(100 * share) for share in shares["transformer-xl"]] == [26, 52, 78, 91]
+    bodies = []
+    for kind, removed in (("all-attention", 32), ("transformer-xl", round(128 * shares["transformer-xl"][1] * 25 / 20))):
+        model = scales.model("paper", kind)
+        kept = tuple(tuple(range(8 - (layer < removed % 16) - removed // 16)) for layer in range(16))
+        bodies.append(cost.count(replace(model, kept=kept))["parameters"]["body"])
+    assert bodies[0] == pytest.approx(bodies[1], rel=0.01), "a quarter of All-attention's heads, in between"

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from allatt.config import ALL_ATTENTION, KINDS, GateConfig
-from allatt.paper import experiments, rivals, scales
+from allatt.paper import calibration, experiments, rivals, scales
 from allatt.paper.experiments import most_telling_first, training_methods
 from allatt.paper.rivals import budget
 from allatt.paper.study import Study
@@ -79,7 +79,8 @@ def test_an_incomplete_study_leaves_out_the_untrained_model():
 
 
 def test_every_experiment_is_about_the_seed_that_is_asked_for(monkeypatch):
-    """Except the learning rates, which are chosen on a seed of their own."""
+    """Except learning rates and lambdas, which are chosen on a seed of their own."""
+    monkeypatch.setattr(calibration, "lambdas", lambda study, machine: {0.1: study.pruning(KINDS[0], 0.1, calibration.SEED)})
     monkeypatch.setattr(rivals, "rivals", lambda study, seed, machine: {"gates": rivals.learned(study, seed)})
     study, machine = Study("smoke", count=9), Machine()
     seeds = {}
@@ -87,7 +88,7 @@ def test_every_experiment_is_about_the_seed_that_is_asked_for(monkeypatch):
         configs = experiment.configs(study, 7, machine)
         seeds[name] = {config.train.seed for config in configs}
         assert experiment.about and configs, name
-    assert seeds.pop("learning-rates").isdisjoint(study.seeds)
+    assert seeds.pop("learning-rates") == seeds.pop("lambdas") == {100} and 100 not in study.seeds
     assert all(found == {7} for found in seeds.values()), seeds
     sweep = experiments.EXPERIMENTS["sweep"].configs(study, 7, machine)
     assert {config.model.kind for config in sweep} == set(KINDS)

@@ -1,5 +1,6 @@
 """Figures of notebook 08: which heads survive."""
 
+import math
 from itertools import zip_longest
 
 from matplotlib.axes import Axes
@@ -119,11 +120,11 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
         "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
 def kept_heads_by_seed(data: dict) -> Figure:
     """Each seed's kept heads by layer, by λ and for the mean over λ; below a panel, how far several seeds agree."""
-    models = data["models"]
-    fig, axes = new_figure(rows=len(models), columns=max(len(model["panels"]) for model in models),
-                           height=0.7 + 3 * len(models), sharey=True, squeeze=False)
-    for row_axes, model in zip(axes, models, strict=True):
-        for ax, panel in zip_longest(row_axes, model["panels"]):
+    rows = [(model, panels) for model in data["models"] for panels in _in_rows(model["panels"])]
+    fig, axes = new_figure(rows=len(rows), columns=max(len(panels) for _, panels in rows), height=1.7 + 2.5 * len(rows),
+                           sharey=True, squeeze=False)
+    for row_axes, (model, panels) in zip(axes, rows, strict=True):
+        for ax, panel in zip_longest(row_axes, panels):
             if panel is None:
                 ax.axis("off")
                 continue
@@ -147,3 +148,9 @@ def kept_heads_by_seed(data: dict) -> Figure:
         fig.legend(handles=handles, loc="outside lower center", ncols=7)
         fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (for the mean with its 95% interval)")
     return fig
+
+
+def _in_rows(panels: list[dict]) -> list[list[dict]]:
+    """The panels in rows of nearly equal length, with at most seven in each: more would be too narrow for their titles."""
+    length = math.ceil(len(panels) / math.ceil(len(panels) / 7))
+    return [panels[i:i + length] for i in range(0, len(panels), length)]

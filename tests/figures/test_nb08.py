@@ -46,6 +46,21 @@ def test_seeds_are_lines_and_their_agreement_is_below():
     assert {line.get_color() for line in fig.legends[0].get_lines()} == {COLORS["control"]}, "not the color of one model"
 
 
+@pytest.mark.parametrize("count, lengths", [(1, [1]), (7, [7]), (8, [4, 4]), (9, [5, 4]), (15, [5, 5, 5])])
+def test_many_lambdas_go_on_in_a_new_row(count, lengths):
+    panels = [{"title": f"λ = {i}", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, 0.1, 0.9, 3]} for i in range(count)]
+    fig = draw("08_seeds", {"heads": 4, "seeds": [5, 6], "models": [
+        {"kind": ALL_ATTENTION, "name": "ours", "panels": panels},
+        {"kind": TRANSFORMER_XL, "name": "theirs", "panels": panels[:1]}]})
+    rows = fig.axes[0].get_gridspec().nrows
+    shown = [[ax for ax in fig.axes if ax.axison and ax.get_subplotspec().rowspan.start == row] for row in range(rows)]
+    assert [len(row) for row in shown] == [*lengths, 1]
+    assert [ax.get_title(loc="left") for row in shown[:-1] for ax in row] == [panel["title"] for panel in panels], "in order"
+    assert [row[0].get_ylabel() for row in shown] == ["ours\nkept heads"] * len(lengths) + ["theirs\nkept heads"]
+    intervals = ["to" in ax.get_xlabel() for row in shown[:-1] for ax in row]
+    assert intervals == [False] * (count - 1) + [True], "that of the last panel"
+
+
 def test_survivors_and_pruned_heads_have_their_own_marks():
     heads = [{"seed": seed, "layer": layer, "head": head, "kept": head == 1, "persistent": 0.1 * layer + 0.01 * seed,
               "distance": 5.0 * head} for seed in (3, 4) for layer in (1, 2) for head in (1, 2)]

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +81,8 @@ def save(options: argparse.Namespace) -> None:
     heads, after, before = about["heads_per_layer"], about["parameters"], about["parameters_before"]
     print(f"{folder}: {sum(heads)} of {len(heads) * about['heads_before']} heads ({' '.join(map(str, heads))})\n"
           f"body: {after['body']:,} parameters instead of {before['body']:,}; in total {after['total']:,} instead of "
-          f"{before['total']:,}\nuse it with allatt.load({str(folder)!r}) in Python, or python -m allatt generate {folder}")
+          f"{before['total']:,}\nuse it with allatt.load({str(folder)!r}) in Python, or python -m allatt generate "
+          f"{shlex.quote(str(folder))}")
 
 
 def export(options: argparse.Namespace) -> None:
@@ -152,7 +155,7 @@ def _corpus(options: argparse.Namespace, about: dict) -> tuple[str, dict[str, Pa
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Print generated text as it is written; exit status 130 if the user stops it."""
+    """Print generated text as it is written; exit status 130 if the user stops it, or 128 and the number of a signal."""
     from allatt.cli.prompts import stream_text
     from allatt.sharing import saved
     from allatt.system.machine import choose_device
@@ -163,9 +166,9 @@ def generate(options: argparse.Namespace) -> int:
         for piece in stream_text(model, vocabulary, options.prompt or [""], options.length, options.temperature, options.top_k,
                                  options.top_p, options.seed, options.samples):
             print(piece, end="", flush=True)
-    except KeyboardInterrupt:  # the user has read enough; main's advice to continue would be wrong
+    except KeyboardInterrupt as error:  # the user has read enough; main's advice to continue would be wrong
         print()
-        return 130
+        return 128 + getattr(error, "number", signal.SIGINT)
     return 0
 
 

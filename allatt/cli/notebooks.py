@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from allatt.cli.options import SCALES, add_command
@@ -96,13 +97,18 @@ def figures(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write the report from the claims.json of these seeds, and print its path."""
+    from allatt.data.corpora import full_name
     from allatt.figures import figures_folder
+    from allatt.paper import scales
     from allatt.paper.reproduction_report import write_report
     from allatt.paper.study import Study
 
-    folder = figures_folder(Study(options.scale, options.corpus, options.seed, options.seeds).folder)
-    check((folder / "claims.json").is_file(), f"there is no {os.path.relpath(folder / 'claims.json')}; judge the claims first: "
-          f"make reproduce SCALE={options.scale} SEEDS={options.seeds} NOTEBOOKS=10")
+    scale = scales.resolve(options.scale)
+    folder = figures_folder(Study(scale, full_name(options.corpus), options.seed, options.seeds).folder)
+    parameters = {"SCALE": scale, "CORPUS": options.corpus, "SEED": options.seed, "SEEDS": options.seeds, "NOTEBOOKS": "10"}
+    command = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in parameters.items() if value)
+    check((folder / "claims.json").is_file(),
+          f"there is no {os.path.relpath(folder / 'claims.json')}; judge the claims first: make reproduce {command}")
     print(os.path.relpath(write_report(folder)))
 
 

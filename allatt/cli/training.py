@@ -130,6 +130,7 @@ def _config_of_scale(options: argparse.Namespace) -> RunConfig:
         return study.to_target(options.model, options.target_kept)
     if options.lam is not None:
         return study.pruning(options.model, options.lam)
+    check(not options.one_phase, "--one-phase is about pruning; give --lam or --target-kept with it")
     return study.baseline(options.model)
 
 
@@ -180,6 +181,8 @@ def experiment(options: argparse.Namespace) -> None:
         return
     check(options.name in about, f"there is no experiment {options.name!r}; choose from {', '.join(about)}")
     scale = scales.resolve(options.scale, variants=options.name in CALIBRATION)
+    check(options.name not in ("learning-rates", "lambdas") or (options.seed, options.seeds) == (0, 1),
+          f"{options.name} are chosen on a seed of their own; leave --seed and --seeds out")
     study = Study(scale, options.corpus, options.seed, options.seeds, options.one_phase)
     this_machine = machine(options)
     budget = None if options.minutes is None else Budget(options.minutes, this_machine)
@@ -187,7 +190,13 @@ def experiment(options: argparse.Namespace) -> None:
     check(budget is None or rank_and_world()[1] == 1, "--minutes is for one process; leave it out, or start without torchrun")
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
         for seed in study.seeds:
-            configs = _configs(known[name], study, seed, this_machine, budget)
+            try:
+                configs = _configs(known[name], study, seed, this_machine, budget)
+            except AllattError as error:
+                if options.name != "all" or name not in ("characters", "words"):
+                    raise
+                note(f"{name} are left out: {error}")  # neither every scale nor every text has them
+                continue
             pairs = budget.runs(configs) if budget else zip(configs, get_or_run_all(configs, this_machine), strict=True)
             for config, finished_run in pairs:
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.

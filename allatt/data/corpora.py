@@ -120,6 +120,11 @@ CORPORA = {corpus.name: corpus for corpus in (
 )}
 
 
+def full_name(corpus: str) -> str:
+    """A corpus as it is named wherever its name is kept: a folder by its full path."""
+    return corpus if not corpus or corpus in CORPORA else str(absolute(corpus))
+
+
 def locate(name: str) -> Text:
     """The text of a corpus, unpacked, downloaded or converted first if necessary.
 

@@ -56,9 +56,9 @@ def method_comparison(study: Study, seed: int | None = None) -> dict[str, RunCon
 
 
 def everything(study: Study, seed: int | None = None) -> list[RunConfig]:
-    """All runs of notebooks 03 to 08 for one seed, each once, in the order in which they are first used."""
+    """All runs of notebooks 03 to 08 for one seed, and what the controls start from, each once, in the order of their use."""
     configs = [study.baseline(kind, seed) for kind in KINDS]
-    configs += [*method_comparison(study, seed).values(), rivals.learned(study, seed)]
+    configs += [*method_comparison(study, seed).values(), *([rivals.learned(study, seed)] if study.is_complete else [])]
     configs += study.sweeps(seed)
     return list({config.id: config for config in configs}.values())
 

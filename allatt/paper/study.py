@@ -14,10 +14,10 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-from allatt.config import KINDS, DataConfig, RunConfig, TrainConfig, check
+from allatt.config import KINDS, DataConfig, ModelConfig, RunConfig, TrainConfig, check
 from allatt.data.corpora import locate
 from allatt.data.download import Unreachable
-from allatt.data.tokens import pin
+from allatt.data.tokens import load, pin
 from allatt.paper import scales
 from allatt.system.messages import note
 
@@ -107,9 +107,17 @@ class Study:
         scale = scales.variant(self.scale, tokens)
         return replace(self, scale=scale, corpus=available_corpus(scale, self.corpus))
 
+    def model(self, kind: str) -> ModelConfig:
+        """The unpruned model: the scale's, and on another text without the bands of the softmax that it has no words for."""
+        model = scales.model(self.scale, kind)
+        if not (self.corpus and model.cutoffs):
+            return model
+        vocab = load(self.data).vocab
+        return replace(model, cutoffs=tuple(cut for cut in model.cutoffs if cut < vocab))
+
     def baseline(self, kind: str, seed: int | None = None) -> RunConfig:
         """Dense training from random weights."""
-        model = scales.model(self.scale, kind)
+        model = self.model(kind)
         train = replace(scales.get(self.scale).baseline[kind], seed=self.seed if seed is None else seed)
         return RunConfig(f"{kind} baseline", self.data, model, train)
 

@@ -23,7 +23,7 @@ from typing import Any
 from filelock import Timeout
 
 from allatt.config import AllattError, check
-from allatt.data.corpora import CORPORA, locate
+from allatt.data.corpora import full_name, locate
 from allatt.figures import figures_folder
 from allatt.paper import scales
 from allatt.paper.study import Study
@@ -134,7 +134,7 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
 def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int, params: str) -> list[Job]:
     """The notebooks with their parameters checked and their folders named; see `reproduce`."""
     # Notebooks run in their own folder, so a user's text needs its full path.
-    full_corpus = corpus if not corpus or corpus in CORPORA else str(paths.absolute(corpus))
+    full_corpus = full_name(corpus)
     values = {"scale": scale, "seed": str(seed)} | ({"corpus": full_corpus} if corpus else {})
     seeds_of = {path: seeds if "seeds" in defaults(path) else 1 for path in notebooks}
     if seeds > 1:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from allatt.config import RunConfig, check
 from allatt.runs.parallel import missing, work
 from allatt.runs.run import Busy, Run, get_or_run
+from allatt.system.checkpoint import has_checkpoint
 from allatt.system.machine import OVER, Interrupted, Machine
+from allatt.system.paths import home
 
 
 class Budget:
@@ -47,6 +49,7 @@ class Budget:
         """The run of this config, read or trained; None if the time does not suffice. Busy if another process trains it, and
         `wait` is False."""
         to_do, begin = missing([config]), time.time()
+        continued = any(has_checkpoint(home() / "runs" / run.id) for run in to_do)  # its rate would not be that of its steps
         needed = sum(map(work, to_do)) * self._rate(config.model.kind)
         if to_do and begin + needed >= self.end:
             self.left_out.append(config.name)
@@ -58,7 +61,7 @@ class Budget:
                 raise
             self.left_out.append(f"{config.name} ({error.saved})")
             return None
-        if to_do:
+        if to_do and not continued:
             rate = (time.time() - begin) / sum(map(work, to_do))
             self.seconds_per_work[config.model.kind] = min(rate, self.seconds_per_work.get(config.model.kind, rate))
         return found

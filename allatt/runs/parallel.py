@@ -21,7 +21,7 @@ from allatt.config import AllattError, RunConfig, to_dict
 from allatt.config_json import from_dict
 from allatt.cost import count
 from allatt.data.tokens import load
-from allatt.runs.run import Busy, Run, finished, get_or_run
+from allatt.runs.run import Busy, NoWeights, Run, finished, get_or_run
 from allatt.system import processes
 from allatt.system.machine import Machine, rank_and_world
 from allatt.system.messages import bars
@@ -30,6 +30,8 @@ from allatt.system.processes import cores
 
 SMALL = 1e11
 """A run of fewer multiply-adds takes less time than a process needs to start (about two seconds)."""
+NO_WEIGHTS = 3
+"""Exit status of a child whose run needs the weights of one that is here without them."""
 
 
 def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None) -> list[Run]:
@@ -84,7 +86,8 @@ def _train_in_parallel(configs: list[RunConfig], machine: Machine) -> None:
                 del working[config.id]
                 processes.end(process)
                 if process.returncode:
-                    raise AllattError(_failure(config, process.returncode))
+                    kind = NoWeights if process.returncode == NO_WEIGHTS else AllattError
+                    raise kind(_failure(config, process.returncode))
                 _log(config).unlink(missing_ok=True)
                 done += config.train.steps
             bar.update(done + sum(_steps(config) for config, _ in working.values()) - bar.n)
@@ -109,7 +112,7 @@ def _log(config: RunConfig) -> Path:
 def _failure(config: RunConfig, code: int) -> str:
     """One line that says how a run's process failed."""
     lines = _log(config).read_text(errors="replace").strip().splitlines()
-    if code == 2 and lines:  # an AllattError
+    if code in (2, NO_WEIGHTS) and lines:  # an AllattError
         return lines[-1]
     last = lines[-1] if lines else f"its process ended with status {code}, perhaps for want of memory"
     return f"run {config.id} ({config.name}): {last} (see {_log(config)}); run the same again to continue"
@@ -130,7 +133,7 @@ if __name__ == "__main__":  # train one run, as a child process
         get_or_run(from_dict(RunConfig, orders["config"]), Machine(**orders["machine"]))
     except AllattError as error:
         print(error, flush=True)
-        sys.exit(2)
+        sys.exit(NO_WEIGHTS if isinstance(error, NoWeights) else 2)
     except KeyboardInterrupt as error:  # the parent has ended; what was trained is saved
         print(error, flush=True)
         sys.exit(1)

@@ -19,10 +19,14 @@ def provenance(device: str = "cpu") -> dict:
     git = {}
     try:
         # Of the package's own folder: an installed copy must not name the repository in which somebody happens to work.
-        for key, command in {"commit": ["rev-parse", "HEAD"], "changes": ["status", "--porcelain", "--", "allatt"]}.items():
+        for key, command in {"top": ["rev-parse", "--show-toplevel"], "commit": ["rev-parse", "HEAD"],
+                             "changes": ["status", "--porcelain", "--", "allatt"]}.items():
             git[key] = subprocess.run(["git", "-C", str(PACKAGE.parent), *command], capture_output=True, text=True, check=True,
                                       timeout=10).stdout.strip()
+        own = Path(git["top"]).samefile(PACKAGE.parent)
     except (OSError, subprocess.SubprocessError):
+        own = False
+    if not own:
         # An image of a container, say, has no .git: whoever builds it can name the commit.
         git = {"commit": os.environ.get("ALLATT_COMMIT", "not a git checkout"), "changes": ""}
     return {

@@ -10,6 +10,7 @@ A run's folder is named by the hash of its config:
 import json
 import math
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from allatt.prune import head_mask, kept_heads, remove, remove_closed
 from allatt.runs.provenance import provenance
 from allatt.system.checkpoint import has_checkpoint, remove_checkpoint
 from allatt.system.files import SEAL, checksum, is_unchanged, read_json, seal, write, write_json
-from allatt.system.machine import Machine, rank_and_world
+from allatt.system.machine import OVER, Interrupted, Machine, rank_and_world
 from allatt.system.messages import note
 from allatt.system.paths import home
 from allatt.train import DIVERGED, Trainer
@@ -151,8 +152,9 @@ def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = T
             raise Busy(busy)
         if rank_and_world()[0] == 0:
             note(f"waiting: {busy}")
-        while not _acquire(lock, WAIT):
-            pass
+        while not _acquire(lock, WAIT if machine.until is None else min(WAIT, max(0.1, machine.until - time.time()))):
+            if machine.until is not None and time.time() >= machine.until:
+                raise Interrupted(OVER, f"another process trains run {config.id}")
     try:
         if not _finished(folder):
             # So that a notebook's random numbers do not depend on whether a run was cached. Only of the GPU at hand: to ask the
@@ -210,6 +212,9 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     """Train, evaluate, and write the results; result.json comes last."""
     device = machine.resolve()
     tokens = load(config.data)
+    for split in ("valid", "test"):
+        check(len(getattr(tokens, split)) > 1, f"the {split} text of {config.data.corpus} has {len(getattr(tokens, split))} "
+                                               "tokens, and nothing to predict; give it a longer one")
     torch.manual_seed(config.train.seed)
     model, gates = _build(config, start, tokens)
     model.to(device)

@@ -24,6 +24,8 @@ SMALL = 50_000_000
 LARGEST = 100_000_000
 """Bytes of the largest JSON file that is read (our choice). The largest of ours, the record of a long run, has a few MB; a
 made-up one takes some twenty times its size in memory."""
+DEEPEST = 100
+"""Levels of nesting in a JSON file that is read (our choice): a config has at most a dozen."""
 DISK_ERRORS = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too large",
                errno.EROFS: "read-only", errno.EACCES: "permission denied", errno.EPERM: "permission denied",
                errno.ENOTDIR: "a part of the path is a file"}
@@ -115,11 +117,24 @@ def parse(path: Path) -> Any:
     if size > LARGEST:
         raise ValueError(f"it has {size:,} bytes, and JSON files have at most {LARGEST:,}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+        if _depth(values) > DEEPEST:  # so that whoever reads the values may recurse
+            raise RecursionError
+        return values
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except MemoryError:
         raise ValueError("the memory is too small for it") from None
+
+
+def _depth(values: Any) -> int:
+    """How deeply JSON values are nested, level by level, without recursion."""
+    depth, level = 0, [values]
+    while level:
+        level = [inner for value in level if isinstance(value, (dict, list))
+                 for inner in (value.values() if isinstance(value, dict) else value)]
+        depth += 1
+    return depth
 
 
 def _not_a_number(name: str) -> None:

@@ -36,7 +36,12 @@ copy() {  # copy FILE FOLDER: it appears there whole or not at all
 
 save_run() {  # save_run FOLDER: what STORAGE does not have yet of a run
     local run=$1 kept="$storage/runs/${1##*/}" finished=no file name
-    [ -e "$kept/result.json" ] && return
+    if [ -e "$kept/result.json" ]; then  # what was read of its model later, as the heads that each criterion would keep
+        for file in "$run"/*.json; do
+            [ -e "$kept/${file##*/}" ] || copy "$file" "$kept" || return
+        done
+        return
+    fi
     [ -e "$run/result.json" ] && finished=yes
     mkdir -p "$kept" || return
     for file in "$run"/*.json* "$run"/*.safetensors; do  # checkpoints need the config and the provenance beside them

@@ -237,6 +237,11 @@ def test_generate_refuses(gated, arguments, message, capsys):
     assert message in refused(capsys, "generate", gated[1]["id"], *arguments)
 
 
+def test_the_command_that_prune_names_works_in_a_shell(gated, tmp_path, capsys):
+    assert main(["prune", gated[1]["id"], "--out", str(tmp_path / "sm all")]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"python -m allatt generate '{tmp_path}/sm all'")
+
+
 def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
     def stream_text(*given):
         yield "the"
@@ -245,6 +250,19 @@ def test_generate_ends_quietly_with_ctrl_c(gated, monkeypatch, capsys):
     monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
     assert main(["generate", gated[1]["id"]]) == 130
     assert capsys.readouterr() == ("the\n", "")
+
+
+def test_generate_ends_with_the_status_of_a_signal(gated, monkeypatch, capsys):
+    import signal
+
+    from allatt.system.machine import Interrupted
+
+    def stream_text(*given):
+        yield "the"
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("allatt.cli.prompts.stream_text", stream_text)
+    assert main(["generate", gated[1]["id"]]) == 143
 
 
 # Damaged folders

@@ -99,3 +99,25 @@ def test_notebooks_are_executed_in_place(monkeypatch, tmp_path, capsys):
     assert main(["notebooks", "--links"]) == 0 and len(done) == 3
     assert capsys.readouterr().out == "00_a.ipynb: links written\n"
     assert "there is no notebook 07" in refused(capsys, "notebooks", "--notebooks", "07")
+
+
+def test_a_report_is_of_the_folder_that_reproduce_writes(monkeypatch, tmp_path, capsys):
+    """A text of one's own has its full path there. What is missing is named with all parameters."""
+    from refusals import refused
+
+    from allatt.figures import figures_folder
+    from allatt.paper import reproduction_report
+    from allatt.paper.study import Study
+
+    monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my text").mkdir()
+    monkeypatch.setattr(reproduction_report, "write_report", lambda folder: folder / "report.md")
+    arguments = ("report", "--scale", "smoke", "--corpus", "my text", "--seed", "3", "--seeds", "2")
+    assert "make reproduce SCALE=smoke CORPUS='my text' SEED=3 SEEDS=2 NOTEBOOKS=10" in refused(capsys, *arguments)
+    folder = figures_folder(Study("smoke", str(tmp_path / "my text"), 3, 2).folder)
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text("{}")
+    assert main(list(arguments)) == 0
+    assert (tmp_path / capsys.readouterr().out.strip()).resolve() == (folder / "report.md").resolve()
+    assert "a variant for single runs" in refused(capsys, "report", "--scale", "smoke-words")

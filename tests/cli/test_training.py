@@ -98,6 +98,7 @@ SMOKE = ("--scale", "smoke", "--model", ALL_ATTENTION)
     ([*SMOKE, "--target-kept", "50"], "target_kept is 50.0; it is a share of all heads, between 0 and 1"),
     ([*SMOKE, "--target-kept", "0.5", "--lam", "0"], "--lam fixes lambda, --target-kept adapts it; give only one"),
     (["--config", "none.json", "--target-kept", "0"], "so --target-kept cannot be given too"),
+    ([*SMOKE, "--one-phase"], "--one-phase is about pruning; give --lam or --target-kept with it"),
     ([*SMOKE, "--device", "tpu"], "device is 'tpu'; choose auto, cuda or cpu"),
     ([*SMOKE, "--micro-rows", "-1"], "--micro-rows is -1"),
     ([*SMOKE, "--set", "steps=1"], "--set 'steps=1': write SECTION.KEY=VALUE"),
@@ -296,3 +297,31 @@ sys.exit(main({["experiment", "methods", *tiny, "--json"]!r}))
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "another"))
     monkeypatch.setattr(run_module, "_execute", lambda *rest: pytest.fail("trained again"))
     assert main(["experiment", "methods", *tiny]) == 0
+
+
+@pytest.mark.parametrize("name", ["learning-rates", "lambdas"])
+@pytest.mark.parametrize("option", ["--seed", "--seeds"])
+def test_what_is_chosen_on_a_seed_of_its_own_takes_no_other(name, option, capsys):
+    message = refused(capsys, "experiment", name, "--scale", "smoke", option, "2")
+    assert f"{name} are chosen on a seed of their own; leave --seed and --seeds out" in message
+
+
+def test_all_experiments_leave_out_the_variants_that_a_scale_or_text_cannot_have(tiny, monkeypatch, capsys):
+    from allatt.config import AllattError
+    from allatt.paper import experiments
+    from allatt.paper.experiments import Experiment
+
+    def cannot(study, seed, machine):
+        raise AllattError("this text has no such tokens")
+
+    one = Experiment("one run", lambda study, *rest: [study.baseline(KINDS[0])])
+    for name in experiments.EXPERIMENTS:
+        monkeypatch.setitem(experiments.EXPERIMENTS, name, one)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "words", Experiment("none", cannot))
+    assert main(["experiment", "all", *tiny, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [point["experiment"] for point in json.loads(out)] == [name for name in experiments.EXPERIMENTS if name != "words"]
+    assert "words are left out: this text has no such tokens" in err
+    assert "this text has no such tokens" in refused(capsys, "experiment", "words", *tiny)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "baselines", Experiment("none", cannot))
+    assert "this text has no such tokens" in refused(capsys, "experiment", "all", *tiny), "what each text can have"

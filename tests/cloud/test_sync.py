@@ -118,3 +118,17 @@ def test_a_mistake_is_one_clear_line(tmp_path, arguments, variables, message):
 def test_shellcheck_finds_nothing(name):
     done = subprocess.run(["shellcheck", CLOUD / name], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout
+
+
+def test_what_is_read_of_a_finished_run_later_is_kept_too(tmp_path):
+    """The heads that each criterion would keep, say: on another machine they could be others."""
+    storage, home = tmp_path / "bucket", tmp_path / "home"
+    code = ('mkdir -p "$ALLATT_HOME/runs/abc"; cd "$ALLATT_HOME/runs/abc"; echo 1 >config.json; echo 1 >result.json; '
+            f'while [ ! -e "{storage}/runs/abc/result.json" ]; do sleep 0.1; done; echo 2 >config.json; echo 1 >rivals.json')
+    status, _, err = run(["bash", SYNC, storage, "bash", "-c", code], tmp_path, ALLATT_HOME=str(home), SYNC_SECONDS="1")
+    assert status == 0, err
+    kept = {path.name: path.read_text() for path in (storage / "runs" / "abc").iterdir()}
+    assert kept == {"config.json": "1\n", "result.json": "1\n", "rivals.json": "1\n"}, "and nothing is replaced"
+    status, out, _ = run(["bash", SYNC, storage, "cat", tmp_path / "new" / "runs" / "abc" / "rivals.json"], tmp_path,
+                         ALLATT_HOME=str(tmp_path / "new"))
+    assert (status, out) == (0, "1\n")

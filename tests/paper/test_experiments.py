@@ -69,10 +69,10 @@ def test_gates_on_random_weights_have_the_same_number_of_steps_in_all(scale, one
     assert config.consolidate != one_phase and (one_phase or config.train == full.train), "the second phase is the same"
 
 
-def test_an_incomplete_study_leaves_out_the_untrained_model():
+def test_an_incomplete_study_leaves_out_the_untrained_model_and_what_only_controls_read():
     one, three = Study("laptop"), Study("laptop", count=3)
     short, long = experiments.everything(one), experiments.everything(three)
-    assert [config for config in long if config not in short] == [experiments.untrained(one)]
+    assert [config for config in long if config not in short] == [experiments.untrained(one), rivals.learned(one)]
     assert set(experiments.method_comparison(one)) == set(experiments.TRAINING_METHODS)
     assert set(experiments.method_comparison(three)) == set(experiments.method_comparison(Study("smoke"))) == {
         *experiments.TRAINING_METHODS, experiments.UNTRAINED}

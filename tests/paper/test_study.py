@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
+from small_text import write_small_text
 
 from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError
 from allatt.data.corpora import CORPORA
@@ -233,3 +234,15 @@ def test_two_texts_have_two_folders_of_figures(one, other):
     names = [Study("smoke", corpus).folder for corpus in (one, other)]
     assert names[0] != names[1] and all(re.fullmatch("[A-Za-z0-9-]{1,80}", name) for name in names)
     assert len({Study("smoke", corpus, seed).folder for corpus in ("", "text8") for seed in (0, 1)}) == 4
+
+
+def test_bands_of_the_softmax_that_a_text_has_no_words_for_are_left_out(tmp_path):
+    """On the user's own text and on a stand-in; the scale's own text keeps the scale's cutoffs, and need not be there."""
+    folder = write_small_text(tmp_path)
+    assert scales.model("smoke-words", ALL_ATTENTION).cutoffs == (200, 1000)
+    small, own = Study("smoke-words", str(folder)), Study("smoke-words")
+    assert [study.baseline(ALL_ATTENTION).model.cutoffs for study in (small, own)] == [(), (200, 1000)]
+    assert Study("gpu-words").model(ALL_ATTENTION).cutoffs == scales.model("paper", ALL_ATTENTION).cutoffs
+    stand_in = Study("gpu-words", "wikipedia-excerpt")
+    assert stand_in.model(ALL_ATTENTION).cutoffs == (20_000,), "it has 34,623 words"
+    assert {config.model.cutoffs for config in small.sweeps()} == {()}

@@ -100,3 +100,11 @@ def test_two_processes_share_a_list(dense, monkeypatch):
     monkeypatch.setattr(anytime, "get_or_run", ask)
     assert [config.train.seed for config, _ in Budget(50, QUIET).runs(configs)] == [2, 3, 1]
     assert asked == [(1, False), (2, False), (3, False), (1, True)]
+
+
+def test_what_is_left_of_a_run_says_nothing_about_its_rate(dense, clock):
+    """Half of a run was there: with its rate the next one would seem to fit, and would be begun for nothing."""
+    assert Budget(1, QUIET).run(dense(1)) is None and clock[0] == 60
+    budget = Budget(5, QUIET)
+    assert budget.run(dense(2)) and budget.run(dense(1)) and clock[0] == 240
+    assert budget.run(dense(3)) is None and budget.left_out == ["dense 3"]

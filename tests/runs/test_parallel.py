@@ -16,8 +16,8 @@ from allatt.data.tokens import pin
 from allatt.runs import finished, get_or_run, parallel
 from allatt.runs import run as run_module
 from allatt.runs.parallel import get_or_run_all
-from allatt.runs.run import Busy
-from allatt.system.machine import Machine
+from allatt.runs.run import Busy, NoWeights
+from allatt.system.machine import Interrupted, Machine
 from allatt.system.paths import home
 
 QUIET = Machine(device="cpu", log_every=5, progress=False)
@@ -151,3 +151,22 @@ def test_a_busy_run_can_be_asked_for_without_waiting(data):
     with FileLock(folder.with_suffix(".lock")), pytest.raises(Busy, match="another process is training run"):
         get_or_run(waiting, QUIET, wait=False)
     assert not (home() / "runs" / waiting.id).exists()
+
+
+def test_a_start_without_weights_is_told_apart_from_other_failures(data, two_places, tmp_path, monkeypatch):
+    """Notebooks leave out a cell that needs weights, and fail at anything else."""
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    dense = config(data, 31)
+    (get_or_run(dense, QUIET).folder / "model.safetensors").unlink()
+    with pytest.raises(NoWeights, match=rf"run {dense.id} \(dense 31\) is here without its weights"):
+        get_or_run_all([gated(dense, 0.1), gated(dense, 0.2)], QUIET)
+
+
+def test_a_limit_of_time_holds_while_another_process_trains_the_run(data):
+    busy = config(data, 32)
+    (home() / "runs").mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / "runs" / f"{busy.id}.lock"):
+        begin = time.time()
+        with pytest.raises(Interrupted, match=f"another process trains run {busy.id}"):
+            get_or_run(busy, replace(QUIET, until=begin + 0.5))
+        assert 0.4 < time.time() - begin < 20 < run_module.WAIT

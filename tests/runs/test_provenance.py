@@ -57,3 +57,17 @@ def test_a_gpu_is_named_with_its_driver(monkeypatch, driver):
     record = provenance("cuda")
     assert (record["hardware"], record["driver"], record["gpu_bytes"]) == ("a GPU", driver or "unknown", 80)
     assert {"gpus", "cuda", "cudnn"} <= set(record) and "driver" not in provenance()
+
+
+def test_a_copy_installed_inside_of_another_repository_does_not_name_it(tmp_path):
+    """As in a virtual environment in somebody's project."""
+    shutil.copytree(PACKAGE, tmp_path / "venv" / "allatt", ignore=shutil.ignore_patterns("__pycache__", "*.xz"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    code = "from allatt.runs.provenance import provenance; r = provenance(); print(r['commit'], r['uncommitted_changes'])"
+    for named, expected in (({}, "not a git checkout False"), ({"ALLATT_COMMIT": "abc1234"}, "abc1234 False")):
+        env = {key: value for key, value in os.environ.items() if key != "ALLATT_COMMIT"} | named
+        found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "venv", env=env | {"PYTHONPATH": "."},
+                               capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == expected

@@ -354,3 +354,14 @@ def test_all_processes_hear_that_the_first_one_waits_for_a_lock(dense, monkeypat
     wait = run_module.WAIT
     assert heard == [False, 0, False, wait, False, wait, False, wait, True, False, "trained", False, "released"]
     assert capsys.readouterr().err == f"allatt: waiting: another process is training run {dense.id} (dense)\n"
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_text_of_one_token_is_refused_before_the_training(tmp_path, split, monkeypatch):
+    """Nothing in it could be predicted."""
+    folder = write_small_text(tmp_path)
+    (folder / f"wiki.{split}.tokens").write_text("the")
+    config = RunConfig("short", pin(DataConfig(corpus=str(folder), tokens="words", vocab_size=0)), MODEL, TrainConfig(steps=2))
+    monkeypatch.setattr("allatt.runs.run.Trainer", lambda *rest: pytest.fail("trained"))
+    with pytest.raises(AllattError, match=f"the {split} text of .* has 1 tokens, and nothing to predict"):
+        get_or_run(config, QUIET)

@@ -187,3 +187,17 @@ def test_a_manifest_that_no_reader_should_read_is_damage(tmp_path, content):
     else:
         path.write_text(content)
     assert damage(tmp_path / "folder") == f"{path} is not readable"
+
+
+@pytest.mark.parametrize("value", [[], {"a": 1}], ids=["lists", "objects"])
+def test_json_that_is_nested_too_deeply_for_its_readers_is_refused(tmp_path, value):
+    for depth, is_read in ((files.DEEPEST, True), (files.DEEPEST + 1, False)):
+        nested = "x"
+        for _ in range(depth - 1):
+            nested = [nested] if value == [] else {"a": nested}
+        (tmp_path / "a.json").write_text(json.dumps(nested))
+        if is_read:
+            assert files.parse(tmp_path / "a.json") == nested
+        else:
+            with pytest.raises(ValueError, match="nested too deeply"):
+                files.parse(tmp_path / "a.json")

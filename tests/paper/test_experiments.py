@@ -10,6 +10,7 @@ from allatt.paper.experiments import most_telling_first, training_methods
 from allatt.paper.rivals import budget
 from allatt.paper.study import Study
 from allatt.system.machine import Machine
+from allatt.system.paths import repository
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "overnight"])
@@ -76,6 +77,12 @@ def test_an_incomplete_study_leaves_out_the_untrained_model_and_what_only_contro
     assert set(experiments.method_comparison(one)) == set(experiments.TRAINING_METHODS)
     assert set(experiments.method_comparison(three)) == set(experiments.method_comparison(Study("smoke"))) == {
         *experiments.TRAINING_METHODS, experiments.UNTRAINED}
+
+
+def test_the_laptop_scale_s_records_are_all_that_its_notebooks_read():
+    """So that whoever unpacks them can draw its figures and judge its claims without a training."""
+    records = {path.stem for path in (repository() / "figures" / "laptop" / "runs").glob("*.json")}
+    assert {config.id for config in experiments.everything(Study("laptop"))} <= records
 
 
 def test_every_experiment_is_about_the_seed_that_is_asked_for(monkeypatch):

@@ -93,8 +93,11 @@ class Study:
 
     @property
     def has_variants(self) -> bool:
-        """Whether characters and words are measured too. At the overnight scale they are not: the night would not suffice."""
-        return self.is_complete and self.scale != "overnight" and self.scale in scales.NAMES
+        """Whether characters and words are measured too. At the overnight scale they are not: the night would not suffice. A
+        packed corpus has one kind of tokens."""
+        if not self.is_complete or self.scale == "overnight" or self.scale not in scales.NAMES:
+            return False
+        return not self.corpus or bool(locate(self.corpus).files)
 
     @property
     def data(self) -> DataConfig:

@@ -42,6 +42,8 @@ NEEDS = {
 
 LONG = ("11", "12", "13")
 """Notebooks that are left out if the study is not complete (`Study.is_complete`), unless they are chosen by number."""
+READ_TEXT = ("00", "12", "13")
+"""Notebooks that cut the text anew, or count in it: with a packed corpus, which has ids and no text, they are left out."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
     study = Study(scale, seed=seed, count=seeds)
     selected = select((folder or paths.repository()) / "notebooks", notebooks, needs)
     left_out = [path for path in selected if path.name[:2] in LONG and not notebooks and not study.is_complete]
-    jobs = _jobs([path for path in selected if path not in left_out], scale, corpus, seed, seeds, params)
+    without_text = [path for path in selected if path.name[:2] in READ_TEXT and corpus and not locate(corpus).files]
+    check(not (notebooks and without_text), f"notebook {', '.join(path.name[:2] for path in without_text)} reads the text "
+                                            f"itself, and {corpus} is packed: it has no text; leave that notebook out")
+    jobs = _jobs([path for path in selected if path not in left_out + without_text], scale, corpus, seed, seeds, params)
     with ExitStack() as locks:
         for state in sorted({job.state for job in jobs}):
             state.mkdir(parents=True, exist_ok=True)
@@ -128,6 +133,8 @@ def reproduce(scale: str = "auto", corpus: str = "", seed: int = 0, seeds: int =
         if left_out:
             log(f"Left out because they take long: {', '.join(path.stem for path in left_out)}; run them with SEEDS=3 or "
                 f"NOTEBOOKS=\"{' '.join(path.name[:2] for path in left_out)}\"")
+        if without_text:
+            log(f"Left out because a packed corpus has no text: {', '.join(path.stem for path in without_text)}")
         return Runner(jobs, needs, log, stop_when).run(force)
 
 

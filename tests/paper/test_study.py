@@ -7,9 +7,10 @@ import pytest
 import torch
 from small_text import write_small_text
 
-from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError
+from allatt.config import ALL_ATTENTION, KINDS, TRANSFORMER_XL, AllattError, DataConfig
 from allatt.data.corpora import CORPORA
 from allatt.data.download import Unreachable
+from allatt.data.tokens import pack
 from allatt.data.wikitext_format import SPLITS
 from allatt.paper import scales
 from allatt.paper.study import Study, available_corpus
@@ -217,6 +218,13 @@ def test_a_complete_study_of_a_scale_with_variants_measures_them():
     measured = {name: Study(name, count=2).has_variants for name in scales.SCALES}
     assert {name for name, has in measured.items() if has} == {"smoke", "laptop", "gpu", "paper"}
     assert not Study("laptop").has_variants
+
+
+def test_a_packed_corpus_has_one_kind_of_tokens(tmp_path):
+    folder = write_small_text(tmp_path)
+    assert Study("smoke", str(folder)).has_variants
+    pack(DataConfig(corpus=str(folder), tokens="words", vocab_size=0), tmp_path / "pack")
+    assert not Study("smoke", str(tmp_path / "pack")).has_variants
 
 
 def test_folders_are_named_by_the_scale_and_what_is_not_its_default():

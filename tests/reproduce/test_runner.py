@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_notebooks import PARAMETERS, write_notebook
@@ -426,3 +427,16 @@ def test_long_notebooks_are_left_out_of_one_seed_of_the_laptop_scale_only(seeded
     assert [name for name, _ in seeded(scale="laptop", notebooks="1")] == ["01_many"], "chosen by number"
     assert ("01_many", 2) in seeded(scale="laptop", seeds=2)
     assert "01_many" in [name for name, _ in seeded()], "the smoke scale has time"
+
+
+def test_notebooks_that_read_the_text_are_left_out_of_a_packed_corpus(tmp_path, monkeypatch):
+    """Unless they were chosen: then it is an error, before anything runs."""
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(runner, "locate", lambda corpus: SimpleNamespace(files={}, sha256={}))
+    write_notebook(tmp_path, "00_reads.ipynb", "raise SystemExit", parameters=PARAMETERS)
+    write_notebook(tmp_path, "03_does_not.ipynb", "print('Headline: alone')", parameters=PARAMETERS)
+    log, options = Log(), {"corpus": str(tmp_path / "pack"), "needs": {"03": ("00",)}}
+    assert run(tmp_path, log, **options)
+    assert "Left out because a packed corpus has no text: 00_reads" in log.text and "03_does_not ... done" in log.text
+    with pytest.raises(AllattError, match=r"notebook 00 reads the text itself, and .* is packed"):
+        run(tmp_path, log, notebooks="00 03", **options)

@@ -104,7 +104,10 @@ def report(options: argparse.Namespace) -> None:
     from allatt.paper.study import Study
 
     scale = scales.resolve(options.scale)
-    folder = figures_folder(Study(scale, full_name(options.corpus), options.seed, options.seeds).folder)
+    # `reproduce` names a folder of text by its full path; `claim_table --judge` as it was given.
+    folders = [figures_folder(Study(scale, corpus, options.seed, options.seeds).folder)
+               for corpus in (options.corpus, full_name(options.corpus))]
+    folder = next((found for found in folders if (found / "claims.json").is_file()), folders[-1])
     parameters = {"SCALE": scale, "CORPUS": options.corpus, "SEED": options.seed, "SEEDS": options.seeds, "NOTEBOOKS": "10"}
     command = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in parameters.items() if value)
     check((folder / "claims.json").is_file(),

@@ -120,4 +120,9 @@ def test_a_report_is_of_the_folder_that_reproduce_writes(monkeypatch, tmp_path, 
     (folder / "claims.json").write_text("{}")
     assert main(list(arguments)) == 0
     assert (tmp_path / capsys.readouterr().out.strip()).resolve() == (folder / "report.md").resolve()
+    judged = figures_folder(Study("smoke", "my text", 3, 2).folder)
+    judged.mkdir()
+    (folder / "claims.json").rename(judged / "claims.json")
+    assert main(list(arguments)) == 0
+    assert (tmp_path / capsys.readouterr().out.strip()).resolve() == (judged / "report.md").resolve(), "by claim_table --judge"
     assert "a variant for single runs" in refused(capsys, "report", "--scale", "smoke-words")

@@ -196,7 +196,7 @@ def experiment(options: argparse.Namespace) -> None:
                 if options.name != "all" or name not in ("characters", "words"):
                     raise
                 note(f"{name} are left out: {error}")  # neither every scale nor every text has them
-                continue
+                break
             pairs = budget.runs(configs) if budget else zip(configs, get_or_run_all(configs, this_machine), strict=True)
             for config, finished_run in pairs:
                 # A run that two experiments share keeps the name it was trained under; show this experiment's name.

@@ -45,8 +45,15 @@ def record(run: Run) -> dict:
 
 
 def write_record(run: Run, folder: Path) -> Path:
-    """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them."""
-    return write(folder / f"{run.id}.json", (json.dumps(seal(record(run)), separators=(",", ":")) + "\n").encode())
+    """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them.
+
+    AllattError for a run that `restore` would refuse: its text lay in a folder whose name has control characters.
+    """
+    values = record(run)
+    check(_names(from_dict(RunConfig, values["config"])).isprintable(),
+          f"run {run.id} or its text has a name with control characters, which no record may have; give another name, and "
+          "train again")
+    return write(folder / f"{run.id}.json", (json.dumps(seal(values), separators=(",", ":")) + "\n").encode())
 
 
 def outcome(result: dict) -> str:

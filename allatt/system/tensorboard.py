@@ -41,4 +41,5 @@ def verify(folder: str) -> None:
             import tensorboard  # noqa: F401
         except ImportError:
             check(False, "--tensorboard needs the package tensorboard: pip install tensorboard")
-        check(not Path(folder).exists() or Path(folder).is_dir(), f"--tensorboard {folder} is a file; name a folder")
+        there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+        check(there.is_dir(), f"--tensorboard {folder}: {there} is a file; name a folder")

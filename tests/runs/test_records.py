@@ -1,6 +1,8 @@
 """Records: a run without its weights comes back as it was, and says so when the weights are asked for."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,6 +54,20 @@ def test_a_run_that_is_there_is_left_alone(run, tmp_path):
     weights = (run.folder / "model.safetensors").read_bytes()
     assert restore(write_record(run, tmp_path)) is False
     assert (run.folder / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(("folder", "refused"), [("two\nlines", True), ("two\nlines/wiki", False)])
+def test_what_could_not_be_unpacked_is_not_packed(run, folder, refused, tmp_path):
+    text = tmp_path / folder
+    shutil.copytree(run.config.data.corpus, text)
+    config = replace(run.gated().config.start, data=pin(DataConfig(corpus=str(text), tokens="characters")))
+    other = get_or_run(config, Machine(progress=False))
+    if refused:
+        with pytest.raises(AllattError, match=f"run {other.id} or its text has a name with control characters"):
+            write_record(other, tmp_path / "records")
+        assert not (tmp_path / "records").exists()
+    else:  # a record holds the name of the folder alone
+        assert read_record(write_record(other, tmp_path / "records"))[0].id == other.id
 
 
 def test_what_was_measured_later_is_part_of_a_record(run):

@@ -70,6 +70,9 @@ def test_what_cannot_be_is_said_before_training(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(AllattError, match="--tensorboard .*file is a file; name a folder"):
         verify(str(tmp_path / "file"))
+    with pytest.raises(AllattError, match="--tensorboard .*file/below/it: .*file is a file; name a folder"):
+        verify(str(tmp_path / "file" / "below" / "it"))
+    verify(str(tmp_path / "not" / "yet"))
     monkeypatch.setitem(__import__("sys").modules, "tensorboard", None)
     with pytest.raises(AllattError, match="--tensorboard needs the package tensorboard: pip install tensorboard"):
         verify(str(tmp_path / "board"))

@@ -1,7 +1,7 @@
 """The table of claims: judged, saved with provenance, and shown.
 
 `python -m allatt.paper.claim_table` puts the rows of each folder in SHOWN into the README.md beside its claims.json (all
-columns), and the verdicts of the first into the repository's README.md. With `--judge SCALE --seeds N` it judges the finished
+columns), and the verdicts of all of them into the repository's README.md. With `--judge SCALE --seeds N` it judges the finished
 runs of a scale, trains nothing, and writes its claims.json.
 """
 
@@ -24,7 +24,7 @@ from allatt.system.messages import note
 from allatt.system.paths import repository
 
 SHOWN = ("overnight-wiki2014-3seeds", "laptop-5seeds")
-"""The folders of figures whose claims are shown; the first one's verdicts stand in the repository's README.md."""
+"""The folders of figures whose claims are shown."""
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
@@ -57,11 +57,17 @@ def told(row: dict) -> str:
     return row["verdict"] if row["exact"] or row["runs"] else NOT_MEASURED
 
 
-def verdicts(rows: list[dict]) -> str:
-    """The verdicts as a short table in Markdown, for the repository's README.md."""
-    lines = ["| | claim | verdict | see |", "|---|---|---|---|"]
-    for row in rows:
-        lines.append(f"| {row['id']} | {row['words']} | **{told(row)}** | {_links(row)} |")
+def verdicts(*tables: list[dict]) -> str:
+    """The verdicts of several folders side by side in Markdown, for the repository's README.md.
+
+    Links lead to the notebook, and to the figure of the first folder that measured the row.
+    """
+    scales = (f"{rows[-1]['scale']}, {max(row['seeds'] for row in rows)} seeds" for rows in tables)
+    lines = [f"| | claim | {' | '.join(scales)} | see |", "|---|---|" + "---|" * len(tables) + "---|"]
+    for same in zip(*tables, strict=True):
+        first = next((row for row in same if told(row) != NOT_MEASURED), same[0])
+        told_by = " | ".join(f"**{told(row).removesuffix(' at this scale')}**" for row in same)
+        lines.append(f"| {first['id']} | {first['words']} | {told_by} | {_links(first)} |")
     return "\n".join(lines)
 
 
@@ -110,7 +116,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         rows = [load(folder / "claims.json") for folder in folders]
         changed = [put_between(folder / "README.md", BEGIN, END, markdown(some, "../../"))
                    for folder, some in zip(folders, rows, strict=True)]
-        changed.append(put_between(repository() / "README.md", BEGIN, END, verdicts(rows[0])))
+        changed.append(put_between(repository() / "README.md", BEGIN, END, verdicts(*rows)))
     except AllattError as error:
         note(str(error))
         return 2

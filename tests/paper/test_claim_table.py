@@ -55,7 +55,24 @@ def test_markdown_is_a_table_with_links():
     short = claim_table.verdicts(rows).splitlines()
     assert len(short) == len(lines) and all("](notebooks/" in line and "](figures/" in line for line in short[2:])
     for line, row in zip(short[2:], rows, strict=True):
-        assert line.startswith(f"| {row['id']} | {row['words']} | **{row['verdict']}** |")
+        assert line.startswith(f"| {row['id']} | {row['words']} | **{row['verdict'].removesuffix(' at this scale')}** |")
+
+
+def test_two_scales_stand_side_by_side_and_links_lead_to_the_one_that_measured():
+    here = claim_table.judge_claims(measurements(change=set_three_way(0.2, 0.2)))
+    measured = measurements(seeds=3, change=set_three_way(-0.2, -0.2))
+    there = claim_table.judge_claims(replace(measured, scale="gpu", folder="gpu-3seeds"))
+    for row in here:
+        if row["id"] == "3a":
+            row["runs"] = []
+    lines = claim_table.verdicts(here, there).splitlines()
+    assert lines[0] == "| | claim | laptop, 5 seeds | gpu, 3 seeds | see |" and len({line.count("|") for line in lines}) == 1
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[2:] for line in lines[2:]}
+    assert cells["3a"][:2] == ["**not measured**", f"**{FAILS}**"] and "](figures/gpu-3seeds/07_gains.png)" in cells["3a"][2]
+    assert cells["3c"][:2] == [f"**{HOLDS}**", f"**{FAILS}**"] and "](figures/laptop-5seeds/" in cells["3c"][2]
+    untold = [cell for line in claim_table.verdicts(claim_table.judge_claims(measurements(seeds=1))).splitlines()[2:]
+              for cell in line.split(" | ")[2:3] if "holds" not in cell]
+    assert set(untold) == {"**cannot be told**"}, "at which scale is said above"
 
 
 @pytest.mark.parametrize("models, ways, verdict", [(0.2, 0.2, HOLDS), (0.0, 0.0, EQUAL), (-0.2, -0.2, FAILS)])
@@ -132,7 +149,7 @@ def test_main_updates_all_tables_once(shown, capsys):
     assert claim_table.main() == claim_table.main() == 0
     assert capsys.readouterr().out.splitlines() == ["README.md: the tables of claims were updated",
                                                    "README.md: the tables of claims are up to date"]
-    tables = claim_table.markdown(rows, "../../"), claim_table.markdown(others, "../../"), claim_table.verdicts(rows)
+    tables = claim_table.markdown(rows, "../../"), claim_table.markdown(others, "../../"), claim_table.verdicts(rows, others)
     for readme, table in zip(shown, tables, strict=True):
         assert readme.read_text() == f"before\n\n{claim_table.BEGIN}\n{table}\n{claim_table.END}\n\nafter\n"
 
@@ -155,8 +172,8 @@ def test_the_readme_shows_the_committed_claims(name):
     path = ROOT / "figures" / name / "claims.json"
     rows = claim_table.load(path)
     shown = {path.parent / "README.md": claim_table.markdown(rows, "../../")}
-    if name == claim_table.SHOWN[0]:
-        shown[ROOT / "README.md"] = claim_table.verdicts(rows)
+    tables = [claim_table.load(ROOT / "figures" / folder / "claims.json") for folder in claim_table.SHOWN]
+    shown[ROOT / "README.md"] = claim_table.verdicts(*tables)
     for readme, table in shown.items():
         text = readme.read_text(encoding="utf-8")
         shown = text[text.index(claim_table.BEGIN) + len(claim_table.BEGIN):text.index(claim_table.END)].strip()

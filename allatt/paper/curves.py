@@ -4,7 +4,7 @@ Nothing is extrapolated: if a curve does not reach a place, the answer there is 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -33,15 +33,27 @@ def interpolate(points: Sequence[Measures], x: str, y: str, at: float) -> float 
     return None
 
 
-def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, y: str = "test_loss") -> float | None:
-    """How far `ours` is below `theirs` (nats per token), both at the body parameters that `ours` has at this sparsity.
+def smooth(points: Sequence[Measures], x: str, y: str, at: float) -> float | None:
+    """As `interpolate`, on a smooth curve through the same points: a monotone cubic (Fritsch and Carlson 1980)."""
+    from scipy.interpolate import PchipInterpolator
 
-    Both are read from the straight lines between their points; None if one of them does not reach there.
+    places = sorted({getattr(point, x) for point in points})
+    if len(places) < 2 or not places[0] <= at <= places[-1]:
+        return interpolate(points, x, y, at)
+    return float(PchipInterpolator(places, [interpolate(points, x, y, place) for place in places])(at))
+
+
+def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, y: str = "test_loss",
+         size: str = "body_parameters", line: Callable = interpolate) -> float | None:
+    """How far `ours` is below `theirs` (nats per token), both at the size that `ours` has at this sparsity.
+
+    size: the field that both have alike. line: `interpolate`, or how else to read between the points. None if one of the two
+    does not reach there.
     """
-    size = interpolate(ours, "sparsity", "body_parameters", sparsity)
-    if size is None:
+    at = line(ours, "sparsity", size, sparsity)
+    if at is None:
         return None
-    our_loss, their_loss = (interpolate(points, "body_parameters", y, size) for points in (ours, theirs))
+    our_loss, their_loss = (line(points, size, y, at) for points in (ours, theirs))
     return None if our_loss is None or their_loss is None else their_loss - our_loss
 
 
@@ -57,13 +69,15 @@ def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures],
     return None if size is None else interpolate(ours, "body_parameters", "sparsity", size)
 
 
-def off_the_curve(point: Measures, curve: Sequence[Measures], y: str = "test_loss") -> float | None:
+def off_the_curve(point: Measures, curve: Sequence[Measures], y: str = "test_loss",
+                  line: Callable = interpolate) -> float | None:
     """Loss of a model minus that of `curve` at the same number of heads (nats per token); None if it does not reach there.
 
     A model with fewer heads than all of the curve, but a lower loss than its smallest one, is below the curve wherever it may
     continue, since it rises to that side. Then the difference to the smallest one is given, which is a bound.
+    line: as in `gain`.
     """
-    loss, expected = getattr(point, y), interpolate(curve, "heads", y, point.heads)
+    loss, expected = getattr(point, y), line(curve, "heads", y, point.heads)
     if expected is None:
         fewest, smallest = min((other.heads, getattr(other, y)) for other in curve)
         expected = smallest if point.heads < fewest and loss < smallest else None

@@ -234,8 +234,11 @@ def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> F
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())
-    known = [part.detectable for part in parts if part.detectable is not None]
-    return Finding("; ".join(part.ours for part in parts), leans, p, points, detectable=max(known, default=None))
+    words = "; ".join(part.ours + (f" (leans to: {part.leans}, p {part.p:.3f})" if part.p is not None else "")
+                      for part in parts)
+    agree = len({part.leans for part in parts}) == 1  # where budgets disagree, more seeds do not help
+    known = [part.detectable for part in parts if part.detectable is not None and agree]
+    return Finding(words, leans, p, points, detectable=max(known, default=None))
 
 
 def gates_beat_scratch(measured: Measurements, name: str, margin: float) -> Finding:

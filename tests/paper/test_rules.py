@@ -452,6 +452,9 @@ def test_budgets_that_disagree_tell_nothing(number, start, late):
     assert (found.leans, found.p) == (UNTOLD, 1)
     assert found.ours.startswith(f"cut at the start: rival minus gates test {start:+.3f} [")
     assert f"; cut late: rival minus gates test {late:+.3f} [" in found.ours
+    for by_itself in {0.1: HOLDS, -0.1: FAILS, 0.0: EQUAL}[start], {0.1: HOLDS, -0.1: FAILS, 0.0: EQUAL}[late]:
+        assert f"] nats (leans to: {by_itself}, p 0.000)" in found.ours
+    assert found.detectable is None, "more seeds do not help"
 
 
 def test_of_two_budgets_the_larger_p_value_and_the_larger_detectable_difference_are_taken():

@@ -12,7 +12,7 @@ from allatt.config_json import from_dict
 from allatt.data.tokens import pin
 from allatt.runs import Run, finished, get_or_run
 from allatt.runs.records import impossible, read_record, record, restore, write_record
-from allatt.system.files import SEAL, seal
+from allatt.system.files import SEAL, read_json, seal
 from allatt.system.machine import Machine
 from allatt.system.paths import repository
 
@@ -174,3 +174,19 @@ def test_the_heads_are_those_that_the_gates_or_the_config_keep(run, tmp_path, ho
         path.write_text(json.dumps(values))
         with pytest.raises(AllattError, match="its heads have kept"):
             restore(path)
+
+
+def test_the_laptop_scale_came_out_the_same_on_another_machine():
+    """Two of its runs had two threads the first time, and one the second."""
+    twice = [(read_json(path, "commit it"), read_json(path.parents[1] / "runs" / path.name, "commit it"))
+             for path in sorted((repository() / "figures" / "laptop" / "again").glob("*.json"))]
+    assert len(twice) == 34
+    others = []
+    for again, first in twice:
+        assert again["result"]["heads"] == first["result"]["heads"]
+        assert again["provenance"]["commit"] != first["provenance"]["commit"]
+        if any(again["result"][split]["nats"] != first["result"][split]["nats"] for split in ("valid", "test")):
+            others.append(again["id"])
+            assert (again["provenance"]["threads"], first["provenance"]["threads"]) == (1, 2)
+            assert again["result"]["test"]["loss"] == pytest.approx(first["result"]["test"]["loss"], abs=6e-5)
+    assert others == ["056efbb7fbf1", "e010e27a779b"]

@@ -1,4 +1,4 @@
-"""Comparisons of pruning curves, on straight lines between their points.
+"""Comparisons of pruning curves, on straight lines between their points if nothing else is said.
 
 Nothing is extrapolated: if a curve does not reach a place, the answer there is None.
 """

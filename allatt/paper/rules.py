@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
+from allatt.paper.claims import LEVEL
 from allatt.paper.curves import SPARSITIES, above_control, gain, interpolate, off_the_curve, sparsity_at_equal_loss
 from allatt.paper.decisions import (
     EQUAL,
@@ -224,9 +225,8 @@ def same_layers(measured: Measurements) -> Finding:
 
 
 def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> Finding:
-    """7a to 7d: The loss of the rival (the mean of the models `names`) is higher than that of the gates by more than
-    `margin`; fails if lower by more. With both budgets, if there are two: they must lean the same way, and the larger p-value
-    is taken."""
+    """7a to 7d: The rival's loss (the mean of the models `names`) is higher than that of the gates by more than `margin`; fails
+    if lower by more. With both budgets, if there are two: they must lean the same way, and the larger p-value is taken."""
     if any(name not in results.rivals for results in measured.seeds for name in (GATES, *names)):
         return Finding(UNMEASURED)
     late = all(name + LATE in results.rivals for results in measured.seeds for name in names)
@@ -234,9 +234,9 @@ def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> F
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())
-    words = "; ".join(part.ours + (f" (leans to: {part.leans}, p {part.p:.3f})" if part.p is not None else "")
-                      for part in parts)
-    agree = len({part.leans for part in parts}) == 1  # where budgets disagree, more seeds do not help
+    alone = [part.leans if part.p is not None and part.p < LEVEL else "not decided" for part in parts]
+    words = "; ".join(f"{part.ours} (by itself: {verdict})" for part, verdict in zip(parts, alone, strict=True))
+    agree = len({part.leans for part in parts}) == 1  # where budgets disagree, it is not the number of seeds that is missing
     known = [part.detectable for part in parts if part.detectable is not None and agree]
     return Finding(words, leans, p, points, detectable=max(known, default=None))
 

@@ -1,9 +1,10 @@
-"""How far claims 3a, 3b and 4a to 4c rest on how the curves are compared: the same points, read in other ways.
+"""How far claims 3a, 3b, 4a to 4c, 6a and 6b rest on how the curves are compared: the same points, read in other ways.
 
 These readings were asked for when all results were known. They judge nothing: the rules of `allatt.paper.rules` do. They say
 what a reader may conclude who would have chosen otherwise.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,20 +22,23 @@ READINGS: dict[str, dict[str, Any]] = {
     "smooth curves": {"line": smooth},
 }
 """What is done otherwise: arguments of `mean_gain`."""
+SWEEPS = {"3a": "sweeps", "3b": "sweeps", "6a": "characters", "6b": "words"}
+"""The sweeps that a claim compares: a field of `SeedResults`."""
 OWN = {"test_loss": "above", "valid_loss": "valid_above"}
 """For claim 3b, the field of each loss above the model's own control."""
 
 
 def mean_gain(measured: Measurements, number: str, sparsities: Sequence[float] = SPARSITIES, **reading: Any) -> Finding:
-    """The gain of claim 3a or 3b, averaged over `sparsities`; `reading` are arguments of `curves.gain`."""
-    pairs = [(results.sweeps[ALL_ATTENTION], results.sweeps[TRANSFORMER_XL]) for results in measured.seeds]
+    """The gain of claim 3a, 3b, 6a or 6b, averaged over `sparsities`; `reading` are arguments of `curves.gain`."""
+    sweeps = [getattr(results, SWEEPS[number]) for results in measured.seeds]
+    pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
     if number == "3b":
         pairs = [tuple(above_control(points, points[0]) for points in pair) for pair in pairs]
 
     def means(y: str) -> list[float] | None:
         field = OWN[y] if number == "3b" else y
         gains = [[gain(*pair, sparsity, field, **reading) for sparsity in sparsities] for pair in pairs]
-        return None if any(None in values for values in gains) else [sum(values) / len(values) for values in gains]
+        return None if any(None in values for values in gains) else [math.fsum(values) / len(values) for values in gains]
 
     return on_both_texts(means, lambda values: three_way(values, MARGINS.models), (), "", MARGINS.models)
 
@@ -52,15 +56,16 @@ def left_out(measured: Measurements, number: str, line: Callable = interpolate) 
 
 
 def readings(measured: Measurements) -> str:
-    """All readings as a table: gains (3a, 3b) or losses above the curve (4a to 4c), where they lean, and p-values that are not
-    corrected. Rows of models that were not trained are left out."""
+    """All readings as a table: gains (3a, 3b, 6a, 6b) or losses above the curve (4a to 4c), where they lean, and p-values that
+    are not corrected. Rows of models that were not trained are left out."""
+    there = [number for number, sweeps in SWEEPS.items() if all(getattr(results, sweeps) for results in measured.seeds)]
     findings = {(number, name): mean_gain(measured, number, **reading)
-                for number in ("3a", "3b") for name, reading in READINGS.items()}
+                for number in there for name, reading in READINGS.items()}
     trained = [number for number in ("4a", "4b", "4c") if all(METHODS[number] in results.methods for results in measured.seeds)]
     findings |= {(number, name): left_out(measured, number, READINGS[name].get("line", interpolate))
                  for number in trained for name in ("as judged", "smooth curves")}
     rows = [("", "", "nats per token", "leans to", "p")]
-    for (number, name), finding in findings.items():
+    for (number, name), finding in sorted(findings.items(), key=lambda item: item[0][0]):
         p = "" if finding.p is None else "< 0.001" if finding.p < 0.001 else f"{finding.p:.3f}"
         rows.append((number, name, finding.ours, "" if finding.leans == UNTOLD else finding.leans, p))
     return table(rows, "<<<<>")

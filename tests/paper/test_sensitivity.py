@@ -1,6 +1,7 @@
-"""Claims 3a and 3b read in other ways: the same points, other sizes, other lines."""
+"""Claims on curves read in other ways: the same points, other sizes, other lines."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from made_up import measurements, ours, theirs
@@ -15,15 +16,20 @@ def with_multiply_adds(factor):
     """A change: multiply-adds are ten times the parameters, and Transformer-XL's `factor` times that."""
     def change(results):
         for kind, by in ((ALL_ATTENTION, 10), (TRANSFORMER_XL, 10 * factor)):
-            results.sweeps[kind] = [replace(p, body_multiply_adds=by * p.body_parameters) for p in results.sweeps[kind]]
+            points = [replace(p, body_multiply_adds=by * p.body_parameters) for p in results.sweeps[kind]]
+            results.sweeps[kind] = results.characters[kind] = results.words[kind] = points
     return change
 
 
-@pytest.mark.parametrize("number, rule", [("3a", rules.better_at_equal_parameters), ("3b", rules.cheaper_to_prune)])
+@pytest.mark.parametrize("number, rule", [
+    ("3a", rules.better_at_equal_parameters), ("3b", rules.cheaper_to_prune),
+    ("6a", partial(rules.better_on_other_tokens, tokens="characters")),
+    ("6b", partial(rules.better_on_other_tokens, tokens="words"))])
 def test_as_judged_is_what_the_rule_says(number, rule):
     measured = measurements()
-    judged, read = rule(measured, MARGINS.models), sensitivity.mean_gain(measured, number)
-    assert judged.ours == f"mean gain {read.ours}" and (judged.leans, judged.p) == (read.leans, read.p) and judged.p < 0.05
+    judged, read = rule(measured, margin=MARGINS.models), sensitivity.mean_gain(measured, number)
+    assert judged.ours.endswith(f"mean gain {read.ours}") and judged.p < 0.05
+    assert (judged.leans, judged.p) == (read.leans, read.p)
 
 
 @pytest.mark.parametrize("number", ["3a", "3b"])
@@ -71,14 +77,15 @@ def test_on_a_smooth_curve_a_bend_flatters_less():
 
 def test_the_table_names_all_readings_and_no_p_value_of_one_seed():
     lines = sensitivity.readings(measurements(change=with_multiply_adds(1.0))).splitlines()
-    assert len(lines) == 1 + 2 * len(sensitivity.READINGS) + 3 * 2
+    assert len(lines) == 1 + 4 * len(sensitivity.READINGS) + 3 * 2
     assert all("< 0.001" in line and HOLDS in line for line in lines[1:])
     one = sensitivity.readings(measurements(seeds=1, change=with_multiply_adds(1.0)))
     assert not any(word in one for word in (HOLDS, EQUAL, FAILS, "< 0.001"))
     for name in sensitivity.READINGS:
-        assert one.count(name) == (5 if name in ("as judged", "smooth curves") else 2)
-    without = measurements(change=lambda results: results.methods.clear())
-    assert len(sensitivity.readings(without).splitlines()) == 1 + 2 * len(sensitivity.READINGS)
+        assert one.count(name) == (7 if name in ("as judged", "smooth curves") else 4)
+    without = measurements(change=lambda results: (results.methods.clear(), results.words.clear()))
+    numbers = [line.split()[0] for line in sensitivity.readings(without).splitlines()[1:]]
+    assert numbers == [number for number in ("3a", "3b", "6a") for _ in sensitivity.READINGS]
 
 
 @pytest.mark.parametrize("number", ["4a", "4b", "4c"])

@@ -6,7 +6,7 @@ seed, or if a seed is missing, there is no p-value.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import median
 
@@ -69,25 +69,25 @@ def equal_perplexity(measured: Measurements, margin: float) -> Finding:
                           f"{ours:.1f} against {theirs:.1f} (Transformer-XL): ", margin)
 
 
-def better_at_equal_parameters(measured: Measurements, margin: float) -> Finding:
+def better_at_equal_parameters(measured: Measurements, margin: float, **reading: object) -> Finding:
     """3a, the primary outcome: the gain of All-attention at equal parameters, averaged over SPARSITIES, is above `margin`;
     fails if below its negative. Untold if a seed does not reach one of these sparsities."""
-    return _mean_gain(_sweeps(measured), margin)
+    return _mean_gain(_sweeps(measured), margin, **reading)
 
 
-def cheaper_to_prune(measured: Measurements, margin: float) -> Finding:
+def cheaper_to_prune(measured: Measurements, margin: float, **reading: object) -> Finding:
     """3b: As 3a, with each loss measured from the model's own control."""
     own = [(above_control(ours, ours[0]), above_control(theirs, theirs[0])) for ours, theirs in _sweeps(measured)]
-    return _mean_gain(own, margin, {"test_loss": "above", "valid_loss": "valid_above"})
+    return _mean_gain(own, margin, {"test_loss": "above", "valid_loss": "valid_above"}, **reading)
 
 
-def better_on_other_tokens(measured: Measurements, tokens: str, margin: float) -> Finding:
+def better_on_other_tokens(measured: Measurements, tokens: str, margin: float, **reading: object) -> Finding:
     """6a, 6b: As 3a, for the sweeps on "characters" or "words"."""
     sweeps = [getattr(results, tokens) for results in measured.seeds]
     if not all(sweeps):
         return Finding(UNMEASURED)
     pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
-    return _mean_gain(pairs, margin, begin=f"{measured.corpora[tokens]}: ")
+    return _mean_gain(pairs, margin, begin=f"{measured.corpora[tokens]}: ", **reading)
 
 
 def better_at_every_size(measured: Measurements, margin: float) -> Finding:
@@ -130,7 +130,7 @@ def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
         _all_points(pairs), "", margin, f"; {words}")
 
 
-def worse_without(measured: Measurements, name: str, margin: float) -> Finding:
+def worse_without(measured: Measurements, name: str, margin: float, line: Callable = interpolate) -> Finding:
     """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads by more than `margin`;
     fails if below by more. Untold if a model is outside of its seed's sweep (but see `off_the_curve`)."""
     if any(name not in results.methods for results in measured.seeds):
@@ -139,7 +139,7 @@ def worse_without(measured: Measurements, name: str, margin: float) -> Finding:
     sweeps = [results.sweeps[ALL_ATTENTION] for results in measured.seeds]
 
     def off(y: str) -> list[float] | None:
-        values = [off_the_curve(model, sweep, y) for model, sweep in zip(models, sweeps, strict=True)]
+        values = [off_the_curve(model, sweep, y, line) for model, sweep in zip(models, sweeps, strict=True)]
         return None if None in values else values
 
     def decide(values: list[float]) -> tuple[str, float | None]:
@@ -264,10 +264,10 @@ def _sweeps(measured: Measurements) -> list[tuple[list[Point], list[Point]]]:
 
 
 def _mean_gain(pairs: list[tuple[list[Point], list[Point]]], margin: float, fields: dict[str, str] | None = None,
-               begin: str = "") -> Finding:
-    """The gain at equal parameters, averaged over SPARSITIES; `fields` replaces the names of the losses."""
+               begin: str = "", sparsities: Sequence[float] = SPARSITIES, **reading: object) -> Finding:
+    """The gain, averaged over `sparsities`; `fields` replaces the names of the losses, `reading` goes to `curves.gain`."""
     def means(y: str) -> list[float] | None:
-        gains = [[gain(*pair, sparsity, (fields or {}).get(y, y)) for sparsity in SPARSITIES] for pair in pairs]
+        gains = [[gain(*pair, sparsity, (fields or {}).get(y, y), **reading) for sparsity in sparsities] for pair in pairs]
         return None if any(None in values for values in gains) else [math.fsum(values) / len(values) for values in gains]
 
     if means("test_loss") is None:

@@ -188,33 +188,34 @@ def experiment(options: argparse.Namespace) -> None:
     budget = None if options.minutes is None else Budget(options.minutes, this_machine)
     is_first_process, points = join_torchrun(this_machine.resolve()), []
     check(budget is None or rank_and_world()[1] == 1, "--minutes is for one process; leave it out, or start without torchrun")
-    for name in EXPERIMENTS if options.name == "all" else [options.name]:
-        for seed in study.seeds:
-            try:
-                configs = _configs(known[name], study, seed, this_machine, budget)
-            except AllattError as error:
-                if options.name != "all" or name not in ("characters", "words"):
-                    raise
-                note(f"{name} are left out: {error}")  # neither every scale nor every text has them
-                break
-            pairs = budget.runs(configs) if budget else zip(configs, get_or_run_all(configs, this_machine), strict=True)
-            for config, finished_run in pairs:
-                # A run that two experiments share keeps the name it was trained under; show this experiment's name.
-                point = Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name}
-                points.append(point)
-                if is_first_process and not options.json:
-                    if len(points) == 1:
-                        print(HEADER)
-                    print(_line(point), flush=True)
+    try:
+        for name in EXPERIMENTS if options.name == "all" else [options.name]:
+            for seed in study.seeds:
+                try:
+                    configs = _configs(known[name], study, seed, this_machine, budget)
+                except AllattError as error:
+                    if options.name != "all" or name not in ("characters", "words"):
+                        raise
+                    note(f"{name} are left out: {error}")  # neither every scale nor every text has them
+                    break
+                pairs = budget.runs(configs) if budget else zip(configs, get_or_run_all(configs, this_machine), strict=True)
+                for config, finished_run in pairs:
+                    # A run that two experiments share keeps the name it was trained under; show this experiment's name.
+                    points.append(Point.of_run(finished_run).as_dict() | {"experiment": name, "name": config.name})
+                    if is_first_process and not options.json:
+                        if len(points) == 1:
+                            print(HEADER)
+                        print(_line(points[-1]), flush=True)
+    finally:
+        if is_first_process and options.json and points:  # what is finished, even if a later run fails
+            print(json.dumps(points, indent=1), flush=True)
     if budget and budget.left_out:
         first = "; ".join(budget.left_out[:2])
         check(bool(points), f"{options.minutes:g} minutes are too few for any run: {first}; run the same again to continue, or "
                             "with more")
         note(f"for want of time not run or not finished: {', '.join(budget.left_out)}")
-    if is_first_process:
-        ids = {point["run"] for point in points}
-        print(json.dumps(points, indent=1) if options.json else
-              f"{len(ids)} runs, each in its folder RUN in {home() / 'runs'}")
+    if is_first_process and not options.json:
+        print(f"{len({point['run'] for point in points})} runs, each in its folder RUN in {home() / 'runs'}")
     leave_torchrun()
 
 

@@ -326,3 +326,10 @@ def test_all_experiments_leave_out_the_variants_that_a_scale_or_text_cannot_have
     assert "this text has no such tokens" in refused(capsys, "experiment", "words", *tiny)
     monkeypatch.setitem(experiments.EXPERIMENTS, "baselines", Experiment("none", cannot))
     assert "this text has no such tokens" in refused(capsys, "experiment", "all", *tiny), "what each text can have"
+    monkeypatch.setitem(experiments.EXPERIMENTS, "baselines", one)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "methods", Experiment("none", cannot))
+    assert main(["experiment", "all", *tiny, "--json"]) == 2
+    out, err = capsys.readouterr()
+    before = list(experiments.EXPERIMENTS)[:list(experiments.EXPERIMENTS).index("methods")]
+    assert [point["experiment"] for point in json.loads(out)] == before, "what was finished before the failure"
+    assert err.strip().endswith("this text has no such tokens")

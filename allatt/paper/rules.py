@@ -234,7 +234,7 @@ def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> F
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())
-    alone = [part.leans if part.p is not None and part.p < LEVEL else "not decided" for part in parts]
+    alone = [part.leans if part.p is not None and part.p < LEVEL else "cannot be told" for part in parts]
     words = "; ".join(f"{part.ours} (by itself: {verdict})" for part, verdict in zip(parts, alone, strict=True))
     agree = len({part.leans for part in parts}) == 1  # where budgets disagree, it is not the number of seeds that is missing
     known = [part.detectable for part in parts if part.detectable is not None and agree]

@@ -27,7 +27,8 @@ class Interval(NamedTuple):
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f}" + (f" [{self.low:+.3f}, {self.high:+.3f}]" if self.low is not None else "")
+        mean, *bounds = (f"{round(value, 3) + 0.0:+.3f}" for value in self[:3] if value is not None)  # + 0.0: no "-0.000"
+        return mean + (f" [{', '.join(bounds)}]" if bounds else "")
 
 
 def number_of_seeds(count: int) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from allatt.config import AllattError
 from allatt.paper.stats import (
+    Interval,
     agreement,
     describe,
     detectable,
@@ -45,6 +46,7 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say():
 
 def test_one_seed_has_a_mean_and_nothing_else():
     assert interval([0.3]) == (0.3, None, None, 1) and str(interval([0.3])) == "+0.300"
+    assert str(Interval(-0.0004, -0.002, -0.0001, 2)) == "+0.000 [-0.002, +0.000]", "no zero with a minus"
     assert mean_differs([0.3]) is None and mean_below([0.3], 1) is None and mean_within([0.3], 1) is None
     assert unequal_spread([0.3, 0.2, 0.1, 0.4], [0.1, 0.2, 0.9, 0.8, 0.7]) is None, "four are too few to compare spreads"
     with pytest.raises(AllattError, match="at least one value"):

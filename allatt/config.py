@@ -116,7 +116,7 @@ class ModelConfig:
         check_finite(self)
         check(self.kind in KINDS, f"model kind is {self.kind!r}; choose one of {', '.join(KINDS)}")
         for name in ("layers", "heads", "d_model", "d_head", "persistent", "feed_forward", "segment", "band_divisor"):
-            check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more")
+            check(1 <= getattr(self, name) < 2**31, f"{name} is {getattr(self, name)}; it must be 1 to 2,147,483,647")
         check(self.memory >= 0, f"memory is {self.memory}; it must be 0 or more")
         check(self.positions >= self.memory + 1,
               f"positions is {self.positions}; it must be at least memory + 1 = {self.memory + 1}")
@@ -127,8 +127,7 @@ class ModelConfig:
         check(list(self.cutoffs) == sorted(set(self.cutoffs)) and all(c > 0 for c in self.cutoffs),
               f"cutoffs are {self.cutoffs}; they must be positive and ascending")
         if self.kept is not None:
-            check(len(self.kept) == self.layers,
-                  f"kept names heads for {len(self.kept)} layers; the model has {self.layers}")
+            check(len(self.kept) == self.layers, f"kept names heads for {len(self.kept)} layers; the model has {self.layers}")
             for layer, heads in enumerate(self.kept, start=1):
                 good = list(heads) == sorted(set(heads)) and all(0 <= h < self.heads for h in heads)
                 check(good, f"kept heads of layer {layer} are {heads}; they must be ascending, between 0 and {self.heads - 1}")
@@ -163,7 +162,7 @@ class GateConfig:
     """Hard-concrete gates with an L0 penalty, and the paper's three training methods as switches."""
 
     lam: float = 0.01
-    """Weight of the expected number of open heads, lambda of the paper. 0 is the control: gates without a penalty."""
+    """Weight of the expected number of gates above 0, lambda of the paper. 0 is the control: gates without a penalty."""
     initial: float = 2.0
     """Initial logit of every gate: 2, nearly open ("proper gate initialization"), or 0, half open."""
     penalty_warmup: int = 0
@@ -189,8 +188,8 @@ class GateConfig:
               f"target_kept is {self.target_kept}; it is a share of all heads, between 0 and 1")
         check(self.penalty_warmup >= 0, f"penalty_warmup is {self.penalty_warmup}; it must be 0 or more")
         check(self.lr >= 0, f"the gates' lr is {self.lr}; it must be 0 or more")
-        check(self.beta > 0 and self.gamma < 0 and self.zeta > 1,
-              f"beta {self.beta}, gamma {self.gamma}, zeta {self.zeta}; need beta > 0, gamma < 0 and zeta > 1")
+        check(self.beta > 0 and self.gamma < 0 and math.isclose(self.gamma + self.zeta, 1),  # so that 1/2 belongs to logit 0
+              f"beta {self.beta}, gamma {self.gamma}, zeta {self.zeta}; need beta > 0, gamma < 0 and zeta = 1 - gamma")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def executed(model: ModelConfig, rows: int) -> dict:
 
     Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens (in
     training; a `segment_memory.Cache` saves the M); the M + 1 distances are projected once per pass, and only they are scored.
-    Returns per_pass (exact), per_token (per_pass / (rows T)), and parts of per_pass (distances: r's projection).
+    Returns per_pass (exact, but for the bias of the memory's LayerNorm), per_token (per_pass / (rows T)), and parts of per_pass
+    (distances: r's projection).
     """
     check(rows >= 1, f"rows is {rows}; it must be 1 or more")
     d, window, distances = model.d_model, model.memory + model.segment, model.memory + 1

@@ -69,7 +69,7 @@ class HeadGates(nn.Module):
         return self.logit_LH.detach() >= 0
 
     def penalty(self) -> Tensor:
-        """The expected number of open heads in the whole model (a scalar): the L0 norm of the stretched gates."""
+        """The expected number of gates above 0 in the whole model (a scalar), their L0 norm; more than are open, at 1/2."""
         c = self.config
         return torch.sigmoid(self.logit_LH - c.beta * math.log(-c.gamma / c.zeta)).sum()
 

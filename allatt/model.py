@@ -227,6 +227,7 @@ class LanguageModel(nn.Module):
         """The same weights read with another segment or memory, in evaluation mode; not longer than its table of distances."""
         model = LanguageModel(config, self.vocab).to(self.distance_PD)
         model.load_state_dict(self.state_dict())
+        model.path = self.path
         return model.eval()
 
     def parameter_counts(self) -> dict[str, int]:

@@ -32,7 +32,8 @@ class Memory(NamedTuple):
     def run_layer(self, model: LanguageModel, layer: int, x_BTD: Tensor, gate_H: Tensor | None) -> tuple[Tensor, Tensor]:
         """The layer's output, and what the next memory keeps of the segment: its input."""
         block = model.blocks[layer]
-        run = compiled(type(block).forward) if model.compiled else type(block).__call__
+        few = self.filled in (0, self.hidden_LBMD.shape[2])  # each value of `filled` would be compiled anew
+        run = compiled(type(block).forward) if model.compiled and few else type(block).__call__
         vectors, hidden_BMD = model.head_vectors(layer), self.hidden_LBMD[layer]
         return run(block, x_BTD, hidden_BMD, self.filled, vectors, gate_H, model.path), x_BTD.detach()
 
@@ -62,11 +63,10 @@ class Cache(NamedTuple):
         """The layer's output, and the keys and values of the last M positions."""
         block, past = model.blocks[layer], self.past[layer]
         if x_BTD.shape[1] == 1 and model.path == "fast":
-            # Never compiled: each value of `filled` would be compiled anew.
             heads_BTHK, past = one_token.attend(x_BTD, *past, self.prepared[layer], self.filled)
             return block.finish(x_BTD, heads_BTHK, gate_H), past
         forward = type(block).forward_cached
-        run = compiled(forward) if model.compiled else forward
+        run = compiled(forward) if model.compiled and self.filled in (0, len(past[0])) else forward
         return run(block, x_BTD, past, self.filled, self.vectors[layer], gate_H, model.path)
 
     def after(self, past: list[KeysValues], T: int) -> Cache:

@@ -1,6 +1,6 @@
 """The training loop: dense training and gated pruning are the same step, with and without the penalty.
 
-    loss = cross-entropy (mean, nats per token) + lambda(step) * expected open heads
+    loss = cross-entropy (mean, nats per token) + lambda(step) * expected gates above 0
 
 An optimizer step always sees `rows x segment` tokens: micro-batches and processes divide the rows and add up the
 gradients. An interrupted run continues from its checkpoint exactly (bitwise on a CPU with the same number of threads).
@@ -263,7 +263,7 @@ class Trainer:
                 "grad_norm": norm, "lr": measured["lr"],
                 "tokens_per_second": count * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
-            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),
+            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),  # above 0: see there
                      "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()],
                      "logits": [[round(a, 3) for a in layer] for layer in self.gates.logit_LH.tolist()]}
         return line

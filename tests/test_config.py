@@ -36,7 +36,7 @@ def every_field():
 
 OTHER = {"corpus": "text8", "tokens": "words", "text_sha256": "ab", "kind": "transformer-xl", "init": "unit", "kept": None,
          "cutoffs": (7,), "variational": True, "output_scaling": False, "optimizer": "lamb", "schedule": "constant",
-         "precision": "bf16", "layers": 2, "gamma": -0.2, "beta2": 0.9, "final_lr": 0.2, "positions": 600, "target_kept": 0.5}
+         "precision": "bf16", "layers": 2, "beta2": 0.9, "final_lr": 0.2, "positions": 600, "target_kept": 0.5}
 
 
 @pytest.mark.parametrize("section,name", [f for f in every_field() if f[1] != "layers"])
@@ -44,8 +44,9 @@ def test_every_field_is_part_of_the_hash(section, name):
     part = getattr(FULL, section)
     value = getattr(part, name)
     other = OTHER[name] if name in OTHER else value + 1 if value != 0 else type(value)(0.5 if type(value) is float else 1)
+    changes = {"gamma": -0.2, "zeta": 1.2} if name in ("gamma", "zeta") else {name: other}  # one alone is refused
     alone = replace(FULL, start=None)  # a start has the same text
-    assert replace(alone, **{section: replace(part, **{name: other})}).id != alone.id
+    assert replace(alone, **{section: replace(part, **changes)}).id != alone.id
 
 
 def test_the_start_is_part_of_the_hash():
@@ -126,6 +127,13 @@ def test_training_values_out_of_range(changes, word):
 def test_data_values_out_of_range(changes, word):
     with pytest.raises(AllattError, match=word):
         DataConfig(**changes)
+
+
+@pytest.mark.parametrize("name", "layers heads d_model d_head persistent feed_forward segment band_divisor".split())
+@pytest.mark.parametrize("value", [0, 2**31, 10**20])
+def test_sizes_out_of_range(name, value):
+    with pytest.raises(AllattError, match=f"{name} is {value}; it must be 1 to 2,147,483,647"):
+        replace(FULL.model, **{name: value})
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])

@@ -161,7 +161,7 @@ def test_a_gate_is_open_exactly_where_the_noise_is_above_minus_its_logit():
 
 
 @pytest.mark.parametrize("bad", [{"lam": -1.0}, {"penalty_warmup": -1}, {"beta": 0.0}, {"gamma": 0.1}, {"zeta": 1.0},
-                                 {"target_kept": -0.1}, {"target_kept": 1.1}, {"target_kept": 50.0}])
+                                 {"zeta": 1.2}, {"target_kept": -0.1}, {"target_kept": 1.1}, {"target_kept": 50.0}])
 def test_values_out_of_range(bad):
     with pytest.raises(AllattError, match=next(iter(bad))):
         GateConfig(**bad)

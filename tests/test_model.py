@@ -33,6 +33,26 @@ def read(model, ids, widths, gate=None, cached=False):
     return torch.cat(out, dim=1)
 
 
+@torch.no_grad()
+def test_a_model_read_with_another_segment_has_its_weights_and_path():
+    model, ids = build(), torch.randint(0, 11, (2, 9))
+    model.path = "reference"
+    again = model.reread(replace(model.config, segment=3))
+    assert again.path == "reference" and again.config.segment == 3
+    assert torch.equal(read(again, ids, [3, 3, 3]), read(model, ids, [3, 3, 3]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["all-attention", "transformer-xl"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_model_in_half_precision_reads_on_a_cpu(kind, dtype, cached):
+    model, ids = build(kind), torch.randint(0, 11, (2, 12))
+    exact = read(model, ids, [4, 4, 1, 1, 2], cached=cached)
+    half = read(model.to(dtype), ids, [4, 4, 1, 1, 2], cached=cached)
+    assert half.dtype == dtype and (half - exact).abs().max() < (0.1 if dtype == torch.bfloat16 else 0.02) * exact.abs().max()
+
+
 def whole_model_in_numpy(weights, ids, memory, gates, cutoffs, heads, eps=1e-5):
     """-log p of each next word of one row of ids, and what entered each layer: from the paper's equations, without torch.
 

@@ -39,6 +39,25 @@ def test_cached_keys_and_values_give_what_hidden_states_give(kind, path, changes
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_compiled_model_is_not_compiled_for_each_filling_of_its_memory(cached, monkeypatch):
+    """Each value of `filled` is a compilation of its own: the empty and the full memory get one, those between none."""
+    def spy(function):
+        def run(block, x_BTD, past, filled, *rest):
+            seen.append(filled)
+            return function(block, x_BTD, past, filled, *rest)
+        return run
+
+    monkeypatch.setattr(allatt.segment_memory, "compiled", spy)
+    model, ids, seen = build(memory=6, positions=7), torch.randint(0, 11, (2, 14)), []
+    plain = read(model, ids, [2] * 7, cached=cached)
+    model.compiled = True
+    assert torch.equal(read(model, ids, [2] * 7, cached=cached), plain)
+    layers = model.config.layers
+    assert seen == [0] * layers + [6] * (4 * layers), "2 and 4 are not compiled"
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 def test_cached_in_single_precision(kind):
     model = build(kind)

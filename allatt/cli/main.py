@@ -91,5 +91,7 @@ def _explanation(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("allatt"):
         return f"this needs the package {error.name}; install it: pip install -e '.[notebooks]'"
     if type(error).__name__ == "OutOfMemoryError":  # torch's: recognized by its name, since torch may not be imported here
-        return "the GPU's memory is too small; try --micro-rows 8, then 4 (results do not change)"
+        return "the GPU's memory is too small; try --micro-rows 8, then 4 (the same results without dropout)"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's, of a CPU
+        return "this model or its batch is larger than the memory of this machine; take a smaller one, or --micro-rows 8"
     return ""

@@ -26,7 +26,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that train: the machine (see `machine`) and the output format."""
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu (default: %(default)s)")
     parser.add_argument("--micro-rows", type=int, default=0, metavar="ROWS",
-                        help="rows per pass if memory is short; results do not change (default: all)")
+                        help="rows per pass if memory is short (default: all); dropout, if any, draws other masks")
     parser.add_argument("--compile", default="auto", help="on, off, or auto: torch.compile on a GPU (default: %(default)s)")
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0, metavar="SECONDS",
                         help="time between two checkpoints (default: %(default)g)")

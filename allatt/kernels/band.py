@@ -30,13 +30,13 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
          drop: float = 0.0) -> Tensor:
     """The same values and gradients as `allatt.attention.reference`, with the same arguments.
 
-    Half precision is kept on a GPU; a CPU, which only emulates it, computes in float32.
+    Half precision is kept on a GPU; a CPU, which only emulates it, computes in float32, and rounds what comes out.
     """
     device = q_BHTK.device.type
     dtype = torch.float32 if device == "cpu" and q_BHTK.dtype != torch.float64 else q_BHTK.dtype
     tensors = [None if x is None else x.to(dtype) for x in (q_BHTK, k_BHSK, v_BHSK, r_HCK, u_HK, w_HK, pk_HNK, pv_HNK)]
     with torch.autocast(device, enabled=False):
-        return _BandAttention.apply(*tensors, filled, drop)
+        return _BandAttention.apply(*tensors, filled, drop).to(q_BHTK.dtype)
 
 
 class _BandAttention(torch.autograd.Function):

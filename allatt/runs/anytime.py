@@ -7,7 +7,7 @@ from dataclasses import replace
 from allatt.config import RunConfig, check
 from allatt.runs.parallel import missing, work
 from allatt.runs.run import Busy, Run, get_or_run
-from allatt.system.checkpoint import has_checkpoint
+from allatt.system.checkpoint import has_checkpoint, steps_done
 from allatt.system.machine import OVER, Interrupted, Machine
 from allatt.system.paths import home
 
@@ -50,22 +50,36 @@ class Budget:
         `wait` is False."""
         to_do, begin = missing([config]), time.time()
         continued = any(has_checkpoint(home() / "runs" / run.id) for run in to_do)  # its rate would not be that of its steps
-        needed = sum(map(work, to_do)) * self._rate(config.model.kind)
+        needed = sum(map(_left, to_do)) * self._rate(config.model.kind)
         if to_do and begin + needed >= self.end:
             self.left_out.append(config.name)
             return None
         try:
-            found = get_or_run(config, self.machine, wait)
+            found, trained_here = self._train(config, wait)
         except Interrupted as error:
             if error.number != OVER:
                 raise
             self.left_out.append(f"{config.name} ({error.saved})")
             return None
-        if to_do and not continued:
+        if to_do and trained_here and not continued:  # to wait for another process is no work
             rate = (time.time() - begin) / sum(map(work, to_do))
             self.seconds_per_work[config.model.kind] = min(rate, self.seconds_per_work.get(config.model.kind, rate))
         return found
 
+    def _train(self, config: RunConfig, wait: bool) -> tuple[Run, bool]:
+        """The run, and whether no other process has trained it."""
+        try:
+            return get_or_run(config, self.machine, wait=False), True
+        except Busy:
+            if not wait:
+                raise
+            return get_or_run(config, self.machine, wait=True), False
+
     def _rate(self, kind: str) -> float:
         """Seconds per multiply-add: of this kind of model, else of the other, else none."""
         return self.seconds_per_work.get(kind) or min(self.seconds_per_work.values(), default=0.0)
+
+
+def _left(config: RunConfig) -> float:
+    """Multiply-adds that an unfinished run still needs."""
+    return work(config) * (1 - steps_done(home() / "runs" / config.id) / max(1, config.train.steps))

@@ -105,13 +105,13 @@ def _start(config: RunConfig, machine: Machine, threads: int) -> subprocess.Pope
 
 
 def _log(config: RunConfig) -> Path:
-    """Output of a run's process; kept if it fails."""
-    return home() / "runs" / f"{config.id}.log"
+    """Output of a run's process, which this one has started; kept if it fails."""
+    return home() / "runs" / f"{config.id}-{os.getpid()}.log"
 
 
 def _failure(config: RunConfig, code: int) -> str:
     """One line that says how a run's process failed."""
-    lines = _log(config).read_text(errors="replace").strip().splitlines()
+    lines = _log(config).read_text(errors="replace").strip().splitlines() if _log(config).exists() else []
     if code in (2, NO_WEIGHTS) and lines:  # an AllattError
         return lines[-1]
     last = lines[-1] if lines else f"its process ended with status {code}, perhaps for want of memory"

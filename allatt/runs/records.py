@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from allatt.config import AllattError, ModelConfig, RunConfig, check, to_dict
@@ -47,10 +48,14 @@ def record(run: Run) -> dict:
 def write_record(run: Run, folder: Path) -> Path:
     """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them.
 
-    AllattError for a run that `restore` would refuse: its text lay in a folder whose name has control characters.
+    AllattError for a run that `restore` would refuse: its text lay in a folder whose name has control characters, or its config
+    names such a folder without the text's checksum.
     """
     values = record(run)
-    check(_names(from_dict(RunConfig, values["config"])).isprintable(),
+    shared = from_dict(RunConfig, values["config"])
+    check(shared.id == run.id, f"run {run.id} is named by the path of its text, which no record has; give its config the "
+                               "text's checksum (allatt.data.tokens.pin), and train it again")
+    check(_names(shared).isprintable(),
           f"run {run.id} or its text has a name with control characters, which no record may have; give another name, and "
           "train again")
     return write(folder / f"{run.id}.json", (json.dumps(seal(values), separators=(",", ":")) + "\n").encode())
@@ -77,16 +82,22 @@ def restore(path: Path) -> bool:
             note(f"run {config.id} is here with {here}, but {path} has {there}; it is left as it is (to take the record, "
                  f"remove {folder} and unpack again)")
         return False
-    if has_checkpoint(folder):
-        note(f"run {config.id} is half trained here, so {path} is left out; train it to its end, or remove {folder} and unpack "
-             "again")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_suffix(".lock"), timeout=0):
+            if has_checkpoint(folder) or finished(config):
+                note(f"run {config.id} is half trained here, so {path} is left out; train it to its end, or remove {folder} "
+                     "and unpack again")
+                return False
+            write_json(folder / "config.json", values["config"])
+            write_json(folder / "provenance.json", values["provenance"])
+            for name, content in contents.items():
+                write(folder / name, content)
+            files = {name: checksum(folder / name) for name in FILES if (folder / name).exists()}
+            write_json(folder / "result.json", seal(values["result"] | {"id": config.id, "files": files}))  # now it is finished
+    except Timeout:
+        note(f"run {config.id} is in training here, so {path} is left out")
         return False
-    write_json(folder / "config.json", values["config"])
-    write_json(folder / "provenance.json", values["provenance"])
-    for name, content in contents.items():
-        write(folder / name, content)
-    files = {name: checksum(folder / name) for name in FILES if (folder / name).exists()}
-    write_json(folder / "result.json", seal(values["result"] | {"id": config.id, "files": files}))  # last: now it is finished
     return True
 
 

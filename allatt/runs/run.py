@@ -223,7 +223,8 @@ def _execute(config: RunConfig, start: Run | None, folder: Path, machine: Machin
     rank, _ = rank_and_world()
     if rank == 0:
         write_json(folder / "config.json", to_dict(config))
-        origin = provenance(device) | {"compiled": machine.compiles(config.train.steps), "data": tokens.meta}
+        origin = provenance(device) | {"compiled": machine.compiles(config.train.steps), "data": tokens.meta,
+                                       "micro_rows": machine.micro_rows, "processes": rank_and_world()[1]}
         path = folder / "provenance.json"
         if has_checkpoint(folder) and path.exists():  # the first part's is kept, and this part's added
             first = read_json(path, ADVICE)

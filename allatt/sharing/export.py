@@ -1,7 +1,7 @@
 """A model as a program that needs no allatt: a file of torch.export (.pt2), or ONNX (.onnx).
 
 One call reads T tokens of B rows and returns what comes next; the memory goes from call to call. T may be a whole prompt, a
-segment, or one token.
+segment, or one token. (The floats of a model in another precision are of that precision.)
 
     inputs    ids (B, T) int64     memory (L, B, M, D) float32, at first zeros     filled () int64, at first 0
     outputs   log_probs (B, T, V) float32 of each next token; memory and filled for the next call
@@ -56,7 +56,7 @@ class Step(nn.Module):
 @torch.no_grad()
 def export(model: LanguageModel, path: Path, about: dict) -> float:
     """Write a model in evaluation mode as a program; the end of the name, .pt2 or .onnx, is the format. `about` goes into the
-    file as JSON. Returns the largest difference from the model's own log-probabilities.
+    file as JSON. The model is moved to the CPU. Returns the largest difference from the model's own log-probabilities.
 
     AllattError if the format is not known, a package is missing, the model is too large for it, the exporter fails, or what it
     wrote computes something else; no file is written then.

@@ -199,6 +199,7 @@ def measure(saved: Saved, path: Path, rows: int = 16, precision: str = "fp32") -
         words += len(split_words(block))
         parts.append(_encode(saved, block, path))
     ids = np.concatenate(parts or [np.zeros(0, np.int32)])
+    check(words > 0, f"{path} holds no words; give a text")
     counts = {"words": words, "bytes": path.stat().st_size}
     result = evaluate(saved.model, ids, counts, rows, precision=precision, unknown_id=unknown_id)
     check(math.isfinite(result["nats"]), f"the model's loss on {path} is {result['nats']}: its weights are too large; take "

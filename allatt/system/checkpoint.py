@@ -74,6 +74,11 @@ def has_checkpoint(folder: Path) -> bool:
     return bool(_steps(folder))
 
 
+def steps_done(folder: Path) -> int:
+    """The step of a run's last checkpoint; 0 without any."""
+    return max(_steps(folder), default=0)
+
+
 def remove_checkpoint(folder: Path) -> None:
     """Remove a run's checkpoints, which a finished run does not need."""
     _remove_files(folder)

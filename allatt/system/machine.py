@@ -40,7 +40,10 @@ def choose_device(name: str = "auto") -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run is executed. None of it changes the run's result, so none of it is in the run's hash."""
+    """Where and how a run is executed. None of it changes the run's result but by rounding, so none of it is in the run's hash.
+
+    With dropout, `micro_rows` and the number of processes draw other masks, as another seed would; provenance.json has both.
+    """
 
     device: str = "auto"
     """auto (cuda if there is one), cuda or cpu."""

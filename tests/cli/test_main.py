@@ -66,6 +66,8 @@ class OutOfMemoryError(Exception):
     (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "read-only (/x); free some space, or set ALLATT_HOME to"),
     (ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib"), 2, "pip install -e '.[notebooks]'"),
     (OutOfMemoryError("CUDA out of memory"), 2, "the GPU's memory is too small; try --micro-rows 8"),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"), 2,
+     "this model or its batch is larger than the memory of this machine; take a smaller one"),
 ])
 def test_errors_that_the_user_can_fix_are_one_line(error, status, message, monkeypatch, capsys):
     from allatt.paper import scales

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -190,6 +191,14 @@ def test_the_folder_of_a_run_is_taken_if_its_text_is_still_the_same(gated, text,
     (["--corpus", "wikitext-104"], "did you mean wikitext-103?")])
 def test_evaluate_refuses(gated, arguments, message, capsys):
     assert message in refused(capsys, "evaluate", gated[1]["id"], *arguments)
+
+
+def test_a_text_without_words_cannot_be_evaluated(gated, text, tmp_path, capsys):
+    for split in ("train", "valid"):
+        shutil.copy(text / f"wiki.{split}.tokens", tmp_path)
+    (tmp_path / "wiki.test.tokens").write_text("   ")  # an end of line would be a word
+    assert "wiki.test.tokens holds no words; give a text" in refused(
+        capsys, "evaluate", gated[1]["id"], "--corpus", str(tmp_path))
 
 
 def test_a_text_with_other_characters_cannot_be_evaluated(gated, tmp_path, capsys):

@@ -43,6 +43,12 @@ def test_fast_path_under_bf16_autocast(persistent):
     assert (out - exact).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_comes_out_has_the_precision_of_what_goes_in(dtype):
+    """A CPU computes halves in single precision; the next product needs them as they were."""
+    assert fast(*inputs(2, 2, 5, 4, 6, 8, dtype=dtype)).dtype == dtype
+
+
 def test_large_scores_do_not_overflow():
     tensors = [t.detach() * 300 for t in inputs(1, 1, 4, 2, 3, 2)]
     assert (fast(*tensors) - reference(*tensors)).abs().max() < 1e-9

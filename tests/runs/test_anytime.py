@@ -99,7 +99,35 @@ def test_two_processes_share_a_list(dense, monkeypatch):
 
     monkeypatch.setattr(anytime, "get_or_run", ask)
     assert [config.train.seed for config, _ in Budget(50, QUIET).runs(configs)] == [2, 3, 1]
-    assert asked == [(1, False), (2, False), (3, False), (1, True)]
+    assert asked == [(1, False), (2, False), (3, False), (1, False), (1, True)]
+
+
+def test_waiting_for_another_process_says_nothing_about_a_rate(dense, clock, monkeypatch):
+    """Its last second was waited for: with that as the rate, the next run would seem to fit."""
+    def ask(config, machine, wait):
+        if config.train.seed != 2:
+            return get_or_run(config, machine, wait)
+        if not wait:
+            raise Busy("another process is training it")
+        begin = clock[0]
+        done = get_or_run(config, machine)
+        clock[0] = begin + 1
+        return done
+
+    monkeypatch.setattr(anytime, "get_or_run", ask)
+    budget = Budget(5, QUIET)
+    assert budget.run(dense(1)) and clock[0] == 120
+    clock[0] = 100
+    assert budget.run(dense(2)) and clock[0] == 101
+    clock[0] = 200
+    assert budget.run(dense(3)) is None and budget.left_out == ["dense 3"]
+
+
+def test_of_a_run_that_was_interrupted_only_the_rest_needs_time(dense, clock):
+    assert Budget(1, QUIET).run(dense(1)) is None and clock[0] == 60
+    budget = Budget(190 / 60, QUIET)
+    assert budget.run(dense(2)) and clock[0] == 180
+    assert budget.run(dense(1)) and clock[0] == 240, "70 seconds are left for 6 of its 12 steps"
 
 
 def test_what_is_left_of_a_run_says_nothing_about_its_rate(dense, clock):

@@ -94,6 +94,15 @@ def test_an_unforeseen_end_names_the_run(data, two_places, monkeypatch):
         get_or_run_all([config(data, 7), config(data, 8)], QUIET)
 
 
+def test_two_parents_have_logs_of_their_own(data, two_places, monkeypatch):
+    """Both start a process for the same run, of which one waits: whoever is first to end leaves the other's log alone."""
+    one = config(data, 7)
+    ours = parallel._log(one)
+    monkeypatch.setattr(parallel.os, "getpid", lambda: 1)
+    assert parallel._log(one) != ours and one.id in ours.name
+    assert "its process ended with status -9, perhaps for want of memory" in parallel._failure(one, -9), "without any log"
+
+
 def test_whoever_waits_may_be_killed_and_none_is_left_behind(data, tmp_path):
     configs = [config(data, seed, steps=20_000) for seed in (9, 10)]
     script = tmp_path / "waits.py"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from allatt.config import AllattError, DataConfig, GateConfig, ModelConfig, RunConfig, TrainConfig
 from allatt.config_json import from_dict
@@ -48,6 +49,29 @@ def test_a_run_comes_back_from_its_record_without_weights(run, tmp_path, home):
         assert old.keys() == new.keys() and old["kept"] == new["kept"] and new["loss"] == pytest.approx(old["loss"], rel=1e-5)
     with pytest.raises(AllattError, match=rf"run {run.id} \(pruned\) is here without its weights, .* remove {again.folder}"):
         again.load()
+
+
+def test_a_run_in_training_is_left_alone(run, tmp_path, home, capsys):
+    """Until its first checkpoint only its lock tells; its log would get the record's lines between its own."""
+    path = write_record(run, tmp_path)
+    folder = home / "runs" / run.id
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("being written\n")
+    with FileLock(folder.with_suffix(".lock")):
+        assert restore(path) is False and not finished(run.config)
+    assert capsys.readouterr().err == f"allatt: run {run.id} is in training here, so {path} is left out\n"
+    assert [file.name for file in folder.iterdir()] == ["metrics.jsonl"]
+    assert (folder / "metrics.jsonl").read_text() == "being written\n"
+    assert restore(path) is True, "once the lock is free"
+
+
+def test_a_text_without_a_checksum_gives_no_record(run, tmp_path):
+    """A record holds the name of the text's folder alone: without the checksum it would be that of another run."""
+    config = replace(run.gated().config.start, data=replace(run.config.data, text_sha256=""))
+    other = get_or_run(config, Machine(progress=False))
+    with pytest.raises(AllattError, match=f"run {other.id} is named by the path of its text, .*allatt.data.tokens.pin"):
+        write_record(other, tmp_path / "records")
+    assert not (tmp_path / "records").exists()
 
 
 def test_a_run_that_is_there_is_left_alone(run, tmp_path):

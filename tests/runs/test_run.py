@@ -125,6 +125,7 @@ def test_a_start_that_does_not_fit_is_one_clear_line(gated):
 def test_provenance_says_where_the_numbers_come_from(dense, text):
     run = get_or_run(dense, QUIET)
     assert {"versions", "hardware", "commit", "started", "data", "device"} <= set(run.provenance)
+    assert (run.provenance["micro_rows"], run.provenance["processes"]) == (0, 1), "both choose the masks of dropout"
     assert run.provenance["versions"]["torch"] == torch.__version__
     assert run.provenance["data"]["splits"]["test"]["words"] > 0
     config = json.loads((run.folder / "config.json").read_text())

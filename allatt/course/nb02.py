@@ -45,13 +45,13 @@ def window_share(answer):
 @exercise("2.3")
 def heads_below_the_floor(answer):
     """answer(ours, theirs): the most heads with which All-attention is smaller than Transformer-XL without any."""
-    for scale in ("paper", "laptop"):
-        ours, theirs = scales.model(scale, ALL_ATTENTION), scales.model(scale, TRANSFORMER_XL)
+    for scale, units in (("paper", 2048), ("laptop", 512), ("smoke", 128), ("smoke", 126)):
+        ours, theirs = scales.model(scale, ALL_ATTENTION), replace(scales.model(scale, TRANSFORMER_XL), feed_forward=units)
         floor = _body(replace(theirs, kept=((),) * theirs.layers))
         right = max(heads for heads in range(ours.layers * ours.heads + 1) if _body(_with_heads(ours, heads)) < floor)
-        found = answer(ours, theirs)
-        expect(found != right + 1, f"with {found} heads, at the {scale} scale, ours is not smaller any more; it has to be")
-        expect(found == right, f"{found} heads at the {scale} scale: ours would have {_size(ours, found)} parameters in its "
+        found, where = answer(ours, theirs), f"at the {scale} scale with {units} units in their feed-forward"
+        expect(found != right + 1, f"with {found} heads, {where}, ours is not smaller any more; it has to be")
+        expect(found == right, f"{found} heads {where}: ours would have {_size(ours, found)} parameters in its "
                                f"body, theirs has {floor:,} without heads. Each layer of ours has 3 d beside its heads")
     return "78 of 128 at the paper's size. Its model at lambda 0.02 kept 59: smaller than any pruned Transformer-XL can be."
 

@@ -32,6 +32,7 @@ def top_heads(answer):
                                                          "never open again: hard * c is not straight-through")
     expect(torch.allclose(slope, torch.arange(24., dtype=torch.float64).reshape(3, 8)),
            "forward right; backward, the slope of each gate must be that of its own c, which is 1")
+    expect(round(answer(c, 5).detach().sum().item()) == 15, "right for k 3; with k 5, each of three layers keeps five heads")
     return ("The trick needs no hard concrete: whatever is computed forward, the gradient is one's own choice. With it, the "
             "number of heads is fixed, and no lambda is needed.")
 

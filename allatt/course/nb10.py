@@ -54,7 +54,7 @@ def smallest_difference(answer):
                    "the interval has two sides, and 2.5% beyond each: the quantile at 97.5%")
             expect(near(found, right), f"{n} seeds with a scatter of {scatter}: {right:.4f}, and you have {found:.4f}")
     return ("With a scatter of 0.02: 0.18 nats with two seeds, 0.05 with three, 0.025 with five. A true difference of just "
-            "this size is found in half of the cases; the table names the larger one that is found in four of five.")
+            "this size is found in half of the cases; asked alone, the table's larger one is found in four of five.")
 
 
 def _verdict(low, high, margin):

@@ -1,5 +1,6 @@
 """Exercises of notebook 14: the same attention, faster."""
 
+import numpy as np
 import torch
 
 from allatt.attention import reference
@@ -78,7 +79,7 @@ def same(answer):
         scaled = [*exact[:2], exact[2] * factor, *exact[3:7], exact[7] * factor]
         right, size = reference(*scaled), f"with values of the size {factor:g}"
         mine = reference(*(x.float() for x in scaled))
-        expect(isinstance(answer(mine, right), bool | torch.Tensor), "True or False, please")
+        expect(isinstance(answer(mine, right), bool | np.bool_ | torch.Tensor), "True or False, please")
         expect(answer(mine, right), f"{size}, you refuse a right kernel; it differs by rounding alone. Compare an error with "
                                     "the largest value, not with 0 and not with each small value")
         for name, changed in wrong.items():

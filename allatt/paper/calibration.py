@@ -6,6 +6,7 @@ they leave, and never by a loss. The ladder trains both kinds, unpruned, at seve
 several numbers of tokens: does the gap between them close (claim 2b)?
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -97,7 +98,8 @@ def next_lambda(kept: dict[float, int], heads: int, removed: Iterable[float], fi
     """
     if not kept:
         return first
-    wanted = [round((1 - share) * heads) for share in removed]
+    left = [(1 - share) * heads for share in removed]
+    wanted = [math.floor(some + 1e-9) if some == min(left) else round(some) for some in left]  # the sweep must reach the last
     distance = {number: min(abs(number - have) for have in kept.values()) for number in wanted}
     if min(kept.values()) > min(wanted):
         distance[min(wanted)] = heads

@@ -79,7 +79,7 @@ def markdown(rows: list[dict], root: str) -> str:
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         shown = row["ours"]
         if row["verdict"] == UNTOLD and row.get("detectable") is not None:
-            shown += f" (these seeds would have shown {row['detectable']:.3f})"
+            shown += f" (asked alone, these seeds would have shown {row['detectable']:.3f})"
         cells = row["id"], row["words"], f"**{told(row)}**", shown, row["paper"], seeds, p, _links(row, root)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

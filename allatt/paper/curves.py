@@ -62,9 +62,9 @@ def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures],
 
     None if it never is. If even the smallest model of `ours` is better, its sparsity, which is a lower bound.
     """
-    level, smallest = interpolate(theirs, "sparsity", "test_loss", sparsity), max(ours, key=lambda point: point.sparsity)
-    if level is not None and smallest.test_loss <= level:
-        return smallest.sparsity
+    level, smallest = interpolate(theirs, "sparsity", "test_loss", sparsity), max(point.sparsity for point in ours)
+    if level is not None and interpolate(ours, "sparsity", "test_loss", smallest) <= level:
+        return smallest
     size = None if level is None else parameters_needed(ours, level)
     return None if size is None else interpolate(ours, "body_parameters", "sparsity", size)
 
@@ -89,7 +89,8 @@ def parameters_needed(points: Sequence[Measures], loss: float) -> float | None:
 
     None if they never do, or if the smallest model is already better: nothing is extrapolated.
     """
-    line = sorted((point.body_parameters, point.test_loss) for point in points)
+    line = [(size, interpolate(points, "body_parameters", "test_loss", size))
+            for size in sorted({point.body_parameters for point in points})]
     if not line or line[0][1] < loss:
         return None
     for (x0, y0), (x1, y1) in pairwise([line[0], *line]):

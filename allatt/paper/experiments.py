@@ -56,7 +56,7 @@ def method_comparison(study: Study, seed: int | None = None) -> dict[str, RunCon
 
 
 def everything(study: Study, seed: int | None = None) -> list[RunConfig]:
-    """All runs of notebooks 03 to 08 for one seed, and what the controls start from, each once, in the order of their use."""
+    """The runs of notebooks 03 to 08 that claims rest on, for one seed, and what the controls start from; each once."""
     configs = [study.baseline(kind, seed) for kind in KINDS]
     configs += [*method_comparison(study, seed).values(), *([rivals.learned(study, seed)] if study.is_complete else [])]
     configs += study.sweeps(seed)

@@ -60,7 +60,8 @@ hidden units of the feed-forward; segment and memory of {segment} tokens. The pa
 {baselines}
 
 **Judging.** Seeds are the unit, and models of one seed are paired. A verdict needs a corrected p-value below 5%, the same
-margin in both directions, and both texts. Settings were chosen on a seed that no row uses.
+margin in both directions, and both texts. Learning rates were chosen on a seed that
+no row uses, and λ by counts of heads at first; README.md says which were changed when losses of these seeds had been seen.
 
 **Judged with** {versions}, at commit {commit}. The hardware and the commit of each run are in its record, in the folder `runs`.
 
@@ -78,9 +79,9 @@ counts of heads and parameters come out. A head is a small unit: its removal is 
 ## 5 What was difficult
 
 A setting in which the claims can be decided. A first one had a quarter of the persistent vectors and hidden units, and pruned
-for too short a time: its verdict was about that setting. Learning rates, λ and the length of both phases had to be chosen,
-on a seed of their own. Most of the paper's perplexities could not be obtained, so that most rows have no number to be compared
-with.
+for too short a time: its verdict was about that setting. Learning rates, λ and the length of both phases had to be chosen:
+rates on a seed of their own, λ there by counts of heads, and some again when losses had been seen. Most of the paper's
+perplexities could not be obtained, so that most rows have no number to be compared with.
 
 ## 6 What was not done, or cannot be told
 
@@ -126,7 +127,9 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
     baselines = [(kind, results.seed, f"{point.test_loss:.3f}", f"{point.valid_loss:.3f}", point.run)
                  for results in measured.seeds for kind in KINDS for point in [results.baselines[kind]]]
     phases = f"{scale.prune.steps:,} steps with gates"
-    if scale.consolidation and "one-phase" not in measured.folder:
+    if scale.consolidation and "one-phase" in measured.folder:  # as many steps as both phases have, all with gates
+        phases = f"{scale.prune.steps + scale.consolidation.steps:,} steps with gates"
+    elif scale.consolidation:
         phases += f", then {scale.consolidation.steps:,} steps of consolidation without the closed heads"
     return TEXT.format(
         scale=measured.scale, seeds=number_of_seeds(len(measured.seeds)), rows=len(rows), verdict=main["verdict"],
@@ -152,7 +155,7 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
 def ours(row: dict) -> str:
     """What was measured for a row; if it stays open, also which difference would have been seen."""
     known = row["verdict"] == UNTOLD and row.get("detectable") is not None
-    return row["ours"] + (f" (these seeds would have shown {row['detectable']:.3f})" if known else "")
+    return row["ours"] + (f" (asked alone, these seeds would have shown {row['detectable']:.3f})" if known else "")
 
 
 def p_value(row: dict) -> str:

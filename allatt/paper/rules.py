@@ -154,9 +154,9 @@ def worse_without(measured: Measurements, name: str, margin: float, line: Callab
 
 def more_stable(measured: Measurements) -> Finding:
     """4d: With all three methods against none of them, by four readings: layers without heads, late flips, undecided gates
-    (paired t-tests), and the spread of the kept heads over seeds (Brown and Forsythe's test, from 5 seeds on), corrected for
-    their number. Holds if one is better and none worse; fails if one is worse and none better."""
-    names = "all three", "none of the three"
+    (paired t-tests; p is 1 without any difference), and the spread of the kept heads over seeds (Brown and Forsythe's test,
+    from 5 seeds on), corrected for their number. Holds if one is better and none worse; fails if the other way round."""
+    names, one_seed = ("all three", "none of the three"), len(measured.seeds) == 1
     if any(name not in results.methods for results in measured.seeds for name in names):
         return Finding(UNMEASURED)
     full, none = ([results.methods[name] for results in measured.seeds] for name in names)
@@ -167,7 +167,7 @@ def more_stable(measured: Measurements) -> Finding:
         values = [[getattr(point, name) for point in points] for points in (full, none)]
         differences = [ours - theirs for ours, theirs in zip(*values, strict=True)]
         words.append(f"{text} {' '.join(map(str, values[0]))} and {' '.join(map(str, values[1]))}")
-        p[name], worse[name] = mean_differs(differences), sum(differences)
+        p[name], worse[name] = mean_differs(differences) if any(differences) or one_seed else 1.0, sum(differences)
     known = {name: value for name, value in p.items() if value is not None}
     corrected = holm(known)
     best, worst = ([name for name in known if worse[name] * sign > 0] for sign in (-1, 1))
@@ -193,7 +193,7 @@ def uneven_layers(measured: Measurements) -> Finding:
     ratio = np.mean([np.var(kept) / mean for kept, mean in zip(half, expected, strict=True)])
     chance = np.mean([draws.var(1) / mean for draws, mean in zip(random, expected, strict=True)], axis=0)
     tail = min(np.mean(chance >= ratio - 1e-9), np.mean(chance <= ratio + 1e-9))
-    p = min(1.0, float(2 * tail) + 1 / len(chance)) if len(pruned) > 1 else None
+    p = min(1.0, 2 * float(tail * len(chance) + 1) / (len(chance) + 1)) if len(pruned) > 1 else None
     return Finding(f"{ratio:.1f} times as uneven as chance, at the λ nearest to half of the heads",
                    HOLDS if ratio > 1 else FAILS, p, [point for points in pruned for point in points])
 
@@ -219,7 +219,7 @@ def same_layers(measured: Measurements) -> Finding:
     rng = np.random.default_rng(0)
     chance = mean_rank_correlation(rng.permuted(np.broadcast_to(z_SL, (20_000, *z_SL.shape)), axis=-1))
     tail = min(np.mean(chance >= correlation - 1e-9), np.mean(chance <= correlation + 1e-9))
-    p = min(1.0, float(2 * tail) + 1 / len(chance))
+    p = min(1.0, 2 * float(tail * len(chance) + 1) / (len(chance) + 1))
     words = f"{words}; rank correlation between seeds {correlation:+.2f}"
     return Finding(words, HOLDS if correlation > 0 else FAILS, p, points)
 
@@ -227,10 +227,10 @@ def same_layers(measured: Measurements) -> Finding:
 def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> Finding:
     """7a to 7d: The rival's loss (the mean of the models `names`) is higher than that of the gates by more than `margin`; fails
     if lower by more. With both budgets, if there are two: they must lean the same way, and the larger p-value is taken."""
-    if any(name not in results.rivals for results in measured.seeds for name in (GATES, *names)):
-        return Finding(UNMEASURED)
-    late = all(name + LATE in results.rivals for results in measured.seeds for name in names)
-    budgets = {"cut at the start": names} | ({"cut late": [name + LATE for name in names]} if late else {})
+    late = {name + LATE in results.rivals for results in measured.seeds for name in names}
+    if len(late) > 1 or any(name not in results.rivals for results in measured.seeds for name in (GATES, *names)):
+        return Finding(UNMEASURED)  # a budget that lacks a run leaves no row of the other one alone
+    budgets = {"cut at the start": names} | ({"cut late": [name + LATE for name in names]} if True in late else {})
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())

@@ -67,13 +67,15 @@ def kept_above(values_LH: Sequence, kept_LH: Sequence, by_layer: bool = False) -
 
 
 def chance_of_kept_above(values_LH: np.ndarray, kept_LH: np.ndarray, by_layer: bool = False, draws: int = 2000) -> float:
-    """p-value of `kept_above` within one model: share of random choices of survivors that are at least as far from 0.5.
+    """p-value of `kept_above` within one model: share of random choices of survivors that are at least as far from 0.5, with
+    the choice at hand counted as one of them.
 
     With `by_layer`, every layer keeps its number of heads.
     """
     rng, distance = np.random.default_rng(0), abs(kept_above(values_LH, kept_LH, by_layer) - 0.5)
     choices = (rng.permuted(kept_LH, axis=1 if by_layer else None) for _ in range(draws))
-    return float(np.mean([abs(kept_above(values_LH, choice, by_layer) - 0.5) >= distance - 1e-9 for choice in choices]))
+    as_far = sum(abs(kept_above(values_LH, choice, by_layer) - 0.5) >= distance - 1e-9 for choice in choices)
+    return float(as_far + 1) / (draws + 1)
 
 
 def mean_rank_correlation(z_SL: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Verdicts on the claims: each claim's rule (`allatt.paper.rules`) gives a finding, and a test over seeds decides.
 
-Claims of one family are corrected together by Holm's method; the primary outcome, 3a, is a family of its own. If the corrected
-p-value is below the level, the verdict that the data lean to stands; otherwise it cannot be told.
+Claims of one family are corrected together by Holm's method; the primary outcome, 3a, is a family of its own. A claim whose
+runs are there counts, even if no test is possible (a seed is outside of the sweep): which questions were asked must not
+depend on the answers. If the corrected p-value is below the level, the verdict that the data lean to stands; otherwise it
+cannot be told.
 """
 
 from typing import NamedTuple
@@ -28,8 +30,9 @@ def judge(measured: Measurements, level: float = LEVEL, margins: Margins = MARGI
     judgments = {}
     for number, claim in CLAIMS.items():
         finding = findings[number]
-        family = {other: f.p for other, f in findings.items() if _family(other) == _family(number) and f.p is not None}
-        p = holm(family).get(number)
+        family = {other: 1.0 if f.p is None else f.p for other, f in findings.items()
+                  if _family(other) == _family(number) and not f.exact and f.ours != rules.UNMEASURED}
+        p = None if finding.p is None else holm(family)[number]
         is_told = finding.exact or (p is not None and p < level)
         if measured.scale == "smoke" and not claim.exact:
             is_told = False

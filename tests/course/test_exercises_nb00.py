@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from allatt.course import nb00
 from allatt.course.exercise import NOT_YET, RIGHT
@@ -24,10 +26,15 @@ def test_the_share_that_halving_costs_has_a_closed_form():
 @pytest.mark.parametrize("answer, hint", [
     (lambda p, t, w: p * t / w, "multiply"), (lambda p, t, w: p * w / t, "more, not less"), (lambda p, t, w: p, "per token"),
     (lambda p, t, w: p ** (w / t), "upside down"), (lambda p, t, w: math.log(p) * t / w, "exponential"),
-    (lambda p, t, w: p + t, "the same in both")])
+    (lambda p, t, w: p + t, "the same in both"), (lambda p, t, w: "many", "you have many")])
 def test_per_word(answer, hint):
     verdict = nb00.per_word.attempt(answer)
     assert verdict.state == NOT_YET and hint in verdict.text
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, torch.tensor])
+def test_a_number_may_be_of_any_library(kind):
+    assert nb00.per_word.attempt(lambda p, t, w: kind(p ** (t / w))).state == RIGHT
 
 
 @pytest.mark.parametrize("answer, hint", [

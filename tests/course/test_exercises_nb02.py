@@ -1,9 +1,11 @@
 """Wrong answers to the exercises of notebook 02, each with its own hint."""
 
+from dataclasses import replace
+
 import pytest
 
 from allatt.course import nb02
-from allatt.course.exercise import NOT_YET
+from allatt.course.exercise import NOT_YET, RIGHT
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
@@ -31,10 +33,24 @@ def test_window_share(wrong, hint):
     assert state == NOT_YET and hint in text
 
 
+def most_heads(beside=3, biases=2, vectors=True):
+    """An answer in closed form: what a layer has beside its heads, per unit of width, and each head's biases."""
+    def answer(ours, theirs):
+        head = (5 * ours.d_model + 2 * ours.persistent + biases) * ours.d_head
+        floor = nb02._body(replace(theirs, kept=((),) * theirs.layers))
+        if not vectors:
+            floor = theirs.layers * 2 * theirs.d_model * theirs.feed_forward
+        return max(n for n in range(ours.layers * ours.heads + 1) if n * head + beside * ours.layers * ours.d_model < floor)
+    return answer
+
+
 def test_heads_below_the_floor():
     for wrong in (lambda ours, theirs: 79, lambda ours, theirs: 77, lambda ours, theirs: 78,  # right at the paper's size alone
                   lambda ours, theirs: 78.0 * ours.d_model, lambda ours, theirs: "many"):
         assert nb02.heads_below_the_floor.attempt(wrong).state == NOT_YET
+    for forgetful in (most_heads(beside=0), most_heads(beside=0, biases=0, vectors=False)):  # the latter: matrices alone
+        assert nb02.heads_below_the_floor.attempt(forgetful).state == NOT_YET
+    assert nb02.heads_below_the_floor.attempt(most_heads()).state == RIGHT
     assert "not smaller any more" in nb02.heads_below_the_floor.attempt(lambda ours, theirs: 79).text
 
 

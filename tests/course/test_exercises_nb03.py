@@ -36,7 +36,9 @@ def before(curve, tokens):
     (lambda ours, theirs, tokens: at(theirs, tokens) - at(ours, tokens), "you have -0.150"),
     (lambda ours, theirs, tokens: 0.15, "after 4 million tokens"),
     (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens), "after 8 million tokens there is nothing to compare"),
-    (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens) if tokens <= 6 else None, "theirs begins at 2")])
+    (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens) if tokens <= 6 else None, "theirs begins at 2"),
+    (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens) if theirs[0][0] <= tokens <= theirs[-1][0] else None,
+     "after 8 million tokens there is nothing to compare")])
 def test_gap_at(wrong, hint):
     state, text = nb03.gap_at.attempt(wrong)
     assert state == NOT_YET and hint in text

@@ -22,6 +22,7 @@ def hard(c, k):
     (lambda c, k: hard(c, k) * c / c.detach(), "never open again"),
     (lambda c, k: hard(c, k) + 2 * c - 2 * c.detach(), "which is 1"),
     (lambda c, k: hard(c, k).sum(-1), "of the shape of c"),
+    (lambda c, k: hard(c, 3) + c - c.detach(), "with k 5"),
 ])
 def test_top_heads(wrong, hint):
     verdict = nb04.top_heads.attempt(wrong)

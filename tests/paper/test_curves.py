@@ -70,6 +70,15 @@ def test_parameters_needed_are_the_fewest_if_the_line_goes_up_and_down():
     assert curves.parameters_needed(wavy, 2.5) == 37.5
 
 
+def test_models_of_equal_size_count_as_one_with_their_mean_in_both_directions():
+    """Two lambdas that keep as many heads: 4.0 and 4.4 at 200 are 4.2, wherever the curve is read."""
+    sizes_and_losses = (100, 5.0), (200, 4.0), (200, 4.4), (300, 3.9)
+    twins = [some_point(body_parameters=size, test_loss=loss) for size, loss in sizes_and_losses]
+    size = curves.parameters_needed(twins, 4.1)
+    assert size == pytest.approx(200 + 100 / 3) and curves.interpolate(twins, "body_parameters", "test_loss", size) \
+        == pytest.approx(4.1)
+
+
 @pytest.mark.parametrize("loss", [2.9, 5.1])
 def test_parameters_needed_are_not_extrapolated(loss):
     assert curves.parameters_needed(LINE, loss) is None

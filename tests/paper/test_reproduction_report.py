@@ -94,7 +94,8 @@ def test_one_seed_and_one_phase_are_said(folder):
     text = markdown(claim_table.judge_claims(one), one, provenance(), folder)
     assert "steps of consolidation" in text and "One seed has no p-value" in text and "Scale laptop, 1 seed." in text
     one = replace(one, folder="laptop-one-phase")
-    assert "steps of consolidation" not in markdown(claim_table.judge_claims(one), one, provenance(), folder)
+    text = markdown(claim_table.judge_claims(one), one, provenance(), folder)
+    assert "steps of consolidation" not in text and "800 steps with gates." in text, "as many as both phases have"
 
 
 def test_a_claims_file_that_is_damaged_is_one_line(folder):

@@ -90,6 +90,8 @@ def test_chance_of_kept_above_counts_random_choices():
     best = values >= 4
     # All the pairs are won: of the 70 ways to choose four heads, this one and its opposite are as far from a half.
     assert survivors.chance_of_kept_above(values, best) == pytest.approx(2 / 70, abs=0.015)
+    many = np.arange(40.0).reshape(5, 8)
+    assert survivors.chance_of_kept_above(many, many >= 20) == 1 / 2001, "never 0: the choice at hand is one that can be made"
     ends = np.array([[0, 0, 0, 1], [0, 0, 0, 1]], dtype=bool)
     # Within layers, one of four each: 1 / 16 for both at the upper end, and the same for both at the lower.
     assert survivors.chance_of_kept_above(values, ends, by_layer=True) == pytest.approx(2 / 16, abs=0.03)

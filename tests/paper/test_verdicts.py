@@ -1,6 +1,7 @@
 """Verdicts: what several seeds, or one, can tell; corrections; and the rules give the committed verdicts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from made_up import AGAINST, ERROR, MEAN_GAINS, measurements, set_three_way, shifted
@@ -62,6 +63,17 @@ def test_what_was_not_measured_is_not_judged():
 
 
 # Corrections
+
+def test_a_question_that_was_asked_counts_even_if_it_cannot_be_tested():
+    """Gates on random weights are outside of the sweep in one seed: 4e has no p-value, and it is one of five all the same."""
+    def outside(results):
+        if results.seed == 0:
+            point = results.methods[experiments.UNTRAINED]
+            results.methods[experiments.UNTRAINED] = replace(point, heads=1, per_layer=[1], test_loss=9.0, valid_loss=9.0)
+    judged = judge(measurements(change=outside))
+    assert "outside of the sweep" in judged["4e"].finding.ours and judged["4e"].p is None
+    assert judged["4a"].p == pytest.approx(5 * judged["4a"].finding.p)
+
 
 @pytest.fixture(scope="module")
 def with_different_p_values():

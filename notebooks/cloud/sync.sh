@@ -35,7 +35,7 @@ copy() {  # copy FILE FOLDER: it appears there whole or not at all
 }
 
 save_run() {  # save_run FOLDER: what STORAGE does not have yet of a run
-    local run=$1 kept="$storage/runs/${1##*/}" finished=no file name
+    local run=$1 kept="$storage/runs/${1##*/}" held="$home/.held" finished=no file name
     if [ -e "$kept/result.json" ]; then  # what was read of its model later, as the heads that each criterion would keep
         for file in "$run"/*.json; do
             [ -e "$kept/${file##*/}" ] || copy "$file" "$kept" || return
@@ -43,20 +43,23 @@ save_run() {  # save_run FOLDER: what STORAGE does not have yet of a run
         return
     fi
     [ -e "$run/result.json" ] && finished=yes
-    mkdir -p "$kept" || return
-    for file in "$run"/*.json* "$run"/*.safetensors; do  # checkpoints need the config and the provenance beside them
+    # The checkpoints that are there now, by second names: the program removes old ones, perhaps faster than they are copied.
+    rm -rf -- "$held"
+    mkdir -p "$kept" "$held" || return
+    ln -- "$run"/checkpoint-* "$held" 2>/dev/null || cp -- "$run"/checkpoint-* "$held" 2>/dev/null
+    for file in "$run"/*.json* "$run"/*.safetensors "$held"/*; do  # checkpoints need the config and the provenance beside them
         name=${file##*/}
-        case $name in
-            result.json) continue ;;
-            checkpoint-*) if [ $finished = yes ] || [ -e "$kept/$name" ]; then continue; fi ;;
+        case $file in
+            "$run/result.json" | "$run"/checkpoint-*) continue ;;
+            "$held"/*) if [ $finished = yes ] || [ -e "$kept/$name" ]; then continue; fi ;;
         esac
         copy "$file" "$kept" || return
     done
     if [ $finished = yes ]; then copy "$run/result.json" "$kept" || return; fi
-    for file in "$kept"/checkpoint-*; do  # newer ones are there by now
-        if [ $finished = yes ] || [ ! -e "$run/${file##*/}" ]; then rm -f -- "$file"; fi
+    for file in "$kept"/checkpoint-*; do  # newer ones are there by now, if there were any
+        if [ $finished = yes ] || { [ ! -e "$held/${file##*/}" ] && [ -n "$(ls "$held")" ]; }; then rm -f -- "$file"; fi
     done
-    rm -f -- "$kept"/.*.part
+    rm -rf -- "$kept"/.*.part "$held"
 }
 
 save() {  # all runs; false if one could not be copied
@@ -68,12 +71,23 @@ save() {  # all runs; false if one could not be copied
     return $all
 }
 
-restore() {  # runs of STORAGE that are not here; what has begun here, too, is at least as far, unless it is finished there
+last_step() {  # last_step FOLDER: of its checkpoints; 0 without any
+    local file step last=0
+    for file in "$1"/checkpoint-*; do
+        step=${file##*/checkpoint-}
+        step=${step%%-*}
+        if [[ $step =~ ^[0-9]+$ ]] && [ "$step" -gt "$last" ]; then last=$step; fi
+    done
+    echo "$last"
+}
+
+restore() {  # runs of STORAGE that are not here, or less far here: another machine may have gone on meanwhile
     local kept run draft count=0
     for kept in "$storage"/runs/*/; do
         [ -e "${kept}config.json" ] || continue
         run=$home/runs/$(basename "$kept")
-        if [ -e "$run/result.json" ] || { [ -e "$run" ] && [ ! -e "${kept}result.json" ]; }; then continue; fi
+        if [ -e "$run/result.json" ] || { [ -e "$run" ] && [ ! -e "${kept}result.json" ] &&
+            [ "$(last_step "$run")" -ge "$(last_step "$kept")" ]; }; then continue; fi
         draft=$home/.restored
         rm -rf -- "$draft" "$run"
         { mkdir "$draft" && cp -- "$kept"* "$draft" && mv -- "$draft" "$run"; } || fail "cannot copy $kept to $home"

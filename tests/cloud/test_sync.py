@@ -59,6 +59,42 @@ def test_checkpoints_are_copied_while_it_trains_and_a_lost_machine_is_replaced(c
     assert status == 0 and 0 < int(out.split()[1]) < STEPS and steps_of(tmp_path / "bucket") == ALL_STEPS
 
 
+def test_the_bucket_always_has_a_checkpoint_however_slowly_it_takes_them(command, tmp_path):
+    """While one is copied, the program writes four and removes those before: what was there when it began must come whole."""
+    program(tmp_path / "bin", "cp", f"""case "$*" in *checkpoint-*.part) {shutil.which("sleep")} 0.8;; esac
+    exec {shutil.which("cp")} "$@" """)
+    kept, seen = tmp_path / "bucket" / "runs" / RUN, []
+    process = start(command, tmp_path, tmp_path / "bin", ALLATT_HOME=str(tmp_path / "first"), SECONDS_PER_STEP="0.4",
+                    SYNC_SECONDS="1")
+    wait_for(lambda: list(kept.glob("checkpoint-*")), process)
+    while process.poll() is None:
+        seen.append([path.name for path in kept.glob("*") if path.name.startswith(("checkpoint-", "result.json"))])
+    assert all(seen), "a machine that goes now would begin again"
+    assert process.wait() == 0 and names(tmp_path) == FINISHED and not (tmp_path / "first" / ".held").exists()
+
+
+def test_a_machine_that_comes_back_does_not_go_back(command, tmp_path):
+    """Node A, then B, then A again with the disk of its first time: B's later checkpoints count."""
+    home, kept = tmp_path / "a" / "runs" / RUN, tmp_path / "bucket" / "runs" / RUN
+    for folder, last in ((home, 3), (kept, 9)):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("a config")
+        for step in (last - 1, last):
+            (folder / f"checkpoint-{step}-0.safetensors").write_text(" ".join(map(str, range(1, step + 1))))
+    status, out, err = on_a_new_machine(command, tmp_path, "a")
+    assert (status, out) == (0, f"took {STEPS - 9} steps\n") and "allatt: 1 runs restored" in err
+
+
+def test_what_is_further_here_than_in_the_bucket_stays(command, tmp_path):
+    home, kept = tmp_path / "a" / "runs" / RUN, tmp_path / "bucket" / "runs" / RUN
+    for folder, last in ((home, 11), (kept, 9)):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("a config")
+        (folder / f"checkpoint-{last}-0.safetensors").write_text(" ".join(map(str, range(1, last + 1))))
+    status, out, err = on_a_new_machine(command, tmp_path, "a")
+    assert (status, out) == (0, "took 1 steps\n") and "allatt: 0 runs restored" in err
+
+
 @pytest.mark.parametrize("name", ["config.json", "checkpoint-", "model.safetensors", "result.json"])
 def test_lost_in_the_middle_of_a_copy(command, tmp_path, name):
     """The machine goes when half of a file is there: on a mounted bucket, that half then looks like a file."""

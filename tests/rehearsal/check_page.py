@@ -27,7 +27,7 @@ SHOWN = """(() => { const $ = (name) => document.querySelector(name), heads = [.
     kept: heads.map((head) => head.getAttribute("aria-pressed") === "true"), names: heads.map((head) => head.ariaLabel),
     text: $("#text").value, body: $("#body-now").textContent, share: $("#share-now").textContent,
     heads: $("#heads-now").textContent, perplexity: $("#perplexity-now").textContent, loss: Number($("#loss-now").title),
-    before: Number($("#loss-before").title), writing: $("#writing-now").lastChild.textContent,
+    before: Number($("#loss-before").title), writing: $("#writing-now").textContent && $("#writing-now").lastChild.textContent,
     tokens: document.querySelectorAll("#tokens button").length, measured: !$("#legend").hidden,
     wide: document.documentElement.scrollWidth }; })()"""
 
@@ -69,6 +69,35 @@ def use(browser: Browser, path: Path, keep: Path | None) -> tuple[dict[str, dict
     browser.wait()
     steps["another text"] = browser.value(SHOWN)
     return steps, seconds
+
+
+def views(browser: Browser) -> list[str]:
+    """What is wrong with the list of tokens: it must be that of its label, whatever is computed meanwhile."""
+    listed = "document.querySelector('#tokens').textContent"
+    wrong = []
+    browser.click("[name=view][value=before]")
+    browser.click("#head-1-1")
+    browser.wait()
+    if browser.value("document.querySelector('#tokens').classList.contains('busy')"):
+        wrong.append("the tokens of all heads wait for a model that they are not of")
+    with_all = browser.value(listed)
+    browser.click("#head-1-2")
+    browser.click("[name=view][value=now]")  # while the model reads or writes
+    browser.wait()
+    late = browser.value(listed)
+    for value in ("before", "now"):
+        browser.click(f"[name=view][value={value}]")
+    if late == with_all or late != browser.value(listed):
+        wrong.append("the tokens of all heads stand under the label of those that are chosen")
+    browser.value("document.querySelector('#text').select()")
+    browser.ask("Input.insertText", text="")
+    browser.ask("Input.dispatchKeyEvent", type="keyDown", key="Delete", code="Delete", windowsVirtualKeyCode=46)
+    time.sleep(0.5)
+    browser.wait()
+    step = browser.value(SHOWN)
+    if step["text"] or step["perplexity"] != "\u2013" or step["tokens"]:
+        wrong.append(f"without a text there is a perplexity of {step['perplexity']}, of {step['tokens']} tokens")
+    return wrong
 
 
 def compare(name: str, step: dict, known) -> tuple[list[str], float]:
@@ -143,7 +172,7 @@ def main() -> int:
             browser = Browser(found, Path(place) / kind)
             try:
                 steps, seconds = use(browser, path, keep)
-                problems += [f"{kind}: {said}" for said in browser.complaints()]
+                problems += [f"{kind}: {said}" for said in views(browser) + browser.complaints()]
             except RuntimeError as error:
                 problems.append(f"{kind}: {error}; {browser.complaints()[:3]}")
                 continue

@@ -51,8 +51,9 @@
   function update(again = false) {
     const choice = state.choice += 1, outdated = () => choice !== state.choice;
     showHeads();
-    if (state.ids.length < 2) return;
-    for (const id of ["loss-now", "perplexity-now", "writing-now", "tokens"]) $(id).classList.add("busy");
+    if (state.ids.length < 2) return showNothing();
+    const old = ["loss-now", "perplexity-now", "writing-now", ...(again || state.view === "now" ? ["tokens"] : [])];
+    for (const id of old) $(id).classList.add("busy");
     const run = (place, open_LH, then) => {
       state[place] = null;
       work(results(open_LH), outdated, (result) => {
@@ -166,7 +167,19 @@
     const before = element("span", { className: "read" }, `\u2026 ${read}`);
     $(`writing-${place}`).replaceChildren(before, whole.slice(read.length));
     for (const id of [`loss-${place}`, `perplexity-${place}`, `writing-${place}`]) $(id).classList.remove("busy");
-    if (state.view === place && !written.length) showTokens(tokens);
+    if (state.view === place && shown !== tokens) showTokens(tokens);
+  }
+
+  /** Without a text there are no numbers, those of an earlier one least of all. */
+  function showNothing() {
+    for (const name of ["loss", "perplexity", "writing"]) {
+      for (const place of ["before", "now"]) {
+        $(`${name}-${place}`).classList.remove("busy");
+        $(`${name}-${place}`).textContent = "\u2013";
+      }
+    }
+    state.before = state.now = null;
+    showTokens([]);
   }
 
   /** Whether a word begins with this token. */
@@ -179,7 +192,10 @@
     return shown === "\n" ? "\u21b5" : shown === " " ? "\u2423" : shown || data.tokens.pieces[id];
   }
 
+  let shown = null; // the tokens that are on the page
+
   function showTokens(tokens) {
+    shown = tokens;
     $("tokens").classList.remove("busy");
     $("token-note").textContent = "";
     $("tokens").replaceChildren(...tokens.map(({ id, nats, likeliest, most }) => {

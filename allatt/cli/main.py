@@ -36,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
         status = options.handler(options)
         sys.stdout.flush()
         return status or 0
-    except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it
+    except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it: as other programs that end of it
         _close_output()
-        return 0
+        return 128 + signal.SIGPIPE
     except (Exception, KeyboardInterrupt) as error:
         message = _explanation(error)
         if not message:

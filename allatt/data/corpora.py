@@ -231,7 +231,7 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
                                        if path.suffix.lower() == ".txt"])
                 for split in missing:
                     wikitext_format.convert(sources[split], draft / file_name(split))
-            elif unsplit[0].suffix.lower() == ".txt":
+            elif unsplit[0].suffix.lower() == ".txt" and not corpus.characters:
                 folders.say_if_joined(unsplit)
                 wikitext_format.split(unsplit, draft)
             else:
@@ -243,6 +243,10 @@ def _from_folder(folder: Path, corpus: Corpus) -> Text:
         prepare(converted, fill, f"preparing {converted.name} in {converted}", "making it again")
         files |= {split: converted / file_name(split) for split in missing}
     files = {split: files[split] for split in SPLITS}
+    size = sum(path.stat().st_size for path in files.values())
+    check(not corpus.characters or size == corpus.characters,
+          f"{folder} is not {corpus.name}: it has {size:,} characters instead of {corpus.characters:,}; fetch it again, or, if "
+          "it is a text of your own, give the folder another name and pass that folder as --corpus")
     versions = {split: (path, path.stat().st_size, path.stat().st_mtime_ns) for split, path in files.items()}
     for split, expected in corpus.words.items():
         words = _words(*versions[split])

@@ -19,8 +19,12 @@ def sources(folder: Path, split: str) -> list[Path]:
     name, plain = file_name(split), f"{split}.txt"
     found = _by_name(folder, (n for n in _names(folder) if n.lower() == plain or n.lower().startswith(name)))
     start, end = f"{name}.part", ".xz"
-    numbered = {int(digits): path for other, path in found.items() if other.startswith(start) and other.endswith(end)
-                and (digits := other[len(start):-len(end)]).isdecimal()}
+    numbered: dict[int, Path] = {}
+    for other, path in found.items():
+        digits = other.removeprefix(start).removesuffix(end)
+        if other == f"{start}{digits}{end}" and digits.isdecimal():
+            twin = numbered.setdefault(int(digits), path)
+            check(twin == path, f"{folder} has {twin.name} and {path.name}, which are the same part; remove one of them")
     missing = sorted(set(range(1, len(numbered) + 1)) - set(numbered))
     check(not missing, f"{folder} has parts {', '.join(map(str, sorted(numbered)))} of the {split} text, but not part "
                        f"{missing[0] if missing else 0}; fetch it, too")
@@ -50,13 +54,15 @@ def _by_name(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 def unsplit(folder: Path, is_text8: bool) -> list[Path]:
     """The files that hold text without splits: text8, plain or zipped, if that is wanted; else all .txt, if not hidden."""
     if is_text8:
-        whole = _by_name(folder, (name for name in _names(folder) if name.lower() in ("text8", "text8.zip")))
-        single = [whole[name] for name in sorted(whole) if whole[name].is_file()]
-        if single:
-            return single[:1]
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        whole = _by_name(folder, (name for name in _names(folder) if name.lower() in ("text8", "text8.txt", "text8.zip")))
+        return [whole[name] for name in sorted(whole) if whole[name].is_file()][:1]
+    found, seen = [], {folder.resolve()}  # links may lead to folders, and these back
+    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        check(place == str(folder) or not {f"{split}.txt" for split in SPLITS} <= {name.lower() for name in names},
+              f"{place} is split in {', '.join(SPLITS)}, and would be split anew with what is beside it; name that folder")
+        inner = {(Path(place) / name).resolve(): name for name in sorted(folders, reverse=True) if not name.startswith(".")}
+        folders[:] = [name for path, name in inner.items() if path not in seen]
+        seen |= set(inner)
         texts = (name for name in names if name.lower().endswith(".txt") and not name.startswith("."))
         found += _by_name(Path(place), texts).values()
     return sorted(found)
@@ -99,6 +105,8 @@ def problem_of(path: Path) -> str:
         return foreign(path)
     try:
         check(path.stat().st_size > 0, f"{path} is empty; put text into it, or remove it")
+        with open(path, "rb"):
+            pass  # whether it can be read
         if path.suffix.lower() in (".tokens", ".txt"):
             next(blocks(path), None)
     except AllattError as error:

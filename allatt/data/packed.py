@@ -11,6 +11,7 @@ holds, not of the text it was made from, which nobody can compare it with. So it
 import hashlib
 import json
 import lzma
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,7 @@ def read(folder: Path) -> dict | None:
         _check_meta(meta)
     for name in _names(meta["kind"]):
         path = folder / name
+        check(not path.is_file() or os.access(path, os.R_OK), f"{path} cannot be read; allow it")
         check(path.is_file() and is_unchanged(path, meta["files"][name]), f"{path} is missing or changed; {ADVICE}")
     return meta
 

@@ -13,6 +13,8 @@ from allatt.system.messages import bars
 BLOCK = 1 << 20
 # Files of fewer bytes are read in about a second and get no progress bar.
 LARGE = 20_000_000
+# What separates words: all characters that are space, not the blank alone.
+_SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 # The end of a line. A CR that ends what was read so far may be the first half of a CR LF.
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
@@ -42,7 +44,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[str]:
             offset += len(raw)
             end = rest.rfind("\n") + 1
             if not end and len(rest) >= size:
-                end = rest.rfind(" ") + 1 or len(rest)
+                end = max(map(rest.rfind, _SPACES)) + 1 or len(rest)
             if end:
                 yield rest[:end]
             rest = rest[end:]

@@ -99,6 +99,11 @@ class Study:
             return False
         return not self.corpus or bool(locate(self.corpus).files)
 
+    def can_have(self, tokens: str) -> bool:
+        """Whether there is a variant on "characters" or "words": not every scale has one, nor a packed corpus."""
+        known = scales.get(self.scale).data.tokens == tokens or f"{self.scale}-{tokens}" in scales.SCALES
+        return known and (not self.corpus or bool(locate(self.corpus).files))
+
     @property
     def data(self) -> DataConfig:
         """The study's text, split into the scale's kind of tokens."""

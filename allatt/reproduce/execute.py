@@ -160,7 +160,9 @@ def _main() -> None:
     from allatt.reproduce.without_weights import register
 
     try:
-        papermill.execute_notebook(orders["notebook"], orders["executed"], orders["parameters"], kernel_name="python3",
+        notebook, executed = (orders[name].replace("{", "{{").replace("}", "}}") for name in ("notebook", "executed"))
+        # papermill takes braces in these two for parameters
+        papermill.execute_notebook(notebook, executed, orders["parameters"], kernel_name="python3",
                                    cwd=str(Path(orders["notebook"]).parent), progress_bar=False, engine_name=register())
     finally:
         # Measured here, not in the first process: a child's peak is never lower than its parent's size at the fork.

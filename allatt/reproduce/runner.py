@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 import sys
 import time
 from collections import ChainMap
@@ -26,7 +27,7 @@ from allatt.config import AllattError, check
 from allatt.data.corpora import full_name, locate
 from allatt.figures import figures_folder
 from allatt.paper import scales
-from allatt.paper.study import Study
+from allatt.paper.study import Study, available_corpus
 from allatt.reproduce.execute import execute, headline, left_out
 from allatt.reproduce.parameters import bind, defaults, parse
 from allatt.reproduce.status import duration, lock, read_status, state_folder
@@ -42,7 +43,9 @@ NEEDS = {
 
 LONG = ("11", "12", "13")
 """Notebooks that are left out if the study is not complete (`Study.is_complete`), unless they are chosen by number."""
-READ_TEXT = ("00", "12", "13")
+VARIANTS = {"12": "characters", "13": "words"}
+"""Notebooks on tokens of another kind, by default of another text."""
+READ_TEXT = ("00", *VARIANTS)
 """Notebooks that cut the text anew, or count in it: with a packed corpus, which has ids and no text, they are left out."""
 
 
@@ -85,7 +88,7 @@ def select(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = 
 def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]) -> str:
     """Checksum of everything that determines an executed notebook: cells, parameters, allatt's sources, torch, `text`.
 
-    `text`: checksums of a corpus chosen by CORPUS, since a user's own text may change under the same name.
+    `text`: of `_text`, since a user's own text may change under the same name, and a stand-in may be replaced.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [[cell["cell_type"], cell["source"]] for cell in cells]
@@ -150,11 +153,19 @@ def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int,
               "(it has no parameter seeds); leave SEEDS out, or choose others")
         values["seeds"] = str(seeds)
     parameters = bind(notebooks, values | parse(params))
-    text = locate(corpus).sha256 if corpus else {}
-    return [Job(path, parameters[path.stem], fingerprint(path, parameters[path.stem], text),
+    return [Job(path, parameters[path.stem], fingerprint(path, parameters[path.stem], _text(path, scale, corpus)),
                 state_folder(scale, full_corpus, seed, number),
                 figures_folder(Study(scale, full_corpus, seed, number).folder))
             for path, number in seeds_of.items()]
+
+
+def _text(notebook: Path, scale: str, corpus: str) -> dict[str, str]:
+    """What a fingerprint holds of the text: the checksums of CORPUS, or the name of a variant's text, which may be a stand-in
+    until its own can be downloaded."""
+    if corpus:
+        return locate(corpus).sha256
+    tokens = VARIANTS.get(notebook.name[:2])
+    return {"corpus": available_corpus(f"{scale}-{tokens}")} if f"{scale}-{tokens}" in scales.SCALES else {}
 
 
 class Runner:
@@ -163,6 +174,9 @@ class Runner:
     def __init__(self, jobs: list[Job], needs: dict, log: Callable, stop_when: Callable[[], bool]):
         self.jobs, self.needs, self.log, self.stop_when = jobs, needs, log, stop_when
         self.status = {job.state: read_status(job.state) for job in jobs}
+        # What notebooks of several seeds need may have been run for one, in a folder without the number of seeds.
+        single = {state.with_name(re.sub(r"-\d+seeds$", "", state.name)) for state in self.status} - set(self.status)
+        self.single = [read_status(state) for state in single]
 
     def run(self, force: bool) -> bool:
         """Run all jobs in order, with `force` even if they are up to date; True if none failed."""
@@ -191,7 +205,8 @@ class Runner:
         if entry.get("state") != "done" or entry["fingerprint"] != job.fingerprint or not executed.exists():
             return False
         # A notebook that it needs may be in another folder; one in its own folder takes precedence.
-        entries, needs = ChainMap(self.status[job.state], *self.status.values()), self.needs.get(job.name[:2], ())
+        entries = ChainMap(self.status[job.state], *self.status.values(), *self.single)
+        needs = self.needs.get(job.name[:2], ())
         if any(name[:2] in needs and other.get("finished", 0) > entry["finished"] for name, other in entries.items()):
             return False
         figures = {job.figures / name: sha256 for name, sha256 in entry["figures"].items()}

@@ -6,6 +6,7 @@ a missing name are left out in turn, until a cell that runs defines it anew. Eac
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -33,8 +34,12 @@ def read(source: str) -> set[str]:
 
 
 def _parse(source: str) -> ast.Module:
-    """The cell's code; lines for IPython count as empty."""
-    return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()))
+    """The cell's code; without what only IPython can read: lines that begin with % or !, or else all of it."""
+    plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+    for code in (source, plain):  # a line of Python may begin with %, too
+        with suppress(SyntaxError):
+            return ast.parse(code)
+    return ast.Module([], [])  # a mistake is the kernel's to report
 
 
 def _bound(tree: ast.Module) -> Iterator[tuple[str, int]]:

@@ -28,7 +28,7 @@ def provenance(device: str = "cpu") -> dict:
         own = False
     if not own:
         # An image of a container, say, has no .git: whoever builds it can name the commit.
-        git = {"commit": os.environ.get("ALLATT_COMMIT", "not a git checkout"), "changes": ""}
+        git = {"commit": os.environ.get("ALLATT_COMMIT") or "not a git checkout", "changes": ""}
     return {
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
                      "allatt": allatt.__version__},

@@ -68,7 +68,7 @@ def _metadata(about: dict) -> str:
     values = {"library_name": "allatt", "pipeline_tag": "text-generation", "license": license,
               "tags": ["all-attention", "attention-head-pruning", "arxiv:2110.03252"],
               "model-index": [{"name": about["name"], "results": results}]}
-    lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in values.items() if value is not None)
+    lines = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None)
     return f"---\n{lines}\n---\n"
 
 

@@ -39,15 +39,20 @@ stage checks 150 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py ||
 stage candidate 100 "$python" -m pytest -q -p no:cacheprovider tests/benchmarks/band_triton_checks.py  # not used yet
 stage bench 180 "$python" -m allatt bench --sections "step kernels" --rounds 6 --out "$out/bench.json"
 
-left=$(((end - SECONDS) / 60))
+left=$(((end - SECONDS - 30) / 60)) halves=() trained=no  # half a minute is for the records
 if [ $left -ge 1 ]; then
     for half in first second; do
         stage "experiment-$half" $((60 * left + 60)) "$python" -m allatt experiment "$@" --minutes "$left" --compile "$compile" &
+        halves+=($!)
         sleep "${PAUSE:-5}"  # the first one has its lock by then
     done
-    wait
+    for half in "${halves[@]}"; do
+        wait "$half" && trained=yes
+    done
 else
     say "no time is left for the experiment; give more than $minutes minutes"
 fi
-stage pack 60 "$python" -m allatt pack --out "$out/records" || fail "no run was finished; see $out/experiment-first.txt"
+end=$((SECONDS + 60))  # what is finished is worth another minute
+stage pack 60 "$python" -m allatt pack --out "$out/records" || fail "no run could be packed; see $out/pack.txt and $out/experiment-first.txt"
+[ $trained = yes ] || fail "the experiment did not end well; see $out/experiment-first.txt ($out has what was finished before)"
 say "all of it is in $out"

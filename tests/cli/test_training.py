@@ -310,10 +310,12 @@ def test_all_experiments_leave_out_the_variants_that_a_scale_or_text_cannot_have
     from allatt.config import AllattError
     from allatt.paper import experiments
     from allatt.paper.experiments import Experiment
+    from allatt.paper.study import Study
 
     def cannot(study, seed, machine):
         raise AllattError("this text has no such tokens")
 
+    monkeypatch.setattr(Study, "can_have", lambda study, tokens: tokens != "words")
     one = Experiment("one run", lambda study, *rest: [study.baseline(KINDS[0])])
     for name in experiments.EXPERIMENTS:
         monkeypatch.setitem(experiments.EXPERIMENTS, name, one)
@@ -324,6 +326,10 @@ def test_all_experiments_leave_out_the_variants_that_a_scale_or_text_cannot_have
     assert [point["experiment"] for point in json.loads(out)] == expected
     assert err.count("words are left out: this text has no such tokens") == 1
     assert "this text has no such tokens" in refused(capsys, "experiment", "words", *tiny)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "characters", Experiment("none", cannot))
+    assert main(["experiment", "all", *tiny]) == 2, "a mistake while a variant is prepared that there is: a full disk, say"
+    monkeypatch.setitem(experiments.EXPERIMENTS, "characters", one)
+    capsys.readouterr()
     monkeypatch.setitem(experiments.EXPERIMENTS, "baselines", Experiment("none", cannot))
     assert "this text has no such tokens" in refused(capsys, "experiment", "all", *tiny), "what each text can have"
     monkeypatch.setitem(experiments.EXPERIMENTS, "baselines", one)

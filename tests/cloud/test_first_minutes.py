@@ -13,10 +13,11 @@ from allatt.system.paths import repository
 @pytest.fixture
 def start(tmp_path):
     """Start the script; `checks` is the exit status of the tests. Returns status, both outputs, and the commands it gave."""
-    def start(*arguments, checks=0, pack=0, **variables):
+    def start(*arguments, checks=0, pack=0, trained="exit 0", **variables):
         program(tmp_path / "bin", "nvidia-smi", "echo a GPU")
         program(tmp_path / "bin", "a-python", f"""echo "$*" >>{tmp_path}/asked
-            case "$*" in *test_gpu*) exit {checks};; *allatt\\ pack*) exit {pack};; *allatt\\ exp*) echo trained;; esac""")
+            case "$*" in *test_gpu*) exit {checks};; *allatt\\ pack*) exit {pack};; esac
+            case "$*" in *allatt\\ experiment*) echo trained; {trained};; esac""")
         status, out, err = run(["bash", CLOUD / "first_minutes.sh", *arguments], repository(), programs=tmp_path / "bin",
                                **{"PYTHON": "a-python", "PAUSE": "0"} | variables)
         asked = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
@@ -45,9 +46,26 @@ def test_if_a_check_fails_nothing_is_compiled(start, tmp_path):
     assert all(line.endswith("--compile off") and " all --scale gpu " in line for line in asked[3:5])
 
 
+def test_if_both_experiments_fail_it_is_an_error_and_one_of_two_may(start, tmp_path):
+    status, out, err, asked = start(tmp_path / "out", "2", trained="exit 2")
+    assert status == 2 and "the experiment did not end well; see" in err and "all of it is in" not in out
+    assert asked[-1].startswith("-m allatt pack"), "what was finished before is packed"
+    one = f'if mkdir {tmp_path}/first 2>/dev/null; then exit 2; fi'
+    assert start(tmp_path / "again", "2", trained=one)[0] == 0
+
+
+def test_the_records_have_time_of_their_own(start, tmp_path):
+    """All minutes are used up, but what is finished is still packed: `timeout` gets a minute for it."""
+    program(tmp_path / "bin", "timeout", f'printf "%s %s\\n" "$1" "${{*: -4}}" >>{tmp_path}/times; shift; exec "$@"')
+    program(tmp_path / "bin", "sleep", "exit 0")
+    assert start(tmp_path / "out", "1")[0] == 2, "too few for the experiment"
+    assert (tmp_path / "times").read_text().splitlines()[-1].startswith("60 ")
+
+
 def test_without_a_finished_run_it_says_where_to_look(start, tmp_path):
     status, _, err, _ = start(tmp_path / "out", "2", pack=2)
-    assert status == 2 and err == f"allatt: no run was finished; see {tmp_path / 'out'}/experiment-first.txt\n"
+    out = tmp_path / "out"
+    assert status == 2 and err == f"allatt: no run could be packed; see {out}/pack.txt and {out}/experiment-first.txt\n"
 
 
 @pytest.mark.parametrize("arguments, message", [(("out",), "needs a folder and a number of minutes"),

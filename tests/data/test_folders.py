@@ -10,7 +10,7 @@ import pytest
 from sample_text import count_words, write_wikitext
 
 from allatt.config import AllattError
-from allatt.data import corpora
+from allatt.data import corpora, folders
 from allatt.data.corpora import CORPORA, locate
 from allatt.data.wikitext_format import SPLITS, file_name
 
@@ -23,6 +23,80 @@ def test_a_missing_part_is_named(home, tmp_path, numbers, missing):
         (folder / f"wiki.train.tokens.part{number}.xz").write_bytes(lzma.compress(b" some text \n"))
     with pytest.raises(AllattError, match=f"of the train text, but not part {missing}; fetch it, too"):
         locate(str(folder))
+
+
+def test_a_part_with_two_names_is_one_clear_line(home, tmp_path):
+    folder = write_wikitext(tmp_path / "mine")
+    (folder / "wiki.train.tokens").unlink()
+    for number in ("1", "01"):
+        (folder / f"wiki.train.tokens.part{number}.xz").write_bytes(lzma.compress(b" some text \n"))
+    with pytest.raises(AllattError, match="part01.xz and .*part1.xz, which are the same part; remove one"):
+        locate(str(folder))
+
+
+def test_a_split_one_folder_deeper_is_not_split_anew(home, tmp_path):
+    """As an archive unpacks: else a tenth of the training text would become validation and test, and the test text training."""
+    for split in SPLITS:
+        (tmp_path / "mine" / "deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / "deep" / f"{split}.TXT").write_text("A paragraph of some words.\n\n" * 20)
+    with pytest.raises(AllattError, match="mine/deep is split in train, valid, test, and would be split anew .* name that"):
+        locate(str(tmp_path / "mine"))
+    assert set(locate(str(tmp_path / "mine" / "deep")).files) == set(SPLITS)
+
+
+def test_linked_folders_are_read_once_and_may_lead_back(home, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine").mkdir()
+    for place, word in (("elsewhere", "linked"), ("mine", "own")):
+        (tmp_path / place / f"{word}.txt").write_text(f"A paragraph with the word {word}.\n\n" * 20)
+    for name in ("one", "two"):
+        (tmp_path / "mine" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "mine")
+    found = "".join(path.read_text() for path in locate(str(tmp_path / "mine")).files.values())
+    assert found.count("word linked") == 20 and found.count("word own") == 20
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["wiki.valid.tokens.xz", "valid.txt"])
+def test_a_file_that_cannot_be_read_is_said_so(home, tmp_path, name):
+    folder = write_wikitext(tmp_path / "mine")
+    (folder / "wiki.valid.tokens").unlink()
+    (folder / name).write_bytes(b"x")
+    (folder / name).chmod(0)
+    with pytest.raises(AllattError, match=f"cannot read .*{name}"):
+        locate(str(folder))
+
+
+def test_a_file_that_cannot_be_opened_is_said_so(home, tmp_path, monkeypatch):
+    """As above, for root, too: the system's refusal is a stand-in."""
+    folder = write_wikitext(tmp_path / "mine")
+    (folder / "wiki.valid.tokens").unlink()
+    (folder / "wiki.valid.tokens.xz").write_bytes(b"x")
+
+    def refuse(path, *rest, **more):
+        if str(path).endswith(".xz"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, *rest, **more)
+
+    monkeypatch.setattr(folders, "open", refuse, raising=False)
+    with pytest.raises(AllattError, match="cannot read .*wiki.valid.tokens.xz: Permission denied"):
+        locate(str(folder))
+
+
+@pytest.mark.parametrize("names", ["text8.txt", "wiki.{}.tokens"])
+def test_another_text_is_not_taken_for_text8(home, tmp_path, monkeypatch, names):
+    """text8 has no checksum in a run's name: two texts under it could not be told apart."""
+    folder = tmp_path / "text8"
+    folder.mkdir()
+    for split in SPLITS:
+        (folder / names.format(split)).write_bytes(b" the same words again" * 40)
+    monkeypatch.setenv("ALLATT_DATA", str(tmp_path))
+    with pytest.raises(AllattError, match="characters instead of 100,000,000"):
+        locate("text8")
+    size = sum((folder / names.format(split)).stat().st_size for split in set(SPLITS))
+    whole = size if "{" in names else size // 3
+    monkeypatch.setitem(CORPORA, "text8", replace(CORPORA["text8"], characters=whole))
+    assert sum(path.stat().st_size for path in locate("text8").files.values()) == whole
 
 
 @pytest.mark.parametrize("names", [

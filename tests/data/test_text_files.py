@@ -19,7 +19,16 @@ def test_blocks_joined_are_the_text(tmp_path_factory, text, size):
     assert all(found)
     # A block ends where a line ends, or a word, unless it contains no such end.
     for block in found[:-1]:
-        assert block.endswith(("\n", " ")) or not re.search("[\n ]", block)
+        assert block[-1].isspace() or not re.search(r"\s", block)
+
+
+@pytest.mark.parametrize("space", ["\u3000", "\t", "\r", "\u2028", " "])
+def test_no_word_is_cut_whatever_separates_them(tmp_path, space):
+    """A word that is cut counts twice, and training and evaluation read blocks of other sizes."""
+    path = tmp_path / "text"
+    path.write_bytes(space.join(f"word{number}" for number in range(999)).encode())
+    for size in (64, 1000, 1 << 20):
+        assert [word for block in text_files.blocks(path, size) for word in block.split()] == [f"word{n}" for n in range(999)]
 
 
 def test_lines_are_whole_and_overlong_ones_come_in_pieces(tmp_path):

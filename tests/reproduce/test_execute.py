@@ -31,6 +31,20 @@ def test_execution_stops_when_asked(tmp_path):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.parametrize("cell, error", [("files = !ls\nprint(len(files))", ""), ("print('%d heads'\n      % 5)", ""),
+                                         ("x = (1", "cell In [2]: SyntaxError: ")])
+def test_what_only_ipython_reads_is_no_mistake_and_a_mistake_is_the_kernels_to_say(tmp_path, cell, error):
+    path = write_notebook(tmp_path, "00_a.ipynb", cell)
+    assert execute(path, tmp_path / "out.ipynb", {}).error.startswith(error or "nothing") == bool(error)
+
+
+def test_a_folder_may_have_braces_in_its_name(tmp_path):
+    """papermill takes them for parameters."""
+    path = write_notebook(tmp_path / "br{a}ce", "00_a.ipynb", "x = 3")
+    executed = tmp_path / "br{a}ce" / "out.ipynb"
+    assert execute(path, executed, {}).error == "" and executed.exists()
+
+
 def test_only_consecutive_pieces_of_a_stream_are_merged():
     def piece(name, text):
         return {"output_type": "stream", "name": name, "text": [text]}

@@ -178,6 +178,36 @@ def test_fingerprint_follows_cells_parameters_and_text(tmp_path):
     assert len(set(fingerprints)) == 4
 
 
+def test_a_stand_in_that_can_be_replaced_is_part_of_the_fingerprint(tmp_path, monkeypatch):
+    """Characters and words take a stand-in until their own text is there: then their notebooks are not up to date any more."""
+    monkeypatch.setattr(runner, "available_corpus", lambda scale: f"the text of {scale}")
+    assert [runner._text(Path(f"{number}_a.ipynb"), "laptop", "") for number in ("11", "12", "13")] == [
+        {}, {"corpus": "the text of laptop-characters"}, {"corpus": "the text of laptop-words"}]
+    assert runner._text(Path("13_words.ipynb"), "overnight", "") == {}, "it has no variants"
+    jobs = []
+    monkeypatch.setattr(runner.Runner, "run", lambda self, force: jobs.append(self.jobs[0]) or True)
+    for text in ("wikipedia-excerpt", "wikitext-2"):
+        monkeypatch.setattr(runner, "available_corpus", lambda scale, text=text: text)
+        write_notebook(tmp_path, "13_words.ipynb", "x = 1", parameters=PARAMETERS)
+        assert run(tmp_path, Log(), scale="laptop", notebooks="13")
+    assert jobs[0].fingerprint != jobs[1].fingerprint
+
+
+def test_what_was_run_for_one_seed_is_newer_for_several_too(tmp_path):
+    """10 of three seeds needs 02, which has one: in a folder of its own, even if 02 is not asked for."""
+    state = home() / "reproduce" / "smoke-default-seed0-3seeds"
+    job = runner.Job(tmp_path / "10_claims.ipynb", {}, "same", state, tmp_path)
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "10_claims.ipynb").write_text("executed")
+    (state / "status.json").write_text(json.dumps({"10_claims": {
+        "state": "done", "fingerprint": "same", "finished": 100.0, "figures": {}, "headline": ""}}))
+    single = state.with_name("smoke-default-seed0")
+    single.mkdir(parents=True, exist_ok=True)
+    for finished, fresh in ((50.0, True), (200.0, False)):
+        (single / "status.json").write_text(json.dumps({"02_cost": {"state": "done", "finished": finished}}))
+        assert runner.Runner([job], {"10": ("02",)}, Log(), bool)._is_up_to_date(job) is fresh
+
+
 def test_a_users_text_is_identified_by_full_path_and_checksum(project, tmp_path, monkeypatch):
     """A relative path does not depend on where the notebooks run; another text in the folder is another fingerprint."""
     runs = []

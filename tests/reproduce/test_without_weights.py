@@ -22,6 +22,8 @@ from allatt.system.paths import repository
     ("def f(a, *b, c=d):\n    return a + e\nf(1)", {"d", "e"}, {"f", "a", "b", "c"}),
     ("import numpy as np\nfrom a.b import c\nnp.zeros(c)", set(), {"np", "c"}),
     ("%matplotlib inline\nx.y = 1", {"x"}, set()),
+    ("z = ('%d'\n     % x)", {"x"}, {"z"}),  # Python, though a line begins with %
+    ("files = !ls\nx", set(), set()), ("%%bash\nfor a in *; do echo $a; done", set(), set()), ("Study?", set(), set()),
     ("with a as b:\n    b()\nlambda u: u + v", {"a", "v"}, {"b", "u"}),
 ])
 def test_what_a_cell_reads_and_defines(source, reads, defines):

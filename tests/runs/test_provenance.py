@@ -37,7 +37,8 @@ def test_an_installed_copy_does_not_name_the_repository_in_which_it_is_used(tmp_
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
     code = "from allatt.runs.provenance import provenance; record = provenance(); print(record['commit'])"
-    for named, expected in (({}, "not a git checkout"), ({"ALLATT_COMMIT": "abc1234"}, "abc1234")):
+    for named, expected in (({}, "not a git checkout"), ({"ALLATT_COMMIT": ""}, "not a git checkout"),
+                            ({"ALLATT_COMMIT": "abc1234"}, "abc1234")):
         done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(site)} | named)
         assert done.stdout.strip() == expected, done.stderr

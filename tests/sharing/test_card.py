@@ -7,7 +7,7 @@ import yaml
 
 from allatt.config import ModelConfig
 from allatt.config_json import from_dict
-from allatt.sharing import saved
+from allatt.sharing import card, saved
 
 
 def metadata(folder) -> dict:
@@ -44,6 +44,14 @@ def test_hubs_read_the_results_with_their_protocol(one_run, tmp_path):
         assert "segment 8, memory 8" in per_token["name"] and per_word["name"] == "per word"
         assert per_word["value"] == pytest.approx(expected["word_perplexity"], rel=1e-3)
         assert bits["value"] == pytest.approx(expected["bits_per_byte"], rel=1e-3)
+
+
+def test_a_text_may_have_any_name(one_run, tmp_path):
+    """JSON is YAML only as long as no character is written as two halves."""
+    about = json.loads((saved.save(one_run, tmp_path / "out") / "about.json").read_text())
+    about["text"]["name"] = "\U00020bb7 \U0001f600 é \"quoted\": #"
+    header = yaml.safe_load(card._metadata(about).strip().strip("-"))
+    assert header["model-index"][0]["results"][0]["dataset"]["type"] == about["text"]["name"]
 
 
 @pytest.mark.parametrize("given, named", [("CC0", "cc0-1.0"), ("Wikipedia, CC BY-SA 3.0", "cc-by-sa-3.0"), ("", None),

@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from allatt.config import AllattError
 from allatt.system import paths
 
 
@@ -24,6 +27,11 @@ def test_state_and_figures_can_be_put_elsewhere(monkeypatch, tmp_path):
     monkeypatch.setenv("ALLATT_HOME", "~/state")
     monkeypatch.setenv("ALLATT_FIGURES", str(tmp_path / "a" / ".." / "pictures"))
     assert paths.home() == (tmp_path / "state").resolve() and paths.figures() == (tmp_path / "pictures").resolve()
+
+
+def test_a_name_with_a_nul_is_one_clear_line():
+    with pytest.raises(AllattError, match="has a NUL, which no name can have"):
+        paths.absolute("a\0b")
 
 
 def test_without_a_repository_the_current_folder_counts(tmp_path):

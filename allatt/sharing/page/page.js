@@ -13,7 +13,7 @@
   const share = Math.max(1, Math.round(heads.length / 4));
 
   const state = {
-    open: copy(full), ids: [], before: null, now: null, view: "now",
+    open: copy(full), ids: [], before: null, now: null, view: "now", shown: null, // shown: tokens that are on the page
     rises: null, // of the loss, by layer and head, on the present text
     draws: 0, // of random heads: each click is another one
     choice: 0, reading: 0, // numbers of the choice of heads and of the text: what was begun under earlier ones is out of date
@@ -167,17 +167,13 @@
     const before = element("span", { className: "read" }, `\u2026 ${read}`);
     $(`writing-${place}`).replaceChildren(before, whole.slice(read.length));
     for (const id of [`loss-${place}`, `perplexity-${place}`, `writing-${place}`]) $(id).classList.remove("busy");
-    if (state.view === place && shown !== tokens) showTokens(tokens);
+    if (state.view === place && state.shown !== tokens) showTokens(tokens);
   }
 
   /** Without a text there are no numbers, those of an earlier one least of all. */
   function showNothing() {
-    for (const name of ["loss", "perplexity", "writing"]) {
-      for (const place of ["before", "now"]) {
-        $(`${name}-${place}`).classList.remove("busy");
-        $(`${name}-${place}`).textContent = "\u2013";
-      }
-    }
+    const places = ["loss", "perplexity", "writing"].flatMap((name) => [$(`${name}-before`), $(`${name}-now`)]);
+    for (const place of places) Object.assign(place, { textContent: "\u2013" }).classList.remove("busy");
     state.before = state.now = null;
     showTokens([]);
   }
@@ -192,10 +188,8 @@
     return shown === "\n" ? "\u21b5" : shown === " " ? "\u2423" : shown || data.tokens.pieces[id];
   }
 
-  let shown = null; // the tokens that are on the page
-
   function showTokens(tokens) {
-    shown = tokens;
+    state.shown = tokens;
     $("tokens").classList.remove("busy");
     $("token-note").textContent = "";
     $("tokens").replaceChildren(...tokens.map(({ id, nats, likeliest, most }) => {

@@ -159,8 +159,8 @@ SMOKE_WORDS = replace(
     SMOKE, name="smoke-words", data=replace(WORDS, corpus="wikipedia-excerpt", vocab_size=4000), vocab=4000,
     model=replace(SMOKE.model, cutoffs=(200, 1000)), lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
-# WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout, lambdas as for characters. At the laptop's own
-# rate of pruning, controls end 0.11 above their baselines; figures/laptop/README.md says how this one was chosen, and when.
+# WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout, lambdas as for characters. At the laptop's
+# own rate of pruning, controls end 0.11 above their baselines: figures/laptop/README.md says how this one was chosen, and when.
 LAPTOP_WORDS = replace(
     LAPTOP, name="laptop-words", data=WORDS, vocab=33_278, model=replace(LAPTOP.model, cutoffs=(2000, 10_000)), example=0.02,
     **two_phases(800, rows=8, lr=1e-4),

@@ -57,8 +57,7 @@ def test_if_both_experiments_fail_it_is_an_error_and_one_of_two_may(start, tmp_p
 def test_the_records_have_time_of_their_own(start, tmp_path):
     """All minutes are used up, but what is finished is still packed: `timeout` gets a minute for it."""
     program(tmp_path / "bin", "timeout", f'printf "%s %s\\n" "$1" "${{*: -4}}" >>{tmp_path}/times; shift; exec "$@"')
-    program(tmp_path / "bin", "sleep", "exit 0")
-    assert start(tmp_path / "out", "1")[0] == 2, "too few for the experiment"
+    assert start(tmp_path / "out", "1", checks="$(sleep 2; echo 0)")[0] == 2, "too few for the experiment"
     assert (tmp_path / "times").read_text().splitlines()[-1].startswith("60 ")
 
 

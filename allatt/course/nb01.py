@@ -25,7 +25,7 @@ def share_of_the_sentence(answer):
     expect(answer < 94, f"{answer}% is what heads would give if they liked all vectors alike: there are 512 of them, and at "
                         "most 20 tokens. These heads have learned to prefer some tokens")
     expect(answer < right + 10, "less: the few tokens are worth more to a head than their number")
-    expect(answer > right - 10, "more: there is no feed-forward, so these vectors are all that the model knows of the world")
+    expect(answer > right - 10, "more: there is no feed-forward, and these vectors do its work")
     return (f"It is {right:.0f}%. With equal weights it would be 98%: a token gets far more than a vector, but the vectors "
             "together get more than half.")
 

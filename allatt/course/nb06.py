@@ -23,7 +23,7 @@ def matters_most(answer):
     expect(answer == most, f"a good guess, but not what came out: without {answer}, the test loss changed by "
                            f"{costs[answer]:+.3f} nats. Which of the others could be more of a shock?")
     return ("Without it " + ", ".join(f"{name}: {cost:+.3f}" for name, cost in costs.items()) + " nats at the same lambda, in "
-            "one seed. (One of them kept fewer heads: section 5 says what that does to the comparison.)")
+            "one seed. (One of them kept fewer heads: section 4 says what that does to the comparison.)")
 
 
 @exercise("6.2")

@@ -39,7 +39,7 @@ def sparsity_needed(answer):
     """
     for scale in ("paper", "laptop", "smoke"):
         ours, theirs = (_body(scale, kind) for kind in (ALL_ATTENTION, TRANSFORMER_XL))
-        for s in (0.1, 0.25, 0.3, 0.37):
+        for s in (0.1, 0.25, 0.3, 0.36):
             expect(s < 0.3 or not nothing(answer, s, ours, theirs), f"at {s:.0%} ours is still larger than their feed-forward")
             found, size = answer(s, ours, theirs), ours[1] + (1 - s) * (ours[0] - ours[1])
             expect(not near(found, s), "equal sparsity is not equal size: a Transformer-XL keeps its feed-forward")

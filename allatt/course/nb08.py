@@ -35,7 +35,8 @@ def at_least(answer):
             independent = sum(math.comb(b, j) * (a / n) ** j * (1 - a / n) ** (b - j) for j in range(k, b + 1))
             expect(abs(found - independent) > 1e-9, "no head is drawn twice, so the draws are not independent")
         expect(abs(found - right) < 1e-9, f"{question}: it is {right:.4f}, by all {len(draws)} draws; you have {found:.4f}")
-    return "An overlap means little by itself: of many closed heads, most are shared blindly. Compare it with this."
+    return ("An overlap means little by itself: of many closed heads, many are shared blindly. Compare it with this; and draw "
+            "within layers, too, since part of it is that both models close heads of the same layers.")
 
 
 @exercise("8.3")

@@ -81,7 +81,8 @@ def two_questions(answer):
         choice, method = answer(losses["gates"], losses["start"], losses["late"])
         right = losses["late"] - losses["gates"], losses["start"] - losses["gates"]
         expect(not (near(choice, right[1]) and near(method, right[0])),
-               "cut late, a rival differs from the gates by its heads alone: that is the choice; the other is the method")
+               "cut late, a rival differs from the gates by its heads alone: that is the choice (on weights "
+               "that have trained with the gates' set, which favors it); the other is the method")
         expect(not (near(choice, -right[0]) and near(method, -right[1])), "positive if gates are better: rival minus gates")
         expect(near(choice, right[0]) and near(method, right[1]),
                f"{losses}: {right[0]:+.3f} and {right[1]:+.3f}, and you have {choice:+.3f} and {method:+.3f}")

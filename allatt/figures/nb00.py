@@ -10,7 +10,7 @@ from allatt.figures.style import COLORS, figure, new_figure
 
 @figure("00_zipf", alt=
         "Counts of words on two logarithmic axes: a nearly straight line falls from the most frequent word to the "
-        "rarest. Vertical lines cut it into the bands of the adaptive softmax, each with its share of the text.")
+        "rarest. Shades of blue are the bands of the adaptive softmax; the key has their shares of the text.")
 def word_counts_by_rank(data: dict) -> Figure:
     """Counts of words by rank, and the bands of the adaptive softmax with their shares of the text."""
     fig, ax = new_figure()

@@ -18,7 +18,7 @@ MEMORY = "#8FD3BC"
 
 
 @figure("01_layers", alt=
-        "Four drawings of a layer, side by side. Transformer-XL: attention heads, then a feed-forward of half of the "
+        "Four drawings of a layer, side by side. Transformer-XL: attention heads, then a feed-forward of three fifths of the "
         "parameters, before and after some heads are removed; the feed-forward stays. All-attention: heads with "
         "persistent vectors and nothing else, before and after; the layer shrinks in proportion.")
 def layers(data: dict) -> Figure:
@@ -139,7 +139,7 @@ def visible_positions(data: dict) -> Figure:
 
 @figure("01_sentence", alt=
         "Four maps of attention weights on one sentence, a row per query and a column per token, each with a bar per query "
-        "for the share on persistent vectors. Most weights lie near the diagonal; the bars differ from token to token.")
+        "for the share on persistent vectors. Where a map is bright differs by head; the bars differ from token to token.")
 def attention_on_a_sentence(data: dict) -> Figure:
     """Four heads on one sentence: a row per query, a column per token that it looks at; bars: share on persistent vectors."""
     fig, axes = new_figure(columns=4, rows=2, height=8.6, width_ratios=(7, 1, 7, 1))
@@ -152,8 +152,8 @@ def attention_on_a_sentence(data: dict) -> Figure:
 
 
 @figure("01_all_heads", alt=
-        "Left: a line per head, its mean attention weight by distance, highest at the first tokens. Right: a dot per "
-        "head, layer by layer: its share on persistent vectors, below the dashed line that equal weights would give.")
+        "Left: a line per head, its mean attention weight by distance. Right: a dot per "
+        "head, layer by layer: its share on persistent vectors, and a dashed line for the one that equal weights would give.")
 def attention_of_all_heads(data: dict) -> Figure:
     """Each head's mean weight by distance and its share on persistent vectors; dashed: equal weights for all."""
     fig, (distance, share) = new_figure(columns=2)

@@ -32,7 +32,7 @@ def warm_up_and_open_heads(data: dict) -> Figure:
 
 @figure("06_output_scaling", alt=
         "Norm of a layer's output by the number of open heads, relative to all heads. Without output scaling it falls "
-        "as heads close; with it, it stays near 1 or rises above.")
+        "as heads close; with it, it rises above 1.")
 def output_norm_by_open_heads(data: dict) -> Figure:
     """Norm of a layer's output by open heads, with and without output scaling: mean and range over the layers."""
     fig, ax = new_figure(height=4)

@@ -10,8 +10,8 @@ from allatt.figures.style import COLORS, figure, look, new_figure
 
 
 @figure("07_perplexity", alt=
-        "Test perplexity of both models, left against the parameters of the body, right against its multiply-adds. Both "
-        "curves rise as heads are removed; a shaded region marks sizes that Transformer-XL cannot reach.")
+        "Test perplexity of both models, left against the parameters of the body, right against its multiply-adds, "
+        "as heads are removed; a shaded region marks sizes that Transformer-XL cannot reach.")
 def perplexity_against_size(data: dict) -> Figure:
     """The paper's main result: test perplexity as heads are pruned, against the body's parameters and multiply-adds.
 
@@ -30,7 +30,7 @@ def perplexity_against_size(data: dict) -> Figure:
 
 
 @figure("07_above_control", alt=
-        "Two panels with rising lines: loss above the model's own control, against the share of heads removed and "
+        "Two panels, a line per model: loss above the model's own control, against the share of heads removed and "
         "against the share of parameters removed.")
 def loss_above_control(data: dict) -> Figure:
     """Loss of each model above its own control's, against the heads and the parameters removed.

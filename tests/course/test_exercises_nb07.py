@@ -37,7 +37,7 @@ def needed(s, ours, theirs):
     (lambda s, ours, theirs: 1 - (ours[1] + (1 - s) * (ours[0] - ours[1])) / theirs[0], "only its heads can go"),
     (lambda s, ours, theirs: (ours[1] + (1 - s) * (ours[0] - ours[1])) / theirs[0], "not what is left"),
     (lambda s, ours, theirs: 2.6 * s, "parameters, at 26.0%"),
-    (lambda s, ours, theirs: needed(s, ours, theirs) if s <= 0.35 else None, "at 37% ours is still larger"),
+    (lambda s, ours, theirs: needed(s, ours, theirs) if s <= 0.35 else None, "at 36% ours is still larger"),
     (needed, "at 43% ours is smaller"), (lambda s, ours, theirs: min(1, needed(s, ours, theirs)), "at 43% ours is smaller")])
 def test_sparsity_needed(wrong, hint):
     state, text = nb07.sparsity_needed.attempt(wrong)

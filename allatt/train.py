@@ -263,7 +263,7 @@ class Trainer:
                 "grad_norm": norm, "lr": measured["lr"],
                 "tokens_per_second": count * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
-            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),  # above 0: see there
+            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),  # or rather: above 0
                      "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()],
                      "logits": [[round(a, 3) for a in layer] for layer in self.gates.logit_LH.tolist()]}
         return line

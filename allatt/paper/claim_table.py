@@ -1,8 +1,8 @@
 """The table of claims: judged, saved with provenance, and shown.
 
 `python -m allatt.paper.claim_table` puts the rows of each folder in SHOWN into the README.md beside its claims.json (all
-columns), and the verdicts of all of them into the repository's README.md. With `--judge SCALE --seeds N` it judges the finished
-runs of a scale, trains nothing, and writes its claims.json.
+columns), and below them its models seed by seed; the verdicts of all folders go into the repository's README.md. With
+`--judge SCALE --seeds N` it judges the finished runs of a scale, trains nothing, and writes its claims.json.
 """
 
 import argparse
@@ -10,9 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from allatt.config import AllattError
 from allatt.figures import figures_folder
+from allatt.paper import seed_tables
 from allatt.paper.claims import CLAIMS, LEVEL, MARGINS, Margins
 from allatt.paper.decisions import UNTOLD
 from allatt.paper.measurements import Measurements, measure
@@ -27,6 +29,7 @@ SHOWN = ("overnight-wiki2014-3seeds", "laptop-5seeds")
 """The folders of figures whose claims are shown."""
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+SEEDS_BEGIN, SEEDS_END = "<!-- seeds:begin -->", "<!-- seeds:end -->"
 NOTEBOOKS = {"02": "02_cost_of_a_head", "03": "03_baselines", "06": "06_three_methods", "07": "07_heads_against_perplexity",
              "08": "08_which_heads_survive", "11": "11_controls", "12": "12_characters", "13": "13_words"}
 
@@ -91,10 +94,10 @@ def _links(row: dict, root: str = "") -> str:
     return f"[{row['notebook'][:2]}]({root}notebooks/{row['notebook']}.ipynb){figure}"
 
 
-def load(path: Path) -> list[dict]:
-    """The rows of a claims.json."""
+def load(path: Path, part: str = "claims") -> Any:
+    """The rows of a claims.json, or what they were judged by: "measured"."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["claims"]
+        return json.loads(path.read_text(encoding="utf-8"))[part]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AllattError(f"{path} cannot be read ({error}); run notebook 10 at that scale first") from None
 
@@ -116,6 +119,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         rows = [load(folder / "claims.json") for folder in folders]
         changed = [put_between(folder / "README.md", BEGIN, END, markdown(some, "../../"))
                    for folder, some in zip(folders, rows, strict=True)]
+        for folder in folders:
+            measured = Measurements.from_dict(load(folder / "claims.json", "measured"))
+            changed.append(put_between(folder / "README.md", SEEDS_BEGIN, SEEDS_END, seed_tables.markdown(measured)))
         changed.append(put_between(repository() / "README.md", BEGIN, END, verdicts(*rows)))
     except AllattError as error:
         note(str(error))

@@ -10,9 +10,10 @@ import allatt
 from allatt.config import AllattError
 from allatt.figures import redraw
 from allatt.figures.style import drawing_functions
-from allatt.paper import claim_table
+from allatt.paper import claim_table, seed_tables
 from allatt.paper.claims import CLAIMS, MARGINS, Margins
 from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
+from allatt.paper.measurements import Measurements
 from allatt.system.paths import repository
 
 ROOT = repository()
@@ -141,6 +142,8 @@ def shown(tmp_path, monkeypatch):
     readmes = *(tmp_path / name / "README.md" for name in claim_table.SHOWN), tmp_path / "README.md"
     for readme in readmes:
         readme.write_text(f"before\n\n{claim_table.BEGIN}\nold\n{claim_table.END}\n\nafter\n")
+    for readme in readmes[:2]:
+        readme.write_text(f"{readme.read_text()}\n{claim_table.SEEDS_BEGIN}\n{claim_table.SEEDS_END}\n")
     return readmes
 
 
@@ -152,7 +155,11 @@ def test_main_updates_all_tables_once(shown, capsys):
                                                    "README.md: the tables of claims are up to date"]
     tables = claim_table.markdown(rows, "../../"), claim_table.markdown(others, "../../"), claim_table.verdicts(rows, others)
     for readme, table in zip(shown, tables, strict=True):
-        assert readme.read_text() == f"before\n\n{claim_table.BEGIN}\n{table}\n{claim_table.END}\n\nafter\n"
+        above, _, below = readme.read_text().partition("\nafter\n")
+        assert above == f"before\n\n{claim_table.BEGIN}\n{table}\n{claim_table.END}\n"
+        if readme != shown[-1]:
+            measured = Measurements.from_dict(claim_table.load(readme.parent / "claims.json", "measured"))
+            assert below == f"\n{claim_table.SEEDS_BEGIN}\n{seed_tables.markdown(measured)}\n{claim_table.SEEDS_END}\n"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -160,6 +167,12 @@ def test_a_readme_without_its_markers_is_one_clear_line(shown, number, capsys):
     shown[number].write_text("no table\n")
     assert claim_table.main() == 2
     assert "claims:begin" in capsys.readouterr().err and shown[number].read_text() == "no table\n"
+
+
+def test_and_so_is_one_without_a_place_for_the_seeds(shown, capsys):
+    shown[1].write_text(shown[1].read_text().replace(claim_table.SEEDS_END, ""))
+    assert claim_table.main() == 2
+    assert "seeds:begin" in capsys.readouterr().err
 
 
 def test_main_says_what_is_missing(tmp_path, monkeypatch, capsys):
@@ -179,6 +192,9 @@ def test_the_readme_shows_the_committed_claims(name):
         text = readme.read_text(encoding="utf-8")
         shown = text[text.index(claim_table.BEGIN) + len(claim_table.BEGIN):text.index(claim_table.END)].strip()
         assert shown == table, "run: python -m allatt.paper.claim_table"
+    text = (path.parent / "README.md").read_text(encoding="utf-8")
+    by_seed = text[text.index(claim_table.SEEDS_BEGIN) + len(claim_table.SEEDS_BEGIN):text.index(claim_table.SEEDS_END)].strip()
+    assert by_seed == seed_tables.markdown(Measurements.from_dict(claim_table.load(path, "measured")))
     assert {row["scale"] for row in rows} == {name.split("-")[0]} and [row["id"] for row in rows] == list(CLAIMS)
     for row in rows:
         folder = ROOT / "figures" / row["folder"]

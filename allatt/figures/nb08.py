@@ -1,19 +1,18 @@
 """Figures of notebook 08: which heads survive."""
 
 import math
-from itertools import zip_longest
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from allatt.config import ALL_ATTENTION
 from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, figure, look, new_figure
 
-SEED_MARKERS = ("o", "v", "^", "s", "D", "P", "X")
-"""Markers of the seeds in their order; more seeds reuse them."""
+BETWEEN_BLOCKS = 0.6
+"""Space between the blocks of a map, in columns."""
 
 
 @figure("08_one_of_each", alt=
@@ -117,40 +116,63 @@ def _shares_of_pairs(ax: Axes, comparisons: dict) -> None:
 
 
 @figure("08_seeds", alt=
-        "Kept heads by layer: a panel per lambda and one for their mean, a row per model, and a line per seed.")
+        "Maps of kept heads, a row per layer: for each lambda a block with a column per seed, and one for the mean of lambda.")
 def kept_heads_by_seed(data: dict) -> Figure:
-    """Each seed's kept heads by layer, by λ and for the mean over λ; below a panel, how far several seeds agree."""
-    rows = [(model, panels) for model in data["models"] for panels in _in_rows(model["panels"])]
-    fig, axes = new_figure(rows=len(rows), columns=max(len(panels) for _, panels in rows), height=1.7 + 2.5 * len(rows),
-                           sharey=True, squeeze=False)
-    for row_axes, (model, panels) in zip(axes, rows, strict=True):
-        for ax, panel in zip_longest(row_axes, panels):
-            if panel is None:
-                ax.axis("off")
-                continue
-            layers, count = len(panel["kept"][0]), len(panel["kept"])
-            for i, kept in enumerate(panel["kept"]):
-                shift = 0.3 * (i - (count - 1) / 2) / max(1, count - 1)
-                ax.plot([layer + 1 + shift for layer in range(layers)], kept, clip_on=False,
-                        **look(model["kind"], marker=SEED_MARKERS[i % len(SEED_MARKERS)], markersize=5, linewidth=0.7))
-            mean, low, high, _ = panel["agreement"] or (None,) * 4
-            is_last = panel is model["panels"][-1]  # the mean of λ, which has the interval, too
-            ax.set_xlabel("layer" + (f"\nρ = {mean:+.2f}" if mean is not None else "")
-                          + (f"\n{low:+.2f}\nto {high:+.2f}" if low is not None and is_last else ""), fontsize=9)
-            ax.set_title(panel["title"], fontsize=10)
-            ax.set(xlim=(0.5, layers + 0.5), ylim=(0, data["heads"] * 1.03),
-                   xticks=range(1, layers + 1, 1 if layers < 6 else 5))
-        row_axes[0].set_ylabel(f"{model['name']}\nkept heads")
-    if len(data["seeds"]) > 1:  # gray, since the colors are those of the models
-        marks = [SEED_MARKERS[i % len(SEED_MARKERS)] for i in range(len(data["seeds"]))]
-        handles = [Line2D([], [], label=f"seed {seed}", **look("control", marker=mark, markersize=5))
-                   for seed, mark in zip(data["seeds"], marks, strict=True)]
-        fig.legend(handles=handles, loc="outside lower center", ncols=7)
-        fig.legends[0].set_title("ρ: how far the seeds agree on the order of layers (for the mean with its 95% interval)")
+    """Heads that each seed keeps by layer: a block per λ, in it a column per seed; below it, how far several seeds agree."""
+    seeds = data["seeds"]
+    rows = [(model, panels) for model in data["models"] for panels in _in_rows(model["panels"], len(seeds))]
+    heights = [len(panels[0]["kept"][0]) + 3 for _, panels in rows]  # layers, and the labels
+    fig, axes = new_figure(rows=len(rows), height=0.8 + 0.26 * sum(heights), height_ratios=heights, squeeze=False)
+    longest = max(len(panels) for _, panels in rows)
+    for ax, (model, panels) in zip(axes[:, 0], rows, strict=True):
+        middles, labels = [], []
+        for number, panel in enumerate(panels):
+            left = number * (len(seeds) + BETWEEN_BLOCKS)
+            image = _block(ax, panel["kept"], left, data["heads"])
+            middles.append(left + len(seeds) / 2)
+            labels.append(panel["title"] + _agreement(panel, panel is model["panels"][-1]))
+        layers = len(panels[0]["kept"][0])
+        ax.set(xlim=(0, longest * (len(seeds) + BETWEEN_BLOCKS) - BETWEEN_BLOCKS), ylim=(layers + 0.5, 0.5),
+               yticks=range(1, layers + 1), ylabel=f"{model['name']}\nlayer")
+        ax.set_xticks(middles, labels, fontsize=9)
+        if len(seeds) > 1:
+            top = ax.secondary_xaxis("top")
+            places = [middle - len(seeds) / 2 + i + 0.5 for middle in middles for i in range(len(seeds))]
+            top.set_xticks(places, [str(seed) for _ in middles for seed in seeds], fontsize=8)
+            top.set_xlabel("seed", loc="left", fontsize=9)
+            top.tick_params(length=0)
+            top.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.grid(False)
+    fig.colorbar(image, ax=axes, label="heads that are kept", shrink=0.6, pad=0.02)
+    if len(seeds) > 1:
+        fig.supxlabel("ρ: how far the seeds agree on the order of layers (for the mean with its 95% interval)", fontsize=9)
     return fig
 
 
-def _in_rows(panels: list[dict]) -> list[list[dict]]:
-    """The panels in rows of nearly equal length, with at most seven in each: more would be too narrow for their titles."""
-    length = math.ceil(len(panels) / math.ceil(len(panels) / 7))
+def _block(ax: Axes, kept: list[list[float]], left: float, heads: int) -> AxesImage:
+    """One λ: a column per seed from x = left on, a row per layer, with the numbers."""
+    layers, digits = len(kept[0]), int(any(number % 1 for column in kept for number in column))
+    image = ax.imshow(list(zip(*kept, strict=True)), vmin=0, vmax=heads, aspect="auto",
+                      extent=(left, left + len(kept), layers + 0.5, 0.5))
+    for i, column in enumerate(kept):
+        for layer, number in enumerate(column, start=1):
+            ax.text(left + i + 0.5, layer, f"{number:.{digits}f}", ha="center", va="center", fontsize=7 if digits else 8,
+                    color="black" if number > 0.55 * heads else "white")
+    return image
+
+
+def _agreement(panel: dict, with_interval: bool) -> str:
+    """How far the seeds agree, for the label below a block."""
+    mean, low, high, _ = panel["agreement"] or (None,) * 4
+    if mean is None:
+        return ""
+    return f"\nρ = {mean:+.2f}" + (f"\n[{low:+.2f}, {high:+.2f}]" if with_interval and low is not None else "")
+
+
+def _in_rows(panels: list[dict], columns: int) -> list[list[dict]]:
+    """The blocks in rows of nearly equal length, with at most 32 columns and 9 blocks in each: numbers must stay legible."""
+    most = max(1, min(9, 32 // columns))
+    length = math.ceil(len(panels) / math.ceil(len(panels) / most))
     return [panels[i:i + length] for i in range(0, len(panels), length)]

@@ -27,38 +27,56 @@ def test_means_of_kept_heads_have_one_decimal():
     assert [text.get_text() for text in theirs.texts] == ["8", "2"]
 
 
-def test_seeds_are_lines_and_their_agreement_is_below():
+def blocks(ax):
+    """The maps of an axis as lists of rows, and the numbers in them by place."""
+    return [image.get_array().tolist() for image in ax.images], {text.get_position(): text.get_text() for text in ax.texts}
+
+
+def labels(ax):
+    return [tick.get_text() for tick in ax.get_xticklabels()]
+
+
+def test_seeds_are_columns_and_their_agreement_is_below():
     panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, None, None, 2]},
-              {"title": "mean over λ", "kept": [[4, 2, 1], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
+              {"title": "mean over λ", "kept": [[4, 2, 1.5], [3, 1, 2]], "agreement": [0.25, -0.5, 1.0, 3]}]
     without_agreement = {"title": "λ = 0.2", "kept": [[1, 2, 3], [3, 3, 3]], "agreement": None}
     fig = draw("08_seeds", {"heads": 4, "seeds": [5, 6], "models": [
         {"kind": ALL_ATTENTION, "name": "ours", "panels": panels},
         {"kind": TRANSFORMER_XL, "name": "theirs", "panels": [without_agreement]}]})
-    single, mean, alone, empty = fig.axes
-    assert [list(line.get_ydata()) for line in lines(single, COLORS[ALL_ATTENTION])] == [[4, 1, 2], [3, 0, 2]]
-    for line in (*single.lines, *mean.lines, *alone.lines):
-        assert [round(x) for x in line.get_xdata()] == [1, 2, 3]
-    assert (single.get_xlabel(), mean.get_xlabel(), alone.get_xlabel()) == (
-        "layer\nρ = +0.50", "layer\nρ = +0.25\n-0.50\nto +1.00", "layer")
-    assert [ax.get_title(loc="left") for ax in (single, mean, alone)] == ["λ = 0.1", "mean over λ", "λ = 0.2"]
-    assert len(lines(alone, COLORS[TRANSFORMER_XL])) == 2 and not empty.axison
-    assert legend_labels(fig) == ["seed 5", "seed 6"] and len({line.get_marker() for line in single.lines}) == 2
-    assert {line.get_color() for line in fig.legends[0].get_lines()} == {COLORS["control"]}, "not the color of one model"
+    ours, theirs = fig.axes[:2]
+    maps, numbers = blocks(ours)
+    assert maps == [[[4, 3], [1, 0], [2, 2]], [[4, 3], [2, 1], [1.5, 2]]], "a row per layer, a column per seed"
+    assert numbers == {(0.5, 1): "4", (0.5, 2): "1", (0.5, 3): "2", (1.5, 1): "3", (1.5, 2): "0", (1.5, 3): "2",
+                       (3.1, 1): "4.0", (3.1, 2): "2.0", (3.1, 3): "1.5", (4.1, 1): "3.0", (4.1, 2): "1.0", (4.1, 3): "2.0"}
+    assert [image.get_extent() for image in ours.images] == [[0, 2, 3.5, 0.5], [2.6, 4.6, 3.5, 0.5]], "numbers lie in cells"
+    assert {image.get_clim() for image in ours.images} == {(0, 4)}
+    assert labels(ours) == ["λ = 0.1\nρ = +0.50", "mean over λ\nρ = +0.25\n[-0.50, +1.00]"] and labels(theirs) == ["λ = 0.2"]
+    assert ours.get_xlim() == theirs.get_xlim() and ours.get_ylim() == (3.5, 0.5), "the first layer is above"
+    seeds = ours.child_axes[0]
+    assert [tick.get_text() for tick in seeds.get_xticklabels()] == ["5", "6"] * 2
+    assert list(seeds.get_xticks()) == [0.5, 1.5, 3.1, 4.1] and seeds.get_xlabel() == "seed"
+    assert "agree" in fig.get_supxlabel()
 
 
-@pytest.mark.parametrize("count, lengths", [(1, [1]), (7, [7]), (8, [4, 4]), (9, [5, 4]), (15, [5, 5, 5])])
-def test_many_lambdas_go_on_in_a_new_row(count, lengths):
-    panels = [{"title": f"λ = {i}", "kept": [[4, 1, 2], [3, 0, 2]], "agreement": [0.5, 0.1, 0.9, 3]} for i in range(count)]
-    fig = draw("08_seeds", {"heads": 4, "seeds": [5, 6], "models": [
+def test_one_seed_has_nothing_to_agree_with():
+    panels = [{"title": "λ = 0.1", "kept": [[4, 1, 2]], "agreement": None}]
+    fig = draw("08_seeds", {"heads": 4, "seeds": [0], "models": [{"kind": ALL_ATTENTION, "name": "ours", "panels": panels}]})
+    assert blocks(fig.axes[0])[0] == [[[4], [1], [2]]] and not fig.axes[0].child_axes and fig.get_supxlabel() == ""
+
+
+@pytest.mark.parametrize("count, seeds, lengths", [
+    (1, 2, [1]), (9, 2, [9]), (10, 2, [5, 5]), (19, 2, [7, 7, 5]), (6, 5, [6]), (8, 5, [4, 4]), (3, 40, [1, 1, 1])])
+def test_many_lambdas_go_on_in_a_new_row(count, seeds, lengths):
+    panels = [{"title": f"λ = {i}", "kept": [[4, 1, 2]] * seeds, "agreement": [0.5, 0.1, 0.9, 3]} for i in range(count)]
+    fig = draw("08_seeds", {"heads": 4, "seeds": list(range(seeds)), "models": [
         {"kind": ALL_ATTENTION, "name": "ours", "panels": panels},
         {"kind": TRANSFORMER_XL, "name": "theirs", "panels": panels[:1]}]})
-    rows = fig.axes[0].get_gridspec().nrows
-    shown = [[ax for ax in fig.axes if ax.axison and ax.get_subplotspec().rowspan.start == row] for row in range(rows)]
-    assert [len(row) for row in shown] == [*lengths, 1]
-    assert [ax.get_title(loc="left") for row in shown[:-1] for ax in row] == [panel["title"] for panel in panels], "in order"
-    assert [row[0].get_ylabel() for row in shown] == ["ours\nkept heads"] * len(lengths) + ["theirs\nkept heads"]
-    intervals = ["to" in ax.get_xlabel() for row in shown[:-1] for ax in row]
-    assert intervals == [False] * (count - 1) + [True], "that of the last panel"
+    rows = [ax for ax in fig.axes if ax.images]
+    assert [len(ax.images) for ax in rows] == [*lengths, 1]
+    shown = [label for ax in rows[:-1] for label in labels(ax)]
+    assert [label.split("\n")[0] for label in shown] == [panel["title"] for panel in panels], "in order"
+    assert [ax.get_ylabel() for ax in rows] == ["ours\nlayer"] * len(lengths) + ["theirs\nlayer"]
+    assert ["[" in label for label in shown] == [False] * (count - 1) + [True], "that of the last block"
 
 
 def test_survivors_and_pruned_heads_have_their_own_marks():

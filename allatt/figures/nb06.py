@@ -1,5 +1,8 @@
 """Figures of notebook 06: the three training methods."""
 
+from typing import Any
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -96,21 +99,31 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
 
 
 @figure("06_stability", alt=
-        "Lines by step, a color per variant: kept heads on the left, training loss above the control's on the right.")
+        "Lines by step, a color per variant: kept heads on the left, training loss above the control's on the right. With "
+        "several seeds a line is their mean, and a band in its color their range.")
 def training_by_variant(data: dict) -> Figure:
-    """For each variant, by step: kept heads, and training loss above the control's; one line per seed."""
+    """For each variant, by step: kept heads, and training loss above the control's; of several seeds, mean and range."""
     fig, (heads, loss) = new_figure(columns=2, height=5)
     for variant, (name, runs) in enumerate(data["variants"].items()):
-        for seed, run in enumerate(runs):
-            style = {"color": CYCLE[variant], "linewidth": (3 if variant == 0 else 1.8) if len(runs) == 1 else 1.2,
-                     "linestyle": "--" if variant == 2 else "-"}
-            heads.step(run["step"], run["kept"], where="post", label=None if seed else name, **style)
-            loss.plot(run["step"], run["above"], **style)
+        style = {"color": CYCLE[variant], "linewidth": 3 if variant == 0 else 1.8, "linestyle": "--" if variant == 2 else "-"}
+        _over_seeds(heads, runs, "kept", step="post", drawstyle="steps-post", label=name, **style)
+        _over_seeds(loss, runs, "above", **style)
     heads.set(xlabel="step", ylabel=f"kept heads, of {data['of']}", ylim=(0, data["of"] * 1.06), title="Heads")
     loss.axhline(0, color=COLORS["control"], linestyle="--")
     loss.set(xlabel="step", ylabel="nats per token", title="Training loss above the control's")
     legend_below(fig, heads, columns=3)
     return fig
+
+
+def _over_seeds(ax: Axes, runs: list[dict], field: str, step: str | None = None, **style: Any) -> None:
+    """The mean over seeds of a logged number, at the steps that all have logged, and the range of the seeds around it."""
+    logs = [{at: value for at, value in zip(run["step"], run[field], strict=True) if value is not None} for run in runs]
+    steps = sorted(set.intersection(*map(set, logs)))
+    values = [[log[at] for log in logs] for at in steps]
+    ax.plot(steps, [sum(some) / len(some) for some in values], **style)
+    if len(runs) > 1:
+        ax.fill_between(steps, list(map(min, values)), list(map(max, values)), step=step, color=style["color"], alpha=0.2,
+                        linewidth=0)
 
 
 @figure("06_trained_longer", alt=

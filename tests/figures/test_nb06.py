@@ -1,5 +1,7 @@
 """The figures of notebook 06."""
 
+import pytest
+from matplotlib.colors import to_rgb
 from samples import draw, legend_labels, lines, seed_values
 
 from allatt.config import ALL_ATTENTION
@@ -41,10 +43,22 @@ def test_the_dot_of_a_single_seed_stands_at_its_label_and_several_stand_below_th
     assert dots[0] == [0] and all(1 < y < 1.5 for y in dots[1])
 
 
-def test_training_has_a_line_per_seed_and_a_name_per_variant():
-    run = {"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]}
-    fig = draw("06_stability", {"of": 8, "variants": {"all three": [run, run], "none": [run, run]}})
-    assert [len(ax.lines) for ax in fig.axes] == [4, 5] and legend_labels(fig) == ["all three", "none"]
+def test_training_has_a_mean_and_a_range_over_seeds():
+    """Step 2 has no loss in one seed, and step 4 was logged by one alone: there is no mean of all."""
+    runs = [{"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]},
+            {"step": [1, 2, 3, 4], "kept": [7, 2, 2, 1], "above": [0.3, 0.2, 0.9, 0.1]}]
+    fig = draw("06_stability", {"of": 8, "variants": {"all three": runs, "none": runs[:1]}})
+    heads, loss = fig.axes
+    assert legend_labels(fig) == ["all three", "none"]
+    assert [line.get_xydata().tolist() for line in heads.lines] == [[[1, 7.5], [2, 4], [3, 3]], [[1, 8], [2, 6], [3, 4]]]
+    assert [line.get_drawstyle() for line in heads.lines] == ["steps-post"] * 2, "heads are kept until the next step"
+    assert [line.get_xydata().tolist() for line in loss.lines[:2]] == [
+        [[1, pytest.approx(0.2)], [3, pytest.approx(0.6)]], [[1, 0.1], [3, 0.3]]]
+    of_heads, of_losses = {(1, 7), (1, 8), (2, 2), (2, 6), (3, 2), (3, 4)}, {(1, 0.1), (1, 0.3), (3, 0.3), (3, 0.9)}
+    for ax, ranges in ((heads, of_heads), (loss, of_losses)):
+        band, = ax.collections  # of the variant with two seeds
+        assert ranges <= set(map(tuple, band.get_paths()[0].vertices.tolist()))
+        assert band.get_facecolor()[0][:3].tolist() == pytest.approx(to_rgb(ax.lines[0].get_color()))
 
 
 def test_a_start_has_a_color_and_a_warm_up_a_line_style():

@@ -15,11 +15,12 @@ def hint(exercise, *answers):
     return text
 
 
-@pytest.mark.parametrize("answer, part", [
-    (32, "lies between"), (8, "lies between"), (13, "fewer heads closed"), (29, "more heads closed")])
-def test_heads_at_lambda(answer, part):
-    assert part in hint(nb05.heads_at_lambda, answer)
-    assert nb05.heads_at_lambda.attempt(20).state == RIGHT, "to within 3"
+@pytest.mark.parametrize("heads, layer, part", [
+    (32, 4, "lies between"), (8, 4, "lies between"), (13, 4, "fewer heads closed"), (29, 4, "more heads closed"),
+    (22, 0, "which of the layers 1 to 4"), (22, 1, "layer 1 keeps 8 of 8"), (22, 3, "layer 3 keeps 4 of 8")])
+def test_heads_at_lambda(heads, layer, part):
+    assert part in hint(nb05.heads_at_lambda, heads, layer)
+    assert nb05.heads_at_lambda.attempt(20, 4).state == RIGHT, "to within 3"
 
 
 def removed(weights, head, k, rows=None, skip=(), transposed=False, last=("u", "w", "M_k", "M_v")):

@@ -16,7 +16,7 @@ from allatt.paper import scales
 
 @exercise("5.1")
 def heads_at_lambda(heads, layer):
-    """How many of the trained model's 32 heads lambda 0.08 keeps, to within 3, and which of its four layers keeps the fewest."""
+    """How many of the trained model's 32 heads lambda 0.08 keeps, to within 3, and which of four layers keeps the fewest."""
     per_layer = trained("all-attention-pruned")[0].config.heads_per_layer
     right = sum(per_layer)
     expect(12 <= heads <= 31, "lambda 0.045 kept 31 and lambda 0.16 kept 12, so it lies between")
@@ -24,7 +24,8 @@ def heads_at_lambda(heads, layer):
     expect(heads <= right + 3, "more heads closed than that")
     expect(layer in (1, 2, 3, 4), "and which of the layers 1 to 4 loses most?")
     expect(layer == per_layer.index(min(per_layer)) + 1,
-           f"that many. But layer {layer} keeps {per_layer[layer - 1]} of 8. Whose output do all other layers read, and whose does none?")
+           f"that many. But layer {layer} keeps {per_layer[layer - 1]} of 8. Whose output do all other layers read, and whose "
+           "does none?")
     return f"{right} of 32, by layer {' '.join(map(str, per_layer))}. Nothing in the loss names a layer, and yet layers differ."
 
 

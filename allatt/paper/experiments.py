@@ -105,7 +105,7 @@ CALIBRATION = {
                                  lambda study, seed, machine: [*calibration.learning_rates(study).values()]),
     "lambdas": Experiment(f"gates at one lambda after the other, chosen by the heads that are left, on seed {calibration.SEED}",
                           lambda study, seed, machine: [*calibration.lambdas(study, machine).values()]),
-    "pruning-rates": Experiment("the sweep at lower learning rates of pruning, too: what the choice of the rate does",
+    "pruning-rates": Experiment("the sweep at other learning rates of pruning, too: what the choice of the rate does",
                                 lambda study, seed, machine: [config for some in pruning_rates.sweeps(study, seed).values()
                                                               for config in some]),
     "ladder": Experiment("both models, dense, at several sizes and for several numbers of tokens (notebook 03)",

@@ -26,7 +26,7 @@ from allatt.runs.run import finished
 from allatt.system.messages import note
 from allatt.system.text_tables import table
 
-SHARES = (1 / 4, 1 / 2, 1)
+SHARES = (1 / 4, 1 / 2, 1, 2)
 """Of the scale's own rate (our choice)."""
 
 Sweeps = dict[float, list[list[Point]]]
@@ -48,7 +48,7 @@ def at_rate(config: RunConfig, rate: float) -> RunConfig:
 
 
 def sweeps(study: Study, seed: int | None = None) -> dict[float, list[RunConfig]]:
-    """The sweeps of both models at each rate, ascending; the last is the scale's own."""
+    """The sweeps of both models at each rate, ascending."""
     own = study.sweeps(seed)
     return {share * own[0].train.lr: [at_rate(config, share * config.train.lr) for config in own] for share in SHARES}
 

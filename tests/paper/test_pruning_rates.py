@@ -14,7 +14,7 @@ from allatt.paper.study import Study
 def test_the_sweeps_differ_in_the_rate_of_both_phases_and_in_nothing_else():
     study = Study("laptop")
     by_rate, own = sweeps(study, 3), study.sweeps(3)
-    assert list(by_rate) == [1e-4, 2e-4, 4e-4] and [config.id for config in by_rate[4e-4]] == [config.id for config in own]
+    assert list(by_rate) == [1e-4, 2e-4, 4e-4, 8e-4] and [config.id for config in by_rate[4e-4]] == [config.id for config in own]
     for rate, configs in by_rate.items():
         for config, same in zip(configs, own, strict=True):
             assert (config.train.lr, config.start.train.lr) == (rate, rate) and f"rate {rate:g}" in config.name

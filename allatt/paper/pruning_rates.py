@@ -24,7 +24,7 @@ from allatt.paper.study import Study
 from allatt.runs import get_or_run
 from allatt.runs.run import finished
 from allatt.system.messages import note
-from allatt.system.text_tables import table
+from allatt.system.text_tables import markdown_table
 
 SHARES = (1 / 4, 1 / 2, 1, 2)
 """Of the scale's own rate (our choice)."""
@@ -97,17 +97,17 @@ def _apart(ours: Best, theirs: Best) -> dict[str, list[float]]:
 
 
 def report(ours: Sweeps, theirs: Sweeps) -> str:
-    """The table: a row per size and one for their mean, at best rates; below it, the means at each rate alone."""
+    """The table in Markdown: a row per size and one for their mean, at best rates; below it, the means at each rate alone."""
     columns = [f"{what}, {text}" for what in ("gain", "from own control") for text in TEXTS.values()]
-    rows = [("heads removed", *(f"rate, {KIND_NAMES[kind]}" for kind in KINDS), *columns)]
+    header = ["heads removed", *(f"rate, {KIND_NAMES[kind]}" for kind in KINDS), *columns]
     sizes = [gain_at(ours, theirs, sparsity) for sparsity in SPARSITIES]
-    rows += [(f"{sparsity:.0%}", *(f"{rate:g}" for rate in found.rates), *_cells([found]))
+    rows = [(f"{sparsity:.0%}", *(f"{rate:g}" for rate in found.rates), *_cells([found]))
              for sparsity, found in zip(SPARSITIES, sizes, strict=True)]
     rows.append(("mean", *(f"best (control {best_control(curves).rate:g})" for curves in (ours, theirs)), *_cells(sizes)))
     for rate in ours:
         alone = [gain_at({rate: ours[rate]}, {rate: theirs[rate]}, sparsity) for sparsity in SPARSITIES]
         rows.append(("mean", f"{rate:g}", f"{rate:g}", *_cells(alone)))
-    return table(rows, "<" * len(rows[0]))
+    return markdown_table(header, rows)
 
 
 def _cells(sizes: Sequence[Gain]) -> list[str]:

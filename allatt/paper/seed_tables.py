@@ -13,6 +13,7 @@ from allatt.paper.measurements import TOKENS, Measurements
 from allatt.paper.points import Point
 from allatt.paper.rivals import GATES
 from allatt.paper.stats import interval
+from allatt.system.text_tables import markdown_table
 
 LOSSES, ABOVE = tuple(TEXTS), ("above", "valid_above")
 """The fields of a point that have its losses, and those above its own control: test text, validation text."""
@@ -42,7 +43,7 @@ def _gains(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], own
     if own:
         above = [tuple(above_control(points, points[0]) for points in pair) for pair in pairs]
         rows += [_gain_row(f"from its own control, {name}", *pair, ABOVE) for name, pair in zip(names, above, strict=True)]
-    return _table(["heads removed", *(f"{sparsity:.0%}" for sparsity in SPARSITIES), "mean"], rows)
+    return markdown_table(["heads removed", *(f"{sparsity:.0%}" for sparsity in SPARSITIES), "mean"], rows)
 
 
 def _gain_row(name: str, ours: Sequence[Point], theirs: Sequence[Point], fields: Sequence[str]) -> list[str]:
@@ -57,7 +58,7 @@ def _baselines(measured: Measurements) -> str:
     for results in measured.seeds:
         ours, theirs = (results.baselines[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL))
         rows.append([f"seed {results.seed}", _loss(ours), _loss(theirs), _signed(*_difference(ours, theirs))])
-    return _table(["", *(KIND_NAMES[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL)), "gap"], rows)
+    return markdown_table(["", *(KIND_NAMES[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL)), "gap"], rows)
 
 
 def _sweeps(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], what: str) -> Iterable[tuple[str, str]]:
@@ -66,7 +67,7 @@ def _sweeps(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], wh
         by_lam = [{point.lam: point for point in by_kind[kind]} for by_kind in sweeps]
         rows = [[f"{lam:g}", *map(_model, (points.get(lam) for points in by_lam))]
                 for lam in sorted({lam for points in by_lam for lam in points})]
-        yield f"{KIND_NAMES[kind]}, {what}", _table(["λ", *_names(measured)], rows)
+        yield f"{KIND_NAMES[kind]}, {what}", markdown_table(["λ", *_names(measured)], rows)
 
 
 def _by_name(measured: Measurements, title: str, groups: Sequence[dict[str, Point]], against: str = "") -> str:
@@ -78,7 +79,7 @@ def _by_name(measured: Measurements, title: str, groups: Sequence[dict[str, Poin
             pairs = [_difference(group[name], group[against]) for group in groups if name in group]
             row += [str(interval(values)) if name != against else "" for values in zip(*pairs, strict=True)]
         rows.append(row)
-    return _table([title, *_names(measured), *([f"minus {against}", "on validation text"] if against else [])], rows)
+    return markdown_table([title, *_names(measured), *([f"minus {against}", "on validation text"] if against else [])], rows)
 
 
 def _names(measured: Measurements) -> list[str]:
@@ -101,9 +102,3 @@ def _difference(ours: Point, theirs: Point) -> tuple[float, float]:
 def _signed(test: float, valid: float) -> str:
     test, valid = (round(value, 3) + 0.0 for value in (test, valid))  # + 0.0: no "-0.000"
     return f"{test:+.3f} ({valid:+.3f})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; nothing without rows."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(header)} |", "|---" * len(header) + "|", *lines]) if lines else ""

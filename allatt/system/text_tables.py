@@ -1,6 +1,6 @@
-"""Plain-text tables with aligned columns, for the terminal."""
+"""Tables as text: with aligned columns for the terminal, and in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "") -> str:
@@ -12,3 +12,9 @@ def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "") -> s
     align = align or "<" + ">" * (len(widths) - 1)
     template = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
     return "\n".join(indent + template.format(*row).rstrip() for row in rows)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; nothing without rows."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(header)} |", "|---" * len(header) + "|", *lines]) if lines else ""

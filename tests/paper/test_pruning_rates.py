@@ -9,12 +9,15 @@ from allatt.config import KINDS, AllattError
 from allatt.paper import pruning_rates
 from allatt.paper.pruning_rates import best_at_size, best_control, gain_at, report, sweeps
 from allatt.paper.study import Study
+from allatt.runs.records import restore
+from allatt.system.paths import repository
 
 
 def test_the_sweeps_differ_in_the_rate_of_both_phases_and_in_nothing_else():
     study = Study("laptop")
     by_rate, own = sweeps(study, 3), study.sweeps(3)
-    assert list(by_rate) == [1e-4, 2e-4, 4e-4, 8e-4] and [config.id for config in by_rate[4e-4]] == [config.id for config in own]
+    assert list(by_rate) == [1e-4, 2e-4, 4e-4, 8e-4]
+    assert [config.id for config in by_rate[4e-4]] == [config.id for config in own]
     for rate, configs in by_rate.items():
         for config, same in zip(configs, own, strict=True):
             assert (config.train.lr, config.start.train.lr) == (rate, rate) and f"rate {rate:g}" in config.name
@@ -85,12 +88,11 @@ def test_the_report_has_a_row_per_size_their_mean_and_each_rate_alone(monkeypatc
     b = {rate: [[*points, theirs(0, points[-1].test_loss, 0.3)] for points in seeds] for rate, seeds in B.items()}
     b = {rate: [[replace(point, body_parameters=point.body_parameters - 60) for point in points] for points in seeds]
          for rate, seeds in b.items()}  # so that 40 parameters are reached
-    header, *rows = [line.split("  ") for line in report(A, b).splitlines()]
-    rows = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report(A, b).splitlines()]
     assert [row[:3] for row in rows] == [["40%", "0.1", "0.1"], ["80%", "0.4", "0.4"],
                                          ["mean", "best (control 0.1)", "best (control 0.1)"],
                                          ["mean", "0.1", "0.1"], ["mean", "0.4", "0.4"]]
-    assert [cell.strip() for cell in header if cell.strip()][3:] == [
+    assert header[3:] == [
         "gain, test", "gain, validation", "from own control, test", "from own control, validation"]
     means = [[float(cell.split()[0]) for cell in row[3:]] for row in rows]
     for column in range(4):
@@ -98,6 +100,16 @@ def test_the_report_has_a_row_per_size_their_mean_and_each_rate_alone(monkeypatc
     # 120 parameters: 8 of 20 heads' worth of steps above 40; by hand at the high rate alone: 5.25, 5.35 against the line
     high = [gain_at({0.4: A[0.4]}, {0.4: b[0.4]}, sparsity).absolute["test_loss"] for sparsity in (0.4, 0.8)]
     assert means[4][0] == pytest.approx(sum(map(sum, high)) / 4, abs=0.0006)
+
+
+def test_the_readme_shows_what_the_records_say(tmp_path, monkeypatch, capsys):
+    """Seeds 0 and 1 at the laptop scale."""
+    monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
+    figures = repository() / "figures"
+    for record in (*(figures / "laptop-5seeds" / "runs").glob("*.json"), *(figures / "laptop" / "rates").glob("*.json")):
+        restore(record)
+    assert pruning_rates.main(["--scale", "laptop", "--seeds", "2"]) == 0
+    assert capsys.readouterr().out in (figures / "laptop" / "README.md").read_text(encoding="utf-8")
 
 
 def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys):
@@ -123,7 +135,7 @@ def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys)
     monkeypatch.setattr(pruning_rates.Point, "of_run", lambda run: points[run.key])
     assert pruning_rates.main(["--seeds", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 4 + 1 + 3 and lines[5].count("best (control 0.0001)") == 2
+    assert len(lines) == 2 + 4 + 1 + 3 and lines[6].count("best (control 0.0001)") == 2
     monkeypatch.setattr(pruning_rates, "finished", lambda config: config.key[0] != 0.0002)
     assert pruning_rates.main(["--seeds", "2"]) == 2
     error = capsys.readouterr().err

@@ -23,9 +23,9 @@ def heads_at_lambda(heads, layer):
     expect(heads >= right - 3, "fewer heads closed than that")
     expect(heads <= right + 3, "more heads closed than that")
     expect(layer in (1, 2, 3, 4), "and which of the layers 1 to 4 loses most?")
-    expect(layer == per_layer.index(min(per_layer)) + 1,
-           f"that many. But layer {layer} keeps {per_layer[layer - 1]} of 8. Whose output do all other layers read, and whose "
-           "does none?")
+    kept = per_layer[int(layer) - 1]
+    expect(kept == min(per_layer), f"the number is right, but layer {layer} keeps {kept} of 8. Whose output do all other "
+                                   "layers read, and whose does none?")
     return f"{right} of 32, by layer {' '.join(map(str, per_layer))}. Nothing in the loss names a layer, and yet layers differ."
 
 

@@ -5,17 +5,19 @@ at several rates. At each size of the comparison each model is read at the rate 
 in the mean over seeds, and so is its control; gains on test text follow. This judges nothing: `allatt.paper.verdicts` does, at
 the scale's own rate.
 
-`python -m allatt experiment pruning-rates` trains what is missing, and `python -m allatt.paper.pruning_rates` shows the table.
+`python -m allatt experiment pruning-rates` trains what is missing, and `python -m allatt.paper.pruning_rates` shows the table;
+test text is its honest column, since validation text has chosen.
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from allatt.config import ALL_ATTENTION, KIND_NAMES, KINDS, TRANSFORMER_XL, AllattError, RunConfig, check
+from allatt.paper import scales
 from allatt.paper.curves import SPARSITIES, interpolate
 from allatt.paper.decisions import TEXTS
 from allatt.paper.points import Point
@@ -47,10 +49,10 @@ def at_rate(config: RunConfig, rate: float) -> RunConfig:
     return replace(config, name=f"{config.name}, rate {rate:g}", train=replace(config.train, lr=rate), start=start)
 
 
-def sweeps(study: Study, seed: int | None = None) -> dict[float, list[RunConfig]]:
-    """The sweeps of both models at each rate, ascending."""
-    own = study.sweeps(seed)
-    return {share * own[0].train.lr: [at_rate(config, share * config.train.lr) for config in own] for share in SHARES}
+def sweeps(study: Study, seed: int | None = None, rates: Iterable[float] = ()) -> dict[float, list[RunConfig]]:
+    """The sweeps of both models at each of these rates; without any, at SHARES of the scale's own."""
+    rates = sorted(rates) or [share * scales.get(study.scale).prune.lr for share in SHARES]
+    return {rate: [at_rate(config, rate) for config in study.sweeps(seed)] for rate in rates}
 
 
 def best_control(curves: Sweeps) -> Best:
@@ -60,14 +62,16 @@ def best_control(curves: Sweeps) -> Best:
 
 def best_at_size(curves: Sweeps, size: float) -> Best:
     """The model of so many body parameters, on straight lines between the points, at the rate with the lowest mean validation
-    loss. A rate whose sweeps do not reach there in every seed is left out; AllattError if all are."""
+    loss (of equals, the lowest). A rate whose sweeps do not reach there in every seed is left out; AllattError if all are."""
     return _best(curves, lambda points, field: interpolate(points, "body_parameters", field, size))
 
 
 def _best(curves: Sweeps, loss: Callable[[list[Point], str], float | None]) -> Best:
     losses = {rate: {field: [loss(points, field) for points in seeds] for field in TEXTS} for rate, seeds in curves.items()}
     reached = {rate: found for rate, found in losses.items() if None not in found["valid_loss"]}
-    check(bool(reached), "the sweeps of no rate reach this size in every seed")
+    kind = next(iter(curves.values()))[0][0].kind
+    check(bool(reached), f"at no rate do the sweeps of {KIND_NAMES[kind]} reach each size of the comparison in every seed; "
+                         "extend their lambdas")
     rate = min(reached, key=lambda rate: math.fsum(reached[rate]["valid_loss"]))
     return Best(rate, reached[rate])
 
@@ -84,7 +88,8 @@ class Gain(NamedTuple):
 
 def gain_at(ours: Sweeps, theirs: Sweeps, sparsity: float) -> Gain:
     """The gain at the size that `ours` has at this sparsity; models and controls at their own best rates."""
-    size = interpolate(next(iter(ours.values()))[0], "sparsity", "body_parameters", sparsity)
+    sizes = (interpolate(points, "sparsity", "body_parameters", sparsity) for seeds in ours.values() for points in seeds)
+    size = next((size for size in sizes if size is not None), None)  # the same in all that reach there: parameters per head
     check(size is not None, f"no sweep reaches {sparsity:.0%} of the heads removed")
     bests = [best_at_size(curves, size) for curves in (ours, theirs)]
     absolute, gap = _apart(*bests), _apart(*(best_control(curves) for curves in (ours, theirs)))
@@ -105,8 +110,11 @@ def report(ours: Sweeps, theirs: Sweeps) -> str:
              for sparsity, found in zip(SPARSITIES, sizes, strict=True)]
     rows.append(("mean", *(f"best (control {best_control(curves).rate:g})" for curves in (ours, theirs)), *_cells(sizes)))
     for rate in ours:
-        alone = [gain_at({rate: ours[rate]}, {rate: theirs[rate]}, sparsity) for sparsity in SPARSITIES]
-        rows.append(("mean", f"{rate:g}", f"{rate:g}", *_cells(alone)))
+        try:
+            cells = _cells([gain_at({rate: ours[rate]}, {rate: theirs[rate]}, sparsity) for sparsity in SPARSITIES])
+        except AllattError:  # some size is out of its reach
+            cells = ["not reached"] * len(columns)
+        rows.append(("mean", f"{rate:g}", f"{rate:g}", *cells))
     return markdown_table(header, rows)
 
 
@@ -124,14 +132,17 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--corpus", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--rates", default="", metavar="'RATE RATE'", help="default: a quarter to twice the scale's own")
     options = parser.parse_args(arguments)
     try:
         study = Study(options.scale, options.corpus, options.seed, options.seeds)
-        configs = {seed: sweeps(study, seed) for seed in study.seeds}
+        configs = {seed: sweeps(study, seed, map(float, options.rates.split())) for seed in study.seeds}
         missing = [config.name for by_rate in configs.values() for some in by_rate.values() for config in some
                    if not finished(config)]
+        same = f"--scale {options.scale} --seed {options.seed} --seeds {options.seeds}"
+        same += f" --corpus {options.corpus}" if options.corpus else ""
         check(not missing, f"{len(missing)} runs are not finished, {missing[:1]} first; train them with `python -m allatt "
-                           f"experiment pruning-rates --scale {options.scale} --seeds {options.seeds}`")
+                           f"experiment pruning-rates {same}`, or restore their records with `python -m allatt unpack`")
         curves: dict[str, Sweeps] = {kind: {} for kind in KINDS}
         for by_rate in configs.values():
             for rate, some in by_rate.items():

@@ -6,13 +6,13 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from allatt.config import ALL_ATTENTION, KIND_NAMES, TRANSFORMER_XL
+from allatt.config import ALL_ATTENTION, KIND_NAMES, KINDS, TRANSFORMER_XL
 from allatt.paper.curves import SPARSITIES, above_control, gain
 from allatt.paper.decisions import TEXTS
 from allatt.paper.measurements import TOKENS, Measurements
 from allatt.paper.points import Point
 from allatt.paper.rivals import GATES
-from allatt.paper.stats import interval
+from allatt.paper.stats import describe
 from allatt.system.text_tables import markdown_table
 
 LOSSES, ABOVE = tuple(TEXTS), ("above", "valid_above")
@@ -23,26 +23,26 @@ def markdown(measured: Measurements) -> str:
     """All tables. Nats per token, on test text, and on validation text in parentheses."""
     seeds = measured.seeds
     parts = [
-        ("Gains at equal parameters", _gains(measured, [results.sweeps for results in seeds], own=True)),
+        ("Gains at equal parameters", _gains(measured, [results.sweeps for results in seeds])),
         ("Baselines", _baselines(measured)),
         *_sweeps(measured, [results.sweeps for results in seeds], "subwords"),
-        ("Training methods", _by_name(measured, "All-attention, trained", [results.methods for results in seeds])),
+        ("Training methods", _by_name(measured, _methods_title(measured), [results.methods for results in seeds])),
         ("Controls", _by_name(measured, "heads kept by", [results.rivals for results in seeds], GATES))]
     for tokens in TOKENS:
         variant = [getattr(results, tokens) for results in seeds]
-        if all(variant):
+        if any(variant):
+            variant = [by_kind or {kind: [] for kind in KINDS} for by_kind in variant]
             parts += [(f"Gains at equal parameters, {tokens}", _gains(measured, variant)), *_sweeps(measured, variant, tokens)]
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts if table)
 
 
-def _gains(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], own: bool = False) -> str:
-    """All-attention's gain in each seed, and with `own` each model from its own control, too."""
+def _gains(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]]) -> str:
+    """All-attention's gain in each seed, as it is and with each model from its own control."""
     pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
+    above = [tuple(above_control(points, points[0]) if points else [] for points in pair) for pair in pairs]
     names = _names(measured)
     rows = [_gain_row(name, *pair, LOSSES) for name, pair in zip(names, pairs, strict=True)]
-    if own:
-        above = [tuple(above_control(points, points[0]) for points in pair) for pair in pairs]
-        rows += [_gain_row(f"from its own control, {name}", *pair, ABOVE) for name, pair in zip(names, above, strict=True)]
+    rows += [_gain_row(f"from its own control, {name}", *pair, ABOVE) for name, pair in zip(names, above, strict=True)]
     return markdown_table(["heads removed", *(f"{sparsity:.0%}" for sparsity in SPARSITIES), "mean"], rows)
 
 
@@ -58,7 +58,8 @@ def _baselines(measured: Measurements) -> str:
     for results in measured.seeds:
         ours, theirs = (results.baselines[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL))
         rows.append([f"seed {results.seed}", _loss(ours), _loss(theirs), _signed(*_difference(ours, theirs))])
-    return markdown_table(["", *(KIND_NAMES[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL)), "gap"], rows)
+    names = [KIND_NAMES[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL)]
+    return markdown_table(["", *names, " minus ".join(names)], rows)
 
 
 def _sweeps(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], what: str) -> Iterable[tuple[str, str]]:
@@ -70,16 +71,21 @@ def _sweeps(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], wh
         yield f"{KIND_NAMES[kind]}, {what}", markdown_table(["λ", *_names(measured)], rows)
 
 
+def _methods_title(measured: Measurements) -> str:
+    lams = {point.lam for results in measured.seeds for point in results.methods.values()}
+    return f"All-attention at λ {' '.join(f'{lam:g}' for lam in sorted(lams))}, trained"
+
+
 def _by_name(measured: Measurements, title: str, groups: Sequence[dict[str, Point]], against: str = "") -> str:
     """A row per name, a column per seed; the last two: the mean over its seeds minus `against`, test and validation."""
     rows = []
     for name in dict.fromkeys(name for group in groups for name in group):
         row = [name, *(_model(group.get(name)) for group in groups)]
         if against:
-            pairs = [_difference(group[name], group[against]) for group in groups if name in group]
-            row += [str(interval(values)) if name != against else "" for values in zip(*pairs, strict=True)]
+            pairs = [_difference(group[name], group[against]) for group in groups if {name, against} <= set(group)]
+            row += [describe(values) if name != against else "" for values in zip(*pairs, strict=True)] or ["", ""]
         rows.append(row)
-    return markdown_table([title, *_names(measured), *([f"minus {against}", "on validation text"] if against else [])], rows)
+    return markdown_table([title, *_names(measured), *([f"minus {against}, test", "validation"] if against else [])], rows)
 
 
 def _names(measured: Measurements) -> list[str]:

@@ -20,7 +20,7 @@ def hint(exercise, *answers):
     (22, 0, "which of the layers 1 to 4"), (22, 1, "layer 1 keeps 8 of 8"), (22, 3, "layer 3 keeps 4 of 8")])
 def test_heads_at_lambda(heads, layer, part):
     assert part in hint(nb05.heads_at_lambda, heads, layer)
-    assert nb05.heads_at_lambda.attempt(20, 4).state == RIGHT, "to within 3"
+    assert nb05.heads_at_lambda.attempt(20, 4.0).state == RIGHT, "to within 3"
 
 
 def removed(weights, head, k, rows=None, skip=(), transposed=False, last=("u", "w", "M_k", "M_v")):

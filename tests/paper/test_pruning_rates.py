@@ -67,10 +67,19 @@ def test_validation_chooses_and_test_reports():
 def test_a_rate_that_does_not_reach_a_size_in_every_seed_is_not_read_there():
     short = {0.1: A[0.1], 0.4: [A[0.4][0], A[0.4][1][:2]]}
     assert best_at_size(short, 40).rate == 0.1
-    with pytest.raises(AllattError, match="no rate reach this size"):
+    with pytest.raises(AllattError, match="at no rate do the sweeps of All-attention"):
         best_at_size(A, 30)
+    with pytest.raises(AllattError, match="at no rate do the sweeps of Transformer-XL"):
+        best_at_size(B, 90)
     with pytest.raises(AllattError, match="90% of the heads"):
         gain_at(A, B, 0.9)
+
+
+def test_a_rate_that_is_short_hides_no_size_that_another_reaches():
+    short = {0.1: [points[:2] for points in A[0.1]], 0.4: A[0.4]}
+    small = replace(theirs(0, 6.0, 0.3), body_parameters=30)
+    gain = gain_at(short, {0.4: [[*points, small] for points in B[0.4]]}, 0.8)
+    assert gain.rates == (0.4, 0.4), "40 parameters; the low rate ends at 120"
 
 
 def test_gains_by_hand():
@@ -102,18 +111,36 @@ def test_the_report_has_a_row_per_size_their_mean_and_each_rate_alone(monkeypatc
     assert means[4][0] == pytest.approx(sum(map(sum, high)) / 4, abs=0.0006)
 
 
+def test_a_rate_alone_that_does_not_reach_a_size_leaves_its_row_empty(monkeypatch):
+    monkeypatch.setattr(pruning_rates, "SPARSITIES", (0.4,))
+    short = {0.1: A[0.1], 0.4: [points[:1] for points in A[0.4]]}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report(short, B).splitlines()[2:]]
+    assert [row[1] for row in rows] == ["0.1", "best (control 0.1)", "0.1", "0.4"]
+    assert rows[3][3:] == ["not reached"] * 4 and "not reached" not in rows[2] and rows[0][3].startswith("+0.120")
+
+
+def test_rates_can_be_chosen_for_any_scale_with_a_sweep():
+    study = Study("laptop").variant("words")
+    assert list(sweeps(study)) == pytest.approx([0.000025, 0.00005, 0.0001, 0.0002])
+    chosen = sweeps(study, 2, [0.0004, 0.0001])
+    assert list(chosen) == [0.0001, 0.0004] and {config.train.lr for config in chosen[0.0004]} == {0.0004}
+    assert [config.id for config in chosen[0.0001]] == [config.id for config in study.sweeps(2)]
+
+
 def test_the_readme_shows_what_the_records_say(tmp_path, monkeypatch, capsys):
     """Seeds 0 and 1 at the laptop scale."""
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
     figures = repository() / "figures"
-    for record in (*(figures / "laptop-5seeds" / "runs").glob("*.json"), *(figures / "laptop" / "rates").glob("*.json")):
-        restore(record)
+    for seed in range(2):
+        for config in (config for some in sweeps(Study("laptop"), seed).values() for config in some):
+            folder = "laptop-5seeds/runs" if config.train.lr == 4e-4 else "laptop/rates"
+            restore(figures / folder / f"{config.id}.json")
     assert pruning_rates.main(["--scale", "laptop", "--seeds", "2"]) == 0
     assert capsys.readouterr().out in (figures / "laptop" / "README.md").read_text(encoding="utf-8")
 
 
 def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys):
-    points = {}
+    points, asked = {}, []
     for rate, share in zip((0.0001, 0.0002, 0.0004), (0, 1, 2), strict=True):
         for kind, make in zip(KINDS, (ours, theirs), strict=True):
             for seed in range(2):
@@ -125,7 +152,8 @@ def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys)
         def __init__(self, key, kind):
             self.key, self.name, self.model = key, str(key), type("Model", (), {"kind": kind})
 
-    def made_up_sweeps(study, seed):
+    def made_up_sweeps(study, seed, rates):
+        asked.append((study.scale, study.corpus, seed, *rates))
         return {rate: [Config(key, key[1]) for key in points if key[0] == rate and key[2] == seed]
                 for rate in (0.0001, 0.0002, 0.0004)}
 
@@ -136,7 +164,11 @@ def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys)
     assert pruning_rates.main(["--seeds", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 4 + 1 + 3 and lines[6].count("best (control 0.0001)") == 2
+    assert asked == [("laptop", "", 0), ("laptop", "", 1)]
     monkeypatch.setattr(pruning_rates, "finished", lambda config: config.key[0] != 0.0002)
-    assert pruning_rates.main(["--seeds", "2"]) == 2
+    arguments = ["--scale", "smoke", "--corpus", "text8-like", "--seed", "1", "--seeds", "1", "--rates", "0.1 0.2"]
+    assert pruning_rates.main(arguments) == 2
+    assert asked[2:] == [("smoke", "text8-like", 1, 0.1, 0.2)]
     error = capsys.readouterr().err
-    assert error.startswith("allatt: 14 runs are not finished") and "experiment pruning-rates --scale laptop --seeds 2" in error
+    assert error.startswith("allatt: 7 runs are not finished")
+    assert "experiment pruning-rates --scale smoke --seed 1 --seeds 1 --corpus text8-like" in error

@@ -28,9 +28,11 @@ def test_titles_and_columns():
     sweeps = [f"{kind}, {tokens}" for tokens in ("subwords", "characters", "words") for kind in kinds]
     gains = [f"Gains at equal parameters{tokens}" for tokens in ("", ", characters", ", words")]
     assert set(shown) == {*sweeps, *gains, "Baselines", "Training methods", "Controls"}
-    for title in (*sweeps, "Training methods"):
-        assert next(iter(shown[title].values())) == ["seed 0", "seed 1"]
-    assert shown["Controls"]["heads kept by"] == ["seed 0", "seed 1", "minus learned gates", "on validation text"]
+    for title in sweeps:
+        assert shown[title]["λ"] == ["seed 0", "seed 1"]
+    assert shown["Training methods"]["All-attention at λ 0.2, trained"] == ["seed 0", "seed 1"]
+    assert shown["Baselines"][""] == ["All-attention", "Transformer-XL", "All-attention minus Transformer-XL"]
+    assert shown["Controls"]["heads kept by"] == ["seed 0", "seed 1", "minus learned gates, test", "validation"]
 
 
 def test_a_cell_has_heads_losses_and_a_link_to_the_record():
@@ -49,6 +51,23 @@ def test_gains_by_hand():
     assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "+0.360 (+0.360)", "+0.420 (+0.420)", "+0.285 (+0.285)"]
     assert NOISE[1] == 0.004 and rows["seed 1"][0] == f"{0.12 + 0.4 * 0.004:+.3f} ({0.12 + 0.4 * 0.004:+.3f})"
     assert rows["from its own control, seed 1"] == rows["seed 1"], "both controls have the same loss here"
+    assert tables(measurements(seeds=3))["Gains at equal parameters, words"] == rows
+
+
+def test_a_gain_that_a_sweep_does_not_reach_is_empty_and_so_is_the_mean():
+    short = measurements(seeds=1, change=lambda results: results.sweeps[TRANSFORMER_XL].pop())  # the last of 10 heads
+    rows = tables(short)["Gains at equal parameters"]
+    assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "", "", ""]
+    assert rows["from its own control, seed 0"] == rows["seed 0"]
+
+
+def test_the_control_is_the_first_of_a_sweep_and_not_the_best_of_it():
+    def change(results):
+        sweep = results.sweeps[ALL_ATTENTION]
+        sweep[0] = replace(sweep[0], test_loss=5.1)  # above that of lambda 0.1
+
+    rows = tables(measurements(seeds=1, change=change))["Gains at equal parameters"]
+    assert rows["from its own control, seed 0"][1] == "+0.340 (+0.240)" and rows["seed 0"][1] == "+0.240 (+0.240)"
 
 
 def test_gains_from_the_control_differ_if_the_controls_do():
@@ -86,6 +105,28 @@ def test_controls_have_their_mean_over_the_seeds_that_have_them():
     assert rows["random heads"][3:] == ["+0.050 [+0.040, +0.060]"] * 2
     # two seeds: 0.05 and 0.054, standard error 0.002, times t = 12.7062
     assert rows["even layers"][2] == "" and rows["even layers"][3:] == ["+0.052 [+0.027, +0.077]"] * 2
+
+
+def test_rivals_of_a_seed_without_gates_have_losses_and_nothing_to_compare_with():
+    def change(results):
+        if results.seed == 0:
+            del results.rivals["learned gates"]
+        else:
+            del results.rivals["even layers"]
+
+    rows = tables(measurements(seeds=2, change=change))["Controls"]
+    assert rows["learned gates"] == ["", "4 4 4 2 0 = 14: 5.120 (5.220)", "", ""]
+    assert rows["even layers"] == ["4 4 4 2 0 = 14: 5.170 (5.270)", "", "", ""]
+    assert rows["random heads"][2:] == ["+0.054 (one seed)"] * 2
+
+
+def test_words_of_some_seeds_are_shown_and_the_others_are_empty():
+    measured = measurements(seeds=2)
+    measured = replace(measured, seeds=[measured.seeds[0], replace(measured.seeds[1], words=None)])
+    shown = tables(measured)
+    assert shown["All-attention, words"]["0.1"] == ["4 4 4 4 0 = 16: 5.080 (5.180)", ""]
+    rows = shown["Gains at equal parameters, words"]
+    assert rows["seed 0"][0] == "+0.120 (+0.120)" and rows["seed 1"] == rows["from its own control, seed 1"] == [""] * 5
 
 
 @pytest.mark.parametrize("lacking", ["rivals", "methods", "words"])

@@ -46,15 +46,17 @@ def test_the_dot_of_a_single_seed_stands_at_its_label_and_several_stand_below_th
 def test_training_has_a_mean_and_a_range_over_seeds():
     """Step 2 has no loss in one seed, and step 4 was logged by one alone: there is no mean of all."""
     runs = [{"step": [1, 2, 3], "kept": [8, 6, 4], "above": [0.1, None, 0.3]},
-            {"step": [1, 2, 3, 4], "kept": [7, 2, 2, 1], "above": [0.3, 0.2, 0.9, 0.1]}]
+            {"step": [1, 2, 3, 4], "kept": [7, 2, 2, 1], "above": [0.3, 0.2, 0.9, 0.1]},
+            {"step": [1, 2, 3], "kept": [3, 1, 0], "above": [0.8, 0.1, 0.9]}]
     fig = draw("06_stability", {"of": 8, "variants": {"all three": runs, "none": runs[:1]}})
     heads, loss = fig.axes
     assert legend_labels(fig) == ["all three", "none"]
-    assert [line.get_xydata().tolist() for line in heads.lines] == [[[1, 7.5], [2, 4], [3, 3]], [[1, 8], [2, 6], [3, 4]]]
+    assert [line.get_xydata().tolist() for line in heads.lines] == [[[1, 6], [2, 3], [3, 2]], [[1, 8], [2, 6], [3, 4]]]
     assert [line.get_drawstyle() for line in heads.lines] == ["steps-post"] * 2, "heads are kept until the next step"
     assert [line.get_xydata().tolist() for line in loss.lines[:2]] == [
-        [[1, pytest.approx(0.2)], [3, pytest.approx(0.6)]], [[1, 0.1], [3, 0.3]]]
-    of_heads, of_losses = {(1, 7), (1, 8), (2, 2), (2, 6), (3, 2), (3, 4)}, {(1, 0.1), (1, 0.3), (3, 0.3), (3, 0.9)}
+        [[1, pytest.approx(0.4)], [3, pytest.approx(0.7)]], [[1, 0.1], [3, 0.3]]]
+    of_heads = {(1, 3), (1, 8), (2, 3), (2, 8), (2, 1), (2, 6), (3, 0), (3, 4)}  # those of step 1 until step 2
+    of_losses = {(1, 0.1), (1, 0.8), (3, 0.3), (3, 0.9)}
     for ax, ranges in ((heads, of_heads), (loss, of_losses)):
         band, = ax.collections  # of the variant with two seeds
         assert ranges <= set(map(tuple, band.get_paths()[0].vertices.tolist()))

@@ -132,11 +132,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--corpus", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--rates", default="", metavar="'RATE RATE'", help="default: a quarter to twice the scale's own")
+    parser.add_argument("--rates", type=float, nargs="+", default=(), help="default: a quarter to twice the scale's own")
     options = parser.parse_args(arguments)
     try:
         study = Study(options.scale, options.corpus, options.seed, options.seeds)
-        configs = {seed: sweeps(study, seed, map(float, options.rates.split())) for seed in study.seeds}
+        configs = {seed: sweeps(study, seed, options.rates) for seed in study.seeds}
         missing = [config.name for by_rate in configs.values() for some in by_rate.values() for config in some
                    if not finished(config)]
         same = f"--scale {options.scale} --seed {options.seed} --seeds {options.seeds}"

@@ -166,9 +166,15 @@ def test_main_prints_finished_runs_and_says_what_is_missing(monkeypatch, capsys)
     assert len(lines) == 2 + 4 + 1 + 3 and lines[6].count("best (control 0.0001)") == 2
     assert asked == [("laptop", "", 0), ("laptop", "", 1)]
     monkeypatch.setattr(pruning_rates, "finished", lambda config: config.key[0] != 0.0002)
-    arguments = ["--scale", "smoke", "--corpus", "text8-like", "--seed", "1", "--seeds", "1", "--rates", "0.1 0.2"]
+    arguments = ["--scale", "smoke", "--corpus", "text8-like", "--seed", "1", "--seeds", "1", "--rates", "0.1", "0.2"]
     assert pruning_rates.main(arguments) == 2
     assert asked[2:] == [("smoke", "text8-like", 1, 0.1, 0.2)]
     error = capsys.readouterr().err
     assert error.startswith("allatt: 7 runs are not finished")
     assert "experiment pruning-rates --scale smoke --seed 1 --seeds 1 --corpus text8-like" in error
+
+
+def test_a_rate_that_is_no_number_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        pruning_rates.main(["--rates", "fast"])
+    assert stop.value.code == 2 and "invalid float value: 'fast'" in capsys.readouterr().err.splitlines()[-1]

@@ -11,6 +11,7 @@ from allatt.config import KIND_NAMES, AllattError
 from allatt.figures import figures_folder
 from allatt.system.files import put_between, read_json, write_json
 from allatt.system.messages import note
+from allatt.system.text_tables import markdown_table
 from allatt.system.text_tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -100,25 +101,24 @@ def markdown(results: dict) -> str:
     """The three tables of README.md, from the results of `bench.run`."""
     parts = {"inference": results["paths"]["inference"], "training": results["paths"]["training"],
              "training, dropout 0.2": results["dropout"]["training"]}
-    lines = [f"| times as fast as the reference | {' | '.join(parts)} |", "|---|" + "---|" * len(parts)]
+    speeds, removals = [], []
     for name in parts["inference"]["variants"]:
         cells = [f"{values['times_as_fast']:.2f} ({values['best_times_as_fast']:.2f}), {1e3 * values['median']:.0f} ms"
                  if values else "" for values in (part["variants"].get(name) for part in parts.values())]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-
-    shares = " | ".join(f"{share:.0%}" for share in SHARES if share)
-    lines += ["", f"| time left, of 1 (ideal), heads removed: | {shares} | 50%, gated |", "|---|" + "---|" * len(SHARES)]
+        speeds.append([name, *cells])
     for name, kinds in results["removal"].items():
         for kind, part in kinds.items():
             removed = [row for row in part["table"] if not row["gates"] and row["share"]]
             half_gated = next(row for row in part["table"] if row["gates"])
             cells = [f"{row['time']:.2f} ({row['ideal']:.2f})" for row in removed] + [f"{half_gated['time']:.2f}"]
-            lines.append(f"| {KIND_NAMES[kind]}, {name} | {' | '.join(cells)} |")
-
-    lines += ["", "| tokens per second, laptop shape | |", "|---|---|"]
-    lines += [f"| {variant} | {values['tokens_per_second']:,.0f} |"
-              for variant, values in results["generation"]["variants"].items()]
-    return "\n".join(lines)
+            removals.append([f"{KIND_NAMES[kind]}, {name}", *cells])
+    variants = results["generation"]["variants"]
+    generation = [[variant, f"{values['tokens_per_second']:,.0f}"] for variant, values in variants.items()]
+    shares = [f"{share:.0%}" for share in SHARES if share]
+    return "\n\n".join([
+        markdown_table(["times as fast as the reference", *parts], speeds),
+        markdown_table(["time left, of 1 (ideal), heads removed:", *shares, "50%, gated"], removals),
+        markdown_table(["tokens per second, laptop shape", ""], generation)])
 
 
 def main() -> int:

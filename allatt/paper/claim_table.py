@@ -24,6 +24,7 @@ from allatt.runs.provenance import provenance
 from allatt.system.files import put_between, write_json
 from allatt.system.messages import note
 from allatt.system.paths import repository
+from allatt.system.text_tables import markdown_table
 
 SHOWN = ("overnight-wiki2014-3seeds", "laptop-5seeds")
 """The folders of figures whose claims are shown."""
@@ -66,26 +67,25 @@ def verdicts(*tables: list[dict]) -> str:
     Links lead to the notebook, and to the figure of the first folder that measured the row.
     """
     scales = (f"{rows[-1]['scale']}, {max(row['seeds'] for row in rows)} seeds" for rows in tables)
-    lines = [f"| | claim | {' | '.join(scales)} | see |", "|---|---|" + "---|" * len(tables) + "---|"]
+    lines = []
     for same in zip(*tables, strict=True):
         first = next((row for row in same if told(row) != NOT_MEASURED), same[0])
-        told_by = " | ".join(f"**{told(row).removesuffix(' at this scale')}**" for row in same)
-        lines.append(f"| {first['id']} | {first['words']} | {told_by} | {_links(first)} |")
-    return "\n".join(lines)
+        told_by = (f"**{told(row).removesuffix(' at this scale')}**" for row in same)
+        lines.append([first["id"], first["words"], *told_by, _links(first)])
+    return markdown_table(["", "claim", *scales, "see"], lines)
 
 
 def markdown(rows: list[dict], root: str) -> str:
     """All about the claims as a table in Markdown; `root` is the path from the table's folder to the repository, "../"."""
-    lines = ["| | claim | verdict | here | the paper | seeds | p | see |", "|---|---|---|---|---|---|---|---|"]
+    lines = []
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"]) if row["runs"] else ""
         p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         shown = row["ours"]
         if row["verdict"] == UNTOLD and row.get("detectable") is not None:
             shown += f" (asked alone, these seeds would have shown {row['detectable']:.3f})"
-        cells = row["id"], row["words"], f"**{told(row)}**", shown, row["paper"], seeds, p, _links(row, root)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([row["id"], row["words"], f"**{told(row)}**", shown, row["paper"], seeds, p, _links(row, root)])
+    return markdown_table(["", "claim", "verdict", "here", "the paper", "seeds", "p", "see"], lines)
 
 
 def _links(row: dict, root: str = "") -> str:

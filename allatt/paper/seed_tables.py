@@ -56,15 +56,15 @@ def _gain_row(name: str, ours: Sequence[Point], theirs: Sequence[Point], fields:
 def _baselines(measured: Measurements) -> str:
     rows = []
     for results in measured.seeds:
-        ours, theirs = (results.baselines[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL))
+        ours, theirs = (results.baselines[kind] for kind in KINDS)
         rows.append([f"seed {results.seed}", _loss(ours), _loss(theirs), _signed(*_difference(ours, theirs))])
-    names = [KIND_NAMES[kind] for kind in (ALL_ATTENTION, TRANSFORMER_XL)]
+    names = [KIND_NAMES[kind] for kind in KINDS]
     return markdown_table(["", *names, " minus ".join(names)], rows)
 
 
 def _sweeps(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]], what: str) -> Iterable[tuple[str, str]]:
     """A table for each kind of model: a row per lambda, a column per seed."""
-    for kind in (ALL_ATTENTION, TRANSFORMER_XL):
+    for kind in KINDS:
         by_lam = [{point.lam: point for point in by_kind[kind]} for by_kind in sweeps]
         rows = [[f"{lam:g}", *map(_model, (points.get(lam) for points in by_lam))]
                 for lam in sorted({lam for points in by_lam for lam in points})]

@@ -67,7 +67,7 @@ def test_two_scales_stand_side_by_side_and_links_lead_to_the_one_that_measured()
         if row["id"] == "3a":
             row["runs"] = []
     lines = claim_table.verdicts(here, there).splitlines()
-    assert lines[0] == "| | claim | laptop, 5 seeds | gpu, 3 seeds | see |" and len({line.count("|") for line in lines}) == 1
+    assert lines[0] == "|  | claim | laptop, 5 seeds | gpu, 3 seeds | see |" and len({line.count("|") for line in lines}) == 1
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[2:] for line in lines[2:]}
     assert cells["3a"][:2] == ["**not measured**", f"**{FAILS}**"] and "](figures/gpu-3seeds/07_gains.png)" in cells["3a"][2]
     assert cells["3c"][:2] == [f"**{HOLDS}**", f"**{FAILS}**"] and "](figures/laptop-5seeds/" in cells["3c"][2]

@@ -57,6 +57,26 @@ def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, 
     return None if our_loss is None or their_loss is None else their_loss - our_loss
 
 
+def crossing(ours: Sequence[Measures], theirs: Sequence[Measures], y: str = "test_loss",
+             size: str = "body_parameters") -> float | None:
+    """The sparsity from which on `ours` is below `theirs` at equal size, down to the smallest size that both reach.
+
+    None if it is not below there, or if they reach no size in common. If it is below at each size, the sparsity at the largest.
+    """
+    if not (ours and theirs):
+        return None
+    ranges = [[getattr(point, size) for point in points] for points in (ours, theirs)]
+    low, high = max(map(min, ranges)), min(map(max, ranges))
+    places = sorted({place for sizes in ranges for place in (*sizes, low, high) if low <= place <= high})
+    gains = [interpolate(theirs, size, y, place) - interpolate(ours, size, y, place) for place in places]
+    if not places or gains[0] <= 0:
+        return None
+    for (x0, y0), (x1, y1) in pairwise(zip(places, gains, strict=True)):  # from the smallest size upwards, straight lines
+        if y1 <= 0:
+            return interpolate(ours, size, "sparsity", x0 + (x1 - x0) * y0 / (y0 - y1))
+    return interpolate(ours, size, "sparsity", places[-1])
+
+
 def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float) -> float | None:
     """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%).
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from allatt.config import ALL_ATTENTION, KIND_NAMES, KINDS, TRANSFORMER_XL
-from allatt.paper.curves import SPARSITIES, above_control, gain
+from allatt.paper.curves import SPARSITIES, above_control, crossing, gain
 from allatt.paper.decisions import TEXTS
 from allatt.paper.measurements import TOKENS, Measurements
 from allatt.paper.points import Point
@@ -37,20 +37,21 @@ def markdown(measured: Measurements) -> str:
 
 
 def _gains(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]]) -> str:
-    """All-attention's gain in each seed, as it is and with each model from its own control."""
+    """All-attention's gain in each seed, and the sparsity from which on it is ahead; then each model from its own control."""
     pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
     above = [tuple(above_control(points, points[0]) if points else [] for points in pair) for pair in pairs]
     names = _names(measured)
     rows = [_gain_row(name, *pair, LOSSES) for name, pair in zip(names, pairs, strict=True)]
     rows += [_gain_row(f"from its own control, {name}", *pair, ABOVE) for name, pair in zip(names, above, strict=True)]
-    return markdown_table(["heads removed", *(f"{sparsity:.0%}" for sparsity in SPARSITIES), "mean"], rows)
+    return markdown_table(["heads removed", *(f"{sparsity:.0%}" for sparsity in SPARSITIES), "mean", "ahead from"], rows)
 
 
 def _gain_row(name: str, ours: Sequence[Point], theirs: Sequence[Point], fields: Sequence[str]) -> list[str]:
     gains = [[gain(ours, theirs, sparsity, field) for sparsity in SPARSITIES] for field in fields]
     cells = ["" if None in pair else _signed(*pair) for pair in zip(*gains, strict=True)]
     means = [None if None in values else math.fsum(values) / len(values) for values in gains]
-    return [name, *cells, "" if None in means else _signed(*means)]
+    ahead = ["nowhere" if share is None else f"{share:.1%}" for share in (crossing(ours, theirs, field) for field in fields)]
+    return [name, *cells, "" if None in means else _signed(*means), f"{ahead[0]} ({ahead[1]})" if ours and theirs else ""]
 
 
 def _baselines(measured: Measurements) -> str:

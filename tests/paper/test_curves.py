@@ -37,6 +37,38 @@ def test_comparisons_at_equal_parameters_and_at_equal_loss_by_hand():
     assert curves.interpolate(twins[1:3], "heads", "test_loss", 1) == 2
 
 
+def test_the_crossing_by_hand():
+    """Ours loses 0.4 on the way from 100 to 50 parameters, theirs 0.8 from 90 to 60; theirs starts 0.2 ahead."""
+    ours = [some_point(sparsity=s, body_parameters=100 * (1 - s), test_loss=loss, valid_loss=9)
+            for s, loss in ((0, 4.0), (0.5, 4.4))]
+    theirs = [some_point(body_parameters=size, test_loss=loss, valid_loss=8) for size, loss in ((90, 3.8), (60, 4.6))]
+    # 4 + 0.008 (100 - P) = 3.8 + 0.8 / 30 (90 - P), so P (0.8 / 30 - 0.008) = 3.8 + 2.4 - 4.8
+    at = 1.4 / (0.8 / 30 - 0.008)
+    assert curves.crossing(ours, theirs) == curves.crossing(ours[::-1], theirs[::-1]) == pytest.approx(1 - at / 100)
+    assert curves.gain(ours, theirs, 1 - at / 100) == pytest.approx(0, abs=1e-12)
+    assert curves.crossing(ours, theirs, "valid_loss") is None, "behind at every size"
+    assert curves.crossing(theirs, ours, "valid_loss") == 0, "ahead at every size: the largest that both reach"
+    beyond = [some_point(body_parameters=size, test_loss=1) for size in (10, 40)]
+    assert curves.crossing(ours, beyond) is None and curves.crossing([], theirs) is None and curves.crossing(ours, []) is None
+
+
+def test_the_crossing_is_the_one_after_which_ours_stays_ahead_at_any_measure_of_size():
+    sizes = 100, 80, 60, 40
+    ours = [some_point(sparsity=1 - size / 100, body_parameters=size, body_multiply_adds=3 * size, test_loss=4)
+            for size in sizes]
+
+    def theirs(*losses):
+        return [some_point(body_parameters=size, body_multiply_adds=4 * size, test_loss=loss)
+                for size, loss in zip(sizes, losses, strict=True)]
+
+    assert curves.crossing(ours, theirs(3, 5, 3, 5)) == pytest.approx(0.5), "ahead at 80, behind again at 60"
+    assert curves.crossing(ours, theirs(3, 5, 5, 3)) is None, "ahead at 80 and 60, and behind in the end"
+    assert curves.crossing(ours, theirs(3, 4, 5, 6)) == pytest.approx(0.2), "level is not ahead"
+    assert curves.crossing(ours, theirs(4, 4, 5, 6)) == pytest.approx(0.2), "level up to there"
+    # theirs has 4 multiply-adds per parameter: its crossing at 70 parameters is at 280, where ours has 93 and a third
+    assert curves.crossing(ours, theirs(3, 3, 5, 5), size="body_multiply_adds") == pytest.approx(1 - 280 / 300)
+
+
 LINE = [some_point(body_parameters=size, test_loss=loss) for size, loss in ((10, 5.0), (30, 3.0), (20, 4.5))]
 
 

@@ -48,7 +48,8 @@ def test_gains_by_hand():
     At 10% that is read at 180 parameters: Transformer-XL has 16 heads there, 4 of 10 steps on the way to the noisy point.
     """
     rows = tables(measurements(seeds=3))["Gains at equal parameters"]
-    assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "+0.360 (+0.360)", "+0.420 (+0.420)", "+0.285 (+0.285)"]
+    assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "+0.360 (+0.360)", "+0.420 (+0.420)", "+0.285 (+0.285)",
+                              "0.0% (0.0%)"]
     assert NOISE[1] == 0.004 and rows["seed 1"][0] == f"{0.12 + 0.4 * 0.004:+.3f} ({0.12 + 0.4 * 0.004:+.3f})"
     assert rows["from its own control, seed 1"] == rows["seed 1"], "both controls have the same loss here"
     assert tables(measurements(seeds=3))["Gains at equal parameters, words"] == rows
@@ -57,7 +58,7 @@ def test_gains_by_hand():
 def test_a_gain_that_a_sweep_does_not_reach_is_empty_and_so_is_the_mean():
     short = measurements(seeds=1, change=lambda results: results.sweeps[TRANSFORMER_XL].pop())  # the last of 10 heads
     rows = tables(short)["Gains at equal parameters"]
-    assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "", "", ""]
+    assert rows["seed 0"] == ["+0.120 (+0.120)", "+0.240 (+0.240)", "", "", "", "0.0% (0.0%)"]
     assert rows["from its own control, seed 0"] == rows["seed 0"]
 
 
@@ -76,6 +77,8 @@ def test_gains_from_the_control_differ_if_the_controls_do():
         sweep[:] = [replace(point, test_loss=point.test_loss - 0.2, valid_loss=point.valid_loss - 0.3) for point in sweep]
 
     rows = tables(measurements(seeds=1, change=change))["Gains at equal parameters"]
+    assert rows["seed 0"][-1] == f"{0.2 / 1.2:.1%} (25.0%)", "1.2 times the sparsity, less 0.2 or 0.3"
+    assert rows["from its own control, seed 0"][-1] == "0.0% (0.0%)"
     assert rows["seed 0"][0] == "-0.080 (-0.180)" and rows["from its own control, seed 0"][0] == "+0.120 (+0.120)"
 
 
@@ -126,7 +129,7 @@ def test_words_of_some_seeds_are_shown_and_the_others_are_empty():
     shown = tables(measured)
     assert shown["All-attention, words"]["0.1"] == ["4 4 4 4 0 = 16: 5.080 (5.180)", ""]
     rows = shown["Gains at equal parameters, words"]
-    assert rows["seed 0"][0] == "+0.120 (+0.120)" and rows["seed 1"] == rows["from its own control, seed 1"] == [""] * 5
+    assert rows["seed 0"][0] == "+0.120 (+0.120)" and rows["seed 1"] == rows["from its own control, seed 1"] == [""] * 6
 
 
 @pytest.mark.parametrize("lacking", ["rivals", "methods", "words"])

@@ -18,8 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "notebooks/teaching.md",
-         "notebooks/cloud/README.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions/*.ipynb", "figures/*/README.md",
-         "allatt/data/excerpt/README.md")
+         "notebooks/cloud/README.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions/*.ipynb", "figures/README.md",
+         "figures/*/README.md", "allatt/data/excerpt/README.md")
 """What becomes a page, as patterns from the project's root."""
 INTERACTIVE = "notebooks/site/heads.html"
 """A page that is complete in itself; published as it is."""

@@ -5,15 +5,15 @@ import random
 
 from allatt.course.answers import near
 from allatt.course.exercise import exercise, expect
-from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD, three_way
+from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE, three_way
 from allatt.paper.stats import interval
 
-WORDS = {HOLDS: "holds", EQUAL: "about equal", FAILS: "does not hold", UNTOLD: "cannot be told"}
+WORDS = {HOLDS: "holds", EQUAL: "about equal", FAILS: "does not hold", INCONCLUSIVE: "inconclusive"}
 
 
 @exercise("10.1")
 def verdict(answer):
-    """answer(low, high, margin): "holds", "about equal", "does not hold" or "cannot be told", from a 95% interval of a gain."""
+    """answer(low, high, margin): "holds", "about equal", "does not hold" or "inconclusive", from a 95% interval of a gain."""
     cases = [(0.06, 0.12, 0.05), (-0.02, 0.03, 0.05), (-0.2, -0.08, 0.05), (0.01, 0.09, 0.05), (-0.09, 0.12, 0.05),
              (0.01, 0.03, 0.05), (-0.09, -0.01, 0.05), (0.01, 0.03, 0.005)]
     draw = random.Random(0)
@@ -22,7 +22,7 @@ def verdict(answer):
         values, margin = [draw.gauss(draw.uniform(-0.1, 0.1), 0.02) for _ in range(3)], draw.choice((0.02, 0.05))
         leans, p = three_way(values, margin)  # the table's own rule, by t-tests
         _, low, high, _ = interval(values)
-        drawn.append((low, high, margin, WORDS[leans if p < 0.05 else UNTOLD]))
+        drawn.append((low, high, margin, WORDS[leans if p < 0.05 else INCONCLUSIVE]))
     for low, high, margin, right in [(*case, _verdict(*case)) for case in cases] + drawn:
         found, shown = answer(low, high, margin), f"[{low:+.3f}, {high:+.3f}] with a margin of {margin}"
         expect(found in WORDS.values(), f"{found!r} is none of the four verdicts: {', '.join(WORDS.values())}")
@@ -30,9 +30,9 @@ def verdict(answer):
                f"{shown}: all of it is above 0, but not above the margin, which a claim has to exceed")
         expect(not (found == "does not hold" and -margin <= high < 0),
                f"{shown}: \"does not hold\" needs as much as \"holds\" does, the whole interval below minus the margin")
-        expect(not (found == "does not hold" and right == "cannot be told"),
+        expect(not (found == "does not hold" and right == "inconclusive"),
                f"{shown}: a claim that was not shown is not refuted; part of the interval is above minus the margin")
-        expect(not (found == "about equal" and right == "cannot be told"),
+        expect(not (found == "about equal" and right == "inconclusive"),
                f"{shown}: an interval across 0 does not show that two are equal, unless all of it is within the margin")
         expect(found == right, f"{shown}: {right}, and you say {found}")
     return "The same four verdicts as the table's t-tests give: a wide interval can tell nothing, not even that two are equal."
@@ -62,4 +62,4 @@ def _verdict(low, high, margin):
         return "holds"
     if high < -margin:
         return "does not hold"
-    return "about equal" if -margin < low and high < margin else "cannot be told"
+    return "about equal" if -margin < low and high < margin else "inconclusive"

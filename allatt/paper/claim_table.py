@@ -16,8 +16,9 @@ from allatt.config import AllattError
 from allatt.figures import figures_folder
 from allatt.paper import seed_tables
 from allatt.paper.claims import CLAIMS, LEVEL, MARGINS, Margins
-from allatt.paper.decisions import UNTOLD
+from allatt.paper.decisions import INCONCLUSIVE
 from allatt.paper.measurements import Measurements, measure
+from allatt.paper.stats import p_value
 from allatt.paper.study import Study
 from allatt.paper.verdicts import judge
 from allatt.runs.provenance import provenance
@@ -56,7 +57,7 @@ def save(rows: list[dict], measured: Measurements) -> Path:
     return write_json(path, {"claims": rows, "measured": measured.as_dict(), "provenance": provenance()})
 
 
-def told(row: dict) -> str:
+def verdict_of(row: dict) -> str:
     """The verdict of a row; a row without runs has none, whatever more seeds would do."""
     return row["verdict"] if row["exact"] or row["runs"] else NOT_MEASURED
 
@@ -69,9 +70,8 @@ def verdicts(*tables: list[dict]) -> str:
     scales = (f"{rows[-1]['scale']}, {max(row['seeds'] for row in rows)} seeds" for rows in tables)
     lines = []
     for same in zip(*tables, strict=True):
-        first = next((row for row in same if told(row) != NOT_MEASURED), same[0])
-        told_by = (f"**{told(row).removesuffix(' at this scale')}**" for row in same)
-        lines.append([first["id"], first["words"], *told_by, _links(first)])
+        first = next((row for row in same if verdict_of(row) != NOT_MEASURED), same[0])
+        lines.append([first["id"], first["words"], *(f"**{verdict_of(row)}**" for row in same), _links(first)])
     return markdown_table(["", "claim", *scales, "see"], lines)
 
 
@@ -80,12 +80,15 @@ def markdown(rows: list[dict], root: str) -> str:
     lines = []
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"]) if row["runs"] else ""
-        p = "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
-        shown = row["ours"]
-        if row["verdict"] == UNTOLD and row.get("detectable") is not None:
-            shown += f" (asked alone, these seeds would have shown {row['detectable']:.3f})"
-        lines.append([row["id"], row["words"], f"**{told(row)}**", shown, row["paper"], seeds, p, _links(row, root)])
+        lines.append([row["id"], row["words"], f"**{verdict_of(row)}**", ours(row), row["paper"], seeds, p_value(row["p"]),
+                      _links(row, root)])
     return markdown_table(["", "claim", "verdict", "here", "the paper", "seeds", "p", "see"], lines)
+
+
+def ours(row: dict) -> str:
+    """What was measured for a row; if it is inconclusive, also the smallest difference that would have been detected."""
+    known = row["verdict"] == INCONCLUSIVE and row.get("detectable") is not None
+    return row["ours"] + (f" (tested alone, {row['detectable']:.3f} would have been detected)" if known else "")
 
 
 def _links(row: dict, root: str = "") -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from allatt.paper.points import Point
 from allatt.paper.stats import detectable, interval, mean_above, mean_below, mean_within
 
-HOLDS, EQUAL, FAILS, UNTOLD = "holds", "about equal", "does not hold", "cannot be told at this scale"
+HOLDS, EQUAL, FAILS, INCONCLUSIVE = "holds", "about equal", "does not hold", "inconclusive"
 TEXTS = {"test_loss": "test", "valid_loss": "validation"}
 """The two texts, by the field of a point."""
 
@@ -22,7 +22,7 @@ class Finding:
 
     ours: str
     """In words."""
-    leans: str = UNTOLD
+    leans: str = INCONCLUSIVE
     """The verdict that the data lean to."""
     p: float | None = None
     """Its two-sided p-value, before correction."""
@@ -31,7 +31,7 @@ class Finding:
     exact: bool = False
     """A verdict without a test: by counting."""
     detectable: float | None = None
-    """The smallest difference (nats per token) that these seeds would have shown on either text in four of five cases, if it
+    """The smallest difference (nats per token) that these seeds would have detected on either text in four of five cases, if it
     were the only question: Holm's correction asks for more."""
 
 
@@ -52,10 +52,10 @@ def on_both_texts(values: Callable[[str], list[float] | None], decide: Callable,
 
 
 def both(*decisions: tuple[str, float | None]) -> tuple[str, float | None]:
-    """Of decisions that must agree: their common verdict and the largest p-value; untold if they differ."""
+    """Of decisions that must agree: their common verdict and the largest p-value; inconclusive if they differ."""
     verdicts, p_values = {verdict for verdict, _ in decisions}, [p for _, p in decisions]
     if len(verdicts) > 1 or None in p_values:
-        return UNTOLD, None if None in p_values else 1.0
+        return INCONCLUSIVE, None if None in p_values else 1.0
     return verdicts.pop(), max(p_values)
 
 
@@ -77,6 +77,6 @@ def best_supported(p_values: dict[str, float | None]) -> tuple[str, float | None
     At a border between two of them, each could be found by mistake; so twice the p-value bounds that chance.
     """
     if None in p_values.values():
-        return UNTOLD, None
+        return INCONCLUSIVE, None
     best = min(p_values, key=p_values.get)
     return best, min(1.0, 2 * p_values[best])

@@ -13,10 +13,10 @@ from pathlib import Path
 from allatt.config import ALL_ATTENTION, KINDS, AllattError
 from allatt.figures.style import ALT, caption, drawing_functions
 from allatt.paper import scales
-from allatt.paper.claim_table import NOT_MEASURED, told
-from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
+from allatt.paper.claim_table import NOT_MEASURED, ours, verdict_of
+from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE
 from allatt.paper.measurements import Measurements
-from allatt.paper.stats import number_of_seeds
+from allatt.paper.stats import number_of_seeds, p_value
 from allatt.system.files import write
 
 PICTURES = ("07_perplexity", "07_gains", "07_above_control", "06_three_methods", "11_rivals")
@@ -83,11 +83,11 @@ for too short a time: its verdict was about that setting. Learning rates, λ and
 rates on a seed of their own, λ there by counts of heads, and some again when losses had been seen. Most of the paper's
 perplexities could not be obtained, so that most rows have no number to be compared with.
 
-## 6 What was not done, or cannot be told
+## 6 What was not done, or is inconclusive
 
 The paper's own size has not been trained, and its authors have not been asked. {few}
 
-{untold}
+{open_rows}
 
 ## The runs behind each row
 
@@ -119,11 +119,11 @@ def html(text: str) -> str:
 
 def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path) -> str:
     """The report on the rows of a claims.json."""
-    scale, count = scales.get(measured.scale), Counter(map(told, rows))
+    scale, count = scales.get(measured.scale), Counter(map(verdict_of, rows))
     model, base, main = scale.model, scale.baseline, next(row for row in rows if row["id"] == "3a")
-    words = {HOLDS: "hold", EQUAL: "are about equal", FAILS: "do not hold", UNTOLD: "cannot be told",
+    words = {HOLDS: "hold", EQUAL: "are about equal", FAILS: "do not hold", INCONCLUSIVE: "are inconclusive",
              NOT_MEASURED: "are not measured"}
-    open_rows = [row for row in rows if row["verdict"] == UNTOLD]
+    open_rows = [row for row in rows if row["verdict"] == INCONCLUSIVE]
     baselines = [(kind, results.seed, f"{point.test_loss:.3f}", f"{point.valid_loss:.3f}", point.run)
                  for results in measured.seeds for kind in KINDS for point in [results.baselines[kind]]]
     phases = f"{scale.prune.steps:,} steps with gates"
@@ -144,22 +144,14 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
         baselines=table(("baseline", "seed", "test, nats per token", "validation", "run"), baselines),
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()), commit=str(made["commit"])[:12],
         results=table(("", "claim", "here", "p", "verdict"), [
-            (row["id"], row["words"], ours(row), p_value(row), f"**{told(row)}**") for row in rows]),
+            (row["id"], row["words"], ours(row), "counted" if row["exact"] else p_value(row["p"]), f"**{verdict_of(row)}**")
+            for row in rows]),
         pictures="\n\n".join(picture(folder, name) for name in PICTURES if (folder / f"{name}.png").is_file()),
         few="" if not open_rows else "One seed has no p-value, so that nothing that was trained is judged."
-        if len(measured.seeds) == 1 else "With few seeds, a difference has to be many times as large as it scatters.",
-        untold=table(("", "claim", "here"), [(row["id"], row["words"], ours(row)) for row in open_rows]) if open_rows else "",
+        if len(measured.seeds) == 1 else "With few seeds, a difference must be several times as large as its scatter.",
+        open_rows=table(("", "claim", "here"), [(row["id"], row["words"], ours(row)) for row in open_rows])
+        if open_rows else "",
         runs=table(("", "runs"), [(row["id"], " ".join(row["runs"])) for row in rows if row["runs"]]))
-
-
-def ours(row: dict) -> str:
-    """What was measured for a row; if it stays open, also which difference would have been seen."""
-    known = row["verdict"] == UNTOLD and row.get("detectable") is not None
-    return row["ours"] + (f" (asked alone, these seeds would have shown {row['detectable']:.3f})" if known else "")
-
-
-def p_value(row: dict) -> str:
-    return "counted" if row["exact"] else "" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
 
 
 def picture(folder: Path, name: str) -> str:

@@ -19,8 +19,8 @@ from allatt.paper.decisions import (
     EQUAL,
     FAILS,
     HOLDS,
+    INCONCLUSIVE,
     TEXTS,
-    UNTOLD,
     Finding,
     best_supported,
     both,
@@ -71,7 +71,7 @@ def equal_perplexity(measured: Measurements, margin: float) -> Finding:
 
 def better_at_equal_parameters(measured: Measurements, margin: float, **reading: object) -> Finding:
     """3a, the primary outcome: the gain of All-attention at equal parameters, averaged over SPARSITIES, is above `margin`;
-    fails if below its negative. Untold if a seed does not reach one of these sparsities."""
+    fails if below its negative. Inconclusive if a seed does not reach one of these sparsities."""
     return _mean_gain(_sweeps(measured), margin, **reading)
 
 
@@ -97,7 +97,7 @@ def better_at_every_size(measured: Measurements, margin: float) -> Finding:
     def worst(gains: Sequence[list[float]]) -> tuple[str, float | None]:
         better, worse = [mean_above(at, margin) for at in gains], [mean_below(at, -margin) for at in gains]
         if None in better:
-            return UNTOLD, None
+            return INCONCLUSIVE, None
         return best_supported({HOLDS: max(better), FAILS: min(1.0, len(worse) * min(worse))})
 
     def each(y: str) -> list[list[float]] | None:
@@ -114,7 +114,7 @@ def better_at_every_size(measured: Measurements, margin: float) -> Finding:
 
 def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
     """3d: The loss of All-attention at 43% sparsity is lower than that of Transformer-XL at 25%, or less than `margin` higher;
-    fails if higher by more. Untold if a sweep does not reach there."""
+    fails if higher by more. Inconclusive if a sweep does not reach there."""
     pairs = _sweeps(measured)
 
     def gaps(y: str) -> list[float] | None:
@@ -132,7 +132,7 @@ def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
 
 def worse_without(measured: Measurements, name: str, margin: float, line: Callable = interpolate) -> Finding:
     """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads by more than `margin`;
-    fails if below by more. Untold if a model is outside of its seed's sweep (but see `off_the_curve`)."""
+    fails if below by more. Inconclusive if a model is outside of its seed's sweep (but see `off_the_curve`)."""
     if any(name not in results.methods for results in measured.seeds):
         return Finding(UNMEASURED)
     models = [results.methods[name] for results in measured.seeds]
@@ -144,7 +144,7 @@ def worse_without(measured: Measurements, name: str, margin: float, line: Callab
 
     def decide(values: list[float]) -> tuple[str, float | None]:
         leans, p = three_way(values, margin)
-        return (UNTOLD, 1.0) if is_bound and leans in (HOLDS, EQUAL) else (leans, p)  # an upper bound shows neither of these
+        return (INCONCLUSIVE, 1.0) if is_bound and leans in (HOLDS, EQUAL) else (leans, p)  # a bound shows neither of these
 
     is_bound = any(model.heads < min(point.heads for point in sweep) for model, sweep in zip(models, sweeps, strict=True))
     words = f"otherwise {' '.join(str(model.heads) for model in models)} heads are kept, and at equal heads: "
@@ -178,7 +178,7 @@ def more_stable(measured: Measurements) -> Finding:
     if not known:
         return Finding(text, points=full + none)
     # The other direction must not be supported at any usual level, uncorrected: then the readings contradict each other.
-    leans = UNTOLD if opposed < 0.1 else HOLDS if better < against else FAILS
+    leans = INCONCLUSIVE if opposed < 0.1 else HOLDS if better < against else FAILS
     return Finding(text, leans, min(better, against), full + none)
 
 
@@ -234,7 +234,7 @@ def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> F
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())
-    alone = [part.leans if part.p is not None and part.p < LEVEL else "cannot be told" for part in parts]
+    alone = [part.leans if part.p is not None and part.p < LEVEL else INCONCLUSIVE for part in parts]
     words = "; ".join(f"{part.ours} (by itself: {verdict})" for part, verdict in zip(parts, alone, strict=True))
     agree = len({part.leans for part in parts}) == 1  # where budgets disagree, it is not the number of seeds that is missing
     known = [part.detectable for part in parts if part.detectable is not None and agree]

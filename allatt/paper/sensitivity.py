@@ -9,8 +9,9 @@ from typing import Any
 from allatt.paper import rules
 from allatt.paper.claims import MARGINS, METHODS
 from allatt.paper.curves import SPARSITIES, smooth
-from allatt.paper.decisions import UNTOLD, Finding
+from allatt.paper.decisions import INCONCLUSIVE, Finding
 from allatt.paper.measurements import Measurements
+from allatt.paper.stats import p_value
 from allatt.system.text_tables import table
 
 READINGS: dict[str, dict[str, Any]] = {
@@ -41,6 +42,6 @@ def readings(measured: Measurements) -> str:
         for name in LINES if number in METHODS else READINGS:
             finding = find(measured, number, **READINGS[name])
             if finding.points:
-                p = "" if finding.p is None else "< 0.001" if finding.p < 0.001 else f"{finding.p:.3f}"
-                rows.append((number, name, "" if finding.leans == UNTOLD else finding.leans, p, finding.ours))
+                leans = "" if finding.leans == INCONCLUSIVE else finding.leans
+                rows.append((number, name, leans, p_value(finding.p), finding.ours))
     return table(rows, "<<<><")

@@ -53,6 +53,11 @@ def describe(values: Sequence[float]) -> str:
     return str(interval(values)) + ("" if len(values) > 1 else " (one seed)")
 
 
+def p_value(p: float | None) -> str:
+    """A p-value as text; nothing if there is none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def values_and_interval(values: Sequence[float]) -> dict:
     """One value per seed as data of a figure that shows each, and their interval if there are several."""
     return {"values": list(values), "interval": list(interval(values)) if len(values) > 1 else None}

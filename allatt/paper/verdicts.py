@@ -2,8 +2,8 @@
 
 Claims of one family are corrected together by Holm's method; the primary outcome, 3a, is a family of its own. A claim whose
 runs are there counts, even if no test is possible (a seed is outside of the sweep): which questions were asked must not
-depend on the answers. If the corrected p-value is below the level, the verdict that the data lean to stands; otherwise it
-cannot be told.
+depend on the answers. If the corrected p-value is below the level, the verdict that the data lean to stands; otherwise the
+claim is inconclusive.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper import rules
 from allatt.paper.claims import CLAIMS, LEVEL, MARGINS, METHODS, RIVALS, SCRATCH, Margins
-from allatt.paper.decisions import UNTOLD, Finding
+from allatt.paper.decisions import INCONCLUSIVE, Finding
 from allatt.paper.measurements import Measurements
 from allatt.paper.stats import holm
 
@@ -25,7 +25,7 @@ class Judgment(NamedTuple):
 
 
 def judge(measured: Measurements, level: float = LEVEL, margins: Margins = MARGINS) -> dict[str, Judgment]:
-    """The judgment on each claim. At the smoke scale, only exact claims are told."""
+    """The judgment on each claim. At the smoke scale, only exact claims get a verdict."""
     findings = find(measured, margins)
     judgments = {}
     for number, claim in CLAIMS.items():
@@ -33,10 +33,10 @@ def judge(measured: Measurements, level: float = LEVEL, margins: Margins = MARGI
         family = {other: 1.0 if f.p is None else f.p for other, f in findings.items()
                   if _family(other) == _family(number) and not f.exact and f.ours != rules.UNMEASURED}
         p = None if finding.p is None else holm(family)[number]
-        is_told = finding.exact or (p is not None and p < level)
+        is_shown = finding.exact or (p is not None and p < level)
         if measured.scale == "smoke" and not claim.exact:
-            is_told = False
-        judgments[number] = Judgment(finding, finding.leans if is_told else UNTOLD, p)
+            is_shown = False
+        judgments[number] = Judgment(finding, finding.leans if is_shown else INCONCLUSIVE, p)
     return judgments
 
 

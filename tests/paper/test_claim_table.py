@@ -12,7 +12,7 @@ from allatt.figures import redraw
 from allatt.figures.style import drawing_functions
 from allatt.paper import claim_table, seed_tables
 from allatt.paper.claims import CLAIMS, MARGINS, Margins
-from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
+from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE
 from allatt.paper.measurements import Measurements
 from allatt.system.paths import repository
 
@@ -71,36 +71,36 @@ def test_two_scales_stand_side_by_side_and_links_lead_to_the_one_that_measured()
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[2:] for line in lines[2:]}
     assert cells["3a"][:2] == ["**not measured**", f"**{FAILS}**"] and "](figures/gpu-3seeds/07_gains.png)" in cells["3a"][2]
     assert cells["3c"][:2] == [f"**{HOLDS}**", f"**{FAILS}**"] and "](figures/laptop-5seeds/" in cells["3c"][2]
-    untold = [cell for line in claim_table.verdicts(claim_table.judge_claims(measurements(seeds=1))).splitlines()[2:]
+    shown = [cell for line in claim_table.verdicts(claim_table.judge_claims(measurements(seeds=1))).splitlines()[2:]
               for cell in line.split(" | ")[2:3] if "holds" not in cell]
-    assert set(untold) == {"**cannot be told**"}, "at which scale is said above"
+    assert set(shown) == {"**inconclusive**"}
 
 
 @pytest.mark.parametrize("models, ways, verdict", [(0.2, 0.2, HOLDS), (0.0, 0.0, EQUAL), (-0.2, -0.2, FAILS)])
-def test_what_the_seeds_would_have_shown_is_left_out_where_they_have_shown_something(models, ways, verdict):
+def test_what_would_have_been_detected_is_left_out_where_there_is_a_verdict(models, ways, verdict):
     rows = {row["id"]: row for row in claim_table.judge_claims(measurements(change=set_three_way(models, ways)))}
     assert rows["3a"]["verdict"] == verdict and rows["3a"]["detectable"] > 0.05
-    assert "would have shown" not in claim_table.markdown([rows["3a"], rows["4a"], rows["7a"]], "")
+    assert "detected" not in claim_table.markdown([rows["3a"], rows["4a"], rows["7a"]], "")
 
 
-def test_what_the_seeds_would_have_shown_is_said_where_nothing_is_told():
+def test_what_would_have_been_detected_is_said_where_a_row_is_inconclusive():
     """At the margins: five seeds with a standard error of 0.0014 show what is 0.0053 above."""
     rows = {row["id"]: row for row in claim_table.judge_claims(measurements(change=set_three_way(*MARGINS)))}
     for number, margin in (("3a", MARGINS.models), ("4a", MARGINS.ways), ("7a", MARGINS.ways)):
         line = claim_table.markdown([rows[number]], "").splitlines()[2]
-        assert f" (asked alone, these seeds would have shown {margin + 0.005257:.3f}) | " in line
-        assert f"| **{UNTOLD}** |" in line
+        assert f" (tested alone, {margin + 0.005257:.3f} would have been detected) | " in line
+        assert f"| **{INCONCLUSIVE}** |" in line
         assert f" | {CLAIMS[number].paper} | 5 | " in line
     one_seed = claim_table.markdown(claim_table.judge_claims(measurements(seeds=1)), "")
-    assert UNTOLD in one_seed and "would have shown" not in one_seed
+    assert INCONCLUSIVE in one_seed and "detected" not in one_seed
 
 
 def test_a_row_without_runs_is_not_measured():
     rows = {row["id"]: row for row in claim_table.judge_claims(measurements(seeds=1))}
-    assert {claim_table.told(row) for row in rows.values()} == {HOLDS, UNTOLD}
+    assert {claim_table.verdict_of(row) for row in rows.values()} == {HOLDS, INCONCLUSIVE}
     rows["7a"] |= {"runs": []}
     for table in (claim_table.markdown([rows["7a"], rows["1a"]], ""), claim_table.verdicts([rows["7a"], rows["1a"]])):
-        assert "| **not measured** |" in table and "| **holds** |" in table and UNTOLD not in table
+        assert "| **not measured** |" in table and "| **holds** |" in table and f"**{INCONCLUSIVE}**" not in table
 
 
 def test_margins_and_level_of_a_table_can_be_chosen():
@@ -108,7 +108,7 @@ def test_margins_and_level_of_a_table_can_be_chosen():
         return {row["id"]: row["verdict"] for row in claim_table.judge_claims(measurements(), **options)}
 
     assert verdicts()["3a"] == HOLDS and verdicts(margins=Margins(models=1.0))["3a"] == EQUAL
-    assert verdicts(level=1e-12)["3a"] == UNTOLD
+    assert verdicts(level=1e-12)["3a"] == INCONCLUSIVE
 
 
 def test_saved_claims_come_back_and_are_no_figure(tmp_path, monkeypatch):
@@ -201,5 +201,5 @@ def test_the_readme_shows_the_committed_claims(name):
         assert set(row["runs"]) <= {path.stem for path in (folder / "runs").glob("*.json")}
         is_measured = row["exact"] or bool(row["runs"])
         assert not is_measured or (folder / f"{row['figure']}.json").exists(), f"no figure for claim {row['id']} is committed"
-        if row["verdict"] != UNTOLD and not row["exact"]:
+        if row["verdict"] != INCONCLUSIVE and not row["exact"]:
             assert row["seeds"] >= 3, "a claim rests on three seeds at least"

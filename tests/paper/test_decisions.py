@@ -10,8 +10,8 @@ from allatt.paper.decisions import (
     EQUAL,
     FAILS,
     HOLDS,
+    INCONCLUSIVE,
     TEXTS,
-    UNTOLD,
     best_supported,
     both,
     equal,
@@ -31,7 +31,7 @@ def around(mean):
 
 
 def told(decision):
-    return decision[0] if decision[1] is not None and decision[1] < 0.05 else UNTOLD
+    return decision[0] if decision[1] is not None and decision[1] < 0.05 else INCONCLUSIVE
 
 
 def test_counting_has_no_p_value():
@@ -40,14 +40,14 @@ def test_counting_has_no_p_value():
         assert (found.ours, found.leans, found.exact, found.p, found.points) == ("so many", verdict, True, None, ())
 
 
-@pytest.mark.parametrize("mean, verdict", [(0.2, HOLDS), (0.12, HOLDS), (0.1, UNTOLD), (0.08, EQUAL), (0.0, EQUAL),
-                                           (-0.08, EQUAL), (-0.1, UNTOLD), (-0.12, FAILS), (-0.2, FAILS)])
+@pytest.mark.parametrize("mean, verdict", [(0.2, HOLDS), (0.12, HOLDS), (0.1, INCONCLUSIVE), (0.08, EQUAL), (0.0, EQUAL),
+                                           (-0.08, EQUAL), (-0.1, INCONCLUSIVE), (-0.12, FAILS), (-0.2, FAILS)])
 def test_three_verdicts_part_at_the_margin_and_at_its_negative(mean, verdict):
     assert told(three_way(around(mean), 0.1)) == verdict
 
 
-@pytest.mark.parametrize("mean, verdict", [(0.2, FAILS), (0.12, FAILS), (0.1, UNTOLD), (0.08, HOLDS), (0.0, HOLDS),
-                                           (-0.08, HOLDS), (-0.1, UNTOLD), (-0.12, FAILS), (-0.2, FAILS)])
+@pytest.mark.parametrize("mean, verdict", [(0.2, FAILS), (0.12, FAILS), (0.1, INCONCLUSIVE), (0.08, HOLDS), (0.0, HOLDS),
+                                           (-0.08, HOLDS), (-0.1, INCONCLUSIVE), (-0.12, FAILS), (-0.2, FAILS)])
 def test_about_equal_fails_on_either_side(mean, verdict):
     assert told(equal(around(mean), 0.1)) == verdict
 
@@ -73,23 +73,23 @@ def test_the_other_sign_gives_the_other_verdict_with_the_same_p_value(thousandth
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5]])
 def test_one_seed_or_no_scatter_tells_nothing(values):
-    assert three_way(values, 0.1) == equal(values, 0.1) == (UNTOLD, None)
+    assert three_way(values, 0.1) == equal(values, 0.1) == (INCONCLUSIVE, None)
 
 
 def test_of_exclusive_verdicts_the_best_supported_is_taken_with_twice_its_p_value():
     assert best_supported({HOLDS: 0.03, FAILS: 0.9}) == (HOLDS, 0.06)
     assert best_supported({HOLDS: 0.9, EQUAL: 0.5, FAILS: 0.01}) == (FAILS, 0.02)
     assert best_supported({HOLDS: 0.8, FAILS: 0.9}) == (HOLDS, 1.0)
-    assert best_supported({HOLDS: None, FAILS: 0.1}) == (UNTOLD, None)
+    assert best_supported({HOLDS: None, FAILS: 0.1}) == (INCONCLUSIVE, None)
 
 
 def test_decisions_that_must_agree():
     assert both((HOLDS, 0.01), (HOLDS, 0.04)) == both((HOLDS, 0.04), (HOLDS, 0.01)) == (HOLDS, 0.04)
     assert both((EQUAL, 0.02)) == (EQUAL, 0.02) and both((FAILS, 0.1), (FAILS, 0.3), (FAILS, 0.2)) == (FAILS, 0.3)
     for other in (EQUAL, FAILS):
-        assert both((HOLDS, 1e-9), (other, 1e-9)) == (UNTOLD, 1.0), "a disagreement, however sure each is"
-    assert both((HOLDS, 0.01), (UNTOLD, None)) == both((UNTOLD, None), (UNTOLD, None)) == (UNTOLD, None)
-    assert both((UNTOLD, 1.0), (HOLDS, 0.01)) == (UNTOLD, 1.0)
+        assert both((HOLDS, 1e-9), (other, 1e-9)) == (INCONCLUSIVE, 1.0), "a disagreement, however sure each is"
+    assert both((HOLDS, 0.01), (INCONCLUSIVE, None)) == both((INCONCLUSIVE, None), (INCONCLUSIVE, None)) == (INCONCLUSIVE, None)
+    assert both((INCONCLUSIVE, 1.0), (HOLDS, 0.01)) == (INCONCLUSIVE, 1.0)
 
 
 # Both texts
@@ -110,14 +110,14 @@ def test_a_finding_says_what_both_texts_show():
 @pytest.mark.parametrize("test, valid", [(0.2, 0.0), (0.0, 0.2), (0.2, -0.2), (-0.2, 0.2), (0.0, -0.2)])
 def test_texts_that_disagree_tell_nothing(test, valid):
     found = of_texts(around(test), around(valid))
-    assert (found.leans, found.p) == (UNTOLD, 1.0) and found.detectable is not None
+    assert (found.leans, found.p) == (INCONCLUSIVE, 1.0) and found.detectable is not None
 
 
 @pytest.mark.parametrize("test, valid", [(None, None), (None, around(0.2)), (around(0.2), None)])
 def test_a_seed_that_does_not_reach_leaves_nothing_to_test(test, valid):
     found = of_texts(test, valid)
     assert found.ours == "begin: a seed is outside of the sweep" and found.points == ["a point"]
-    assert (found.leans, found.p, found.detectable) == (UNTOLD, None, None)
+    assert (found.leans, found.p, found.detectable) == (INCONCLUSIVE, None, None)
 
 
 def test_what_the_seeds_would_have_shown_is_beyond_the_margin():

@@ -13,7 +13,7 @@ from allatt.config import AllattError
 from allatt.figures.style import ALT
 from allatt.paper import claim_table
 from allatt.paper.claims import CLAIMS
-from allatt.paper.decisions import UNTOLD
+from allatt.paper.decisions import INCONCLUSIVE
 from allatt.paper.reproduction_report import html, markdown, write_report
 from allatt.runs.provenance import provenance
 
@@ -60,14 +60,12 @@ def folder(tmp_path, monkeypatch):
 def test_every_row_is_there_with_its_numbers_verdict_and_runs(folder):
     rows = json.loads((folder / "claims.json").read_text())["claims"]
     page = Page(write_report(folder).read_text())
-    claims, baselines, results, untold, runs = page.tables
+    claims, baselines, results, open_rows, runs = page.tables
     assert [line[0] for line in results[1:]] == [line[0] for line in claims[1:]] == list(CLAIMS)
     for line, row in zip(results[1:], rows, strict=True):
-        assert line[1] == row["words"] and line[2].startswith(row["ours"]) and line[4] == claim_table.told(row)
+        assert line[1] == row["words"] and line[2].startswith(row["ours"]) and line[4] == claim_table.verdict_of(row)
         assert (line[3] == "counted") == row["exact"]
-        if row["verdict"] == UNTOLD and row["detectable"] is not None:
-            assert line[2].endswith(f"(these seeds would have shown {row['detectable']:.3f})")
-    assert [line[0] for line in untold[1:]] == [row["id"] for row in rows if row["verdict"] == UNTOLD]
+    assert [line[0] for line in open_rows[1:]] == [row["id"] for row in rows if row["verdict"] == INCONCLUSIVE]
     assert {line[0]: line[1] for line in runs[1:]} == {row["id"]: " ".join(row["runs"]) for row in rows if row["runs"]}
     assert len(baselines) == 1 + 2 * len(measurements().seeds)
 
@@ -79,6 +77,16 @@ def test_the_summary_counts_the_verdicts_and_names_the_primary_outcome(folder):
     assert 0 < held < len(rows) and f"Of {len(rows)} claims and controls, {held} hold, " in text
     main_row = next(row for row in rows if row["id"] == "3a")
     assert f"{main_row['ours']}; {main_row['verdict']}." in text and "5 seeds" in text
+
+
+def test_a_row_that_is_inconclusive_says_in_both_tables_what_would_have_been_detected(folder):
+    claims = json.loads((folder / "claims.json").read_text())
+    row = next(row for row in claims["claims"] if row["id"] == "3a")
+    row |= {"verdict": INCONCLUSIVE, "detectable": 0.1234}
+    (folder / "claims.json").write_text(json.dumps(claims))
+    _, _, results, open_rows, _ = Page(write_report(folder).read_text()).tables
+    told = f"{row['ours']} (tested alone, 0.123 would have been detected)"
+    assert [line[2] for line in (*results, *open_rows) if line[0] == "3a"] == [told, told]
 
 
 def test_it_is_one_file_whose_pictures_have_alternative_texts(folder):

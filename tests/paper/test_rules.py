@@ -30,7 +30,7 @@ from scipy.stats import hypergeom, t
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper import rules
 from allatt.paper.claims import LEVEL, MARGINS, METHODS, RIVALS, SCRATCH
-from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
+from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE
 from allatt.paper.rivals import GATES, LATE
 from allatt.paper.verdicts import judge
 
@@ -59,7 +59,7 @@ def verdicts(numbers, change=None, seeds=5):
     """What would be told of each claim if it were alone."""
     measured = measurements(seeds, change=change)
     found = {number: RULES[number](measured) for number in numbers}
-    return {number: one.leans if one.p is not None and one.p < LEVEL else UNTOLD for number, one in found.items()}
+    return {number: one.leans if one.p is not None and one.p < LEVEL else INCONCLUSIVE for number, one in found.items()}
 
 
 def test_counting_claims_can_fail():
@@ -81,8 +81,8 @@ STEP = 0.012
 """Far enough from a margin to be told with this noise, whatever the correction."""
 
 
-@pytest.mark.parametrize("sign, side, verdict", [(1, STEP, HOLDS), (1, 0, UNTOLD), (1, -STEP, EQUAL),
-                                                 (-1, STEP, EQUAL), (-1, 0, UNTOLD), (-1, -STEP, FAILS)])
+@pytest.mark.parametrize("sign, side, verdict", [(1, STEP, HOLDS), (1, 0, INCONCLUSIVE), (1, -STEP, EQUAL),
+                                                 (-1, STEP, EQUAL), (-1, 0, INCONCLUSIVE), (-1, -STEP, FAILS)])
 def test_three_verdicts_part_at_the_margin_on_both_sides(sign, side, verdict):
     models, ways = (sign * margin + side for margin in MARGINS)
     found = judge(measurements(change=set_three_way(models, ways)))
@@ -97,8 +97,8 @@ def test_the_margin_of_models_is_not_that_of_ways_to_prune():
     assert verdicts(THREE_WAY, set_three_way(0.035, 0.035)) == dict.fromkeys(MEAN_GAINS, EQUAL) | dict.fromkeys(AGAINST, HOLDS)
 
 
-@pytest.mark.parametrize("gap, verdict", [(0.0, HOLDS), (0.05 - STEP, HOLDS), (STEP - 0.05, HOLDS), (0.05, UNTOLD),
-                                          (-0.05, UNTOLD), (0.05 + STEP, FAILS), (-0.05 - STEP, FAILS)])
+@pytest.mark.parametrize("gap, verdict", [(0.0, HOLDS), (0.05 - STEP, HOLDS), (STEP - 0.05, HOLDS), (0.05, INCONCLUSIVE),
+                                          (-0.05, INCONCLUSIVE), (0.05 + STEP, FAILS), (-0.05 - STEP, FAILS)])
 def test_2b_needs_both_baselines_near_each_other(gap, verdict):
     def change(results):
         results.baselines[ALL_ATTENTION] = shifted(results.baselines[ALL_ATTENTION], gap)
@@ -119,7 +119,7 @@ def gap_at_43_percent(gap):
     return change
 
 
-@pytest.mark.parametrize("gap, verdict", [(-0.05 - STEP, HOLDS), (0.0, HOLDS), (0.05 - STEP, HOLDS), (0.05, UNTOLD),
+@pytest.mark.parametrize("gap, verdict", [(-0.05 - STEP, HOLDS), (0.0, HOLDS), (0.05 - STEP, HOLDS), (0.05, INCONCLUSIVE),
                                           (0.05 + STEP, FAILS)])
 def test_3d_compares_43_with_25_percent_and_any_lower_loss_will_do(gap, verdict):
     change = gap_at_43_percent((gap, gap))
@@ -135,16 +135,17 @@ def test_texts_that_lean_to_different_verdicts_tell_nothing(texts, first, second
     measured = measurements(change=set_three_way(by, by))
     for number in THREE_WAY:
         found = RULES[number](measured)
-        assert (found.leans, found.p) == (UNTOLD, 1), number
+        assert (found.leans, found.p) == (INCONCLUSIVE, 1), number
 
 
 def test_2b_3c_and_3d_need_both_texts_too():
     def far_apart_on_validation(results):
         results.baselines[ALL_ATTENTION] = shifted(results.baselines[ALL_ATTENTION], 0.5, ["valid_loss"])
-    assert verdicts(["2b"], far_apart_on_validation) == {"2b": UNTOLD}
-    assert verdicts(["3c"], set_gains([0.3, 0.3, 0.3, (0.3, -0.3)])) == {"3c": UNTOLD}
-    assert verdicts(["3c"], set_gains([0.3, 0.3, 0.3, (-0.3, 0.3)])) == {"3c": UNTOLD}
-    assert verdicts(["3d"], gap_at_43_percent((0.0, 0.2))) == verdicts(["3d"], gap_at_43_percent((0.2, 0.0))) == {"3d": UNTOLD}
+    assert verdicts(["2b"], far_apart_on_validation) == {"2b": INCONCLUSIVE}
+    assert verdicts(["3c"], set_gains([0.3, 0.3, 0.3, (0.3, -0.3)])) == {"3c": INCONCLUSIVE}
+    assert verdicts(["3c"], set_gains([0.3, 0.3, 0.3, (-0.3, 0.3)])) == {"3c": INCONCLUSIVE}
+    for gaps in ((0.0, 0.2), (0.2, 0.0)):
+        assert verdicts(["3d"], gap_at_43_percent(gaps)) == {"3d": INCONCLUSIVE}
 
 
 def test_3b_measures_each_text_from_its_own_control():
@@ -152,7 +153,7 @@ def test_3b_measures_each_text_from_its_own_control():
         sweep = results.sweeps[TRANSFORMER_XL]
         sweep[0] = shifted(sweep[0], 2.0, ["valid_loss"])
     found = finding("3b", higher_control_on_validation)
-    assert found.leans == UNTOLD and "mean gain test +0.285" in found.ours and "validation -" in found.ours
+    assert found.leans == INCONCLUSIVE and "mean gain test +0.285" in found.ours and "validation -" in found.ours
 
 
 def test_of_two_texts_the_larger_p_value_is_taken():
@@ -168,7 +169,7 @@ def test_3a_is_the_mean_over_sizes_and_3c_each_of_them():
     """At 10% of the heads All-attention is behind, or level; at the others it is far ahead."""
     assert verdicts(["3a", "3c"], set_gains([-0.1, 0.3, 0.3, 0.3])) == {"3a": HOLDS, "3c": FAILS}
     assert verdicts(["3a", "3c"], set_gains([0.3, 0.3, 0.3, -0.1])) == {"3a": HOLDS, "3c": FAILS}
-    assert verdicts(["3a", "3c"], set_gains([0.3, 0.0, 0.3, 0.3])) == {"3a": HOLDS, "3c": UNTOLD}
+    assert verdicts(["3a", "3c"], set_gains([0.3, 0.0, 0.3, 0.3])) == {"3a": HOLDS, "3c": INCONCLUSIVE}
     assert verdicts(["3a", "3c"], set_gains([0.3, -0.3, -0.3, -0.3])) == {"3a": FAILS, "3c": FAILS}
     assert "mean gain test +0.200 [" in finding("3a", set_gains([-0.1, 0.3, 0.3, 0.3])).ours
     assert "gain at 10% -0.100 [" in finding("3c", set_gains([-0.1, 0.3, 0.3, 0.3])).ours
@@ -217,7 +218,7 @@ def test_sizes_that_one_seed_does_not_reach_are_named_and_nothing_is_told(kind, 
                 sweeps[kind] = [sweeps[kind][0], make(kept, 5.1, 0.1)]
     for number in ("3a", "3b", "3c", "6a"):
         found = finding(number, change)
-        assert (found.leans, found.p, found.detectable) == (UNTOLD, None, None) and found.points
+        assert (found.leans, found.p, found.detectable) == (INCONCLUSIVE, None, None) and found.points
         assert found.ours == f"the sweeps do not reach {missing} in every seed; extend their lambdas"
     assert verdicts(["6b"], change) == {"6b": HOLDS}, "every seed reaches there"
 
@@ -227,7 +228,7 @@ def test_3d_does_not_extrapolate():
         if results.seed == 3:
             results.sweeps[ALL_ATTENTION] = results.sweeps[ALL_ATTENTION][:2]
     found = finding("3d", change)
-    assert (found.leans, found.p, found.ours) == (UNTOLD, None, "a seed is outside of the sweep")
+    assert (found.leans, found.p, found.ours) == (INCONCLUSIVE, None, "a seed is outside of the sweep")
     assert finding("3d").ours.endswith("; as good as Transformer-XL at 25%, by seed: 50%, 50%, 50%, 50%, 50%")
 
 
@@ -252,19 +253,19 @@ def test_a_method_is_compared_at_equal_heads(number, name):
         if results.seed == 1:
             results.methods[name] = ours(3, 9.0)
     others = dict.fromkeys(set(METHODS) - {number}, HOLDS)
-    for change, verdict in ((on_the_curve, EQUAL), (outside, UNTOLD)):
+    for change, verdict in ((on_the_curve, EQUAL), (outside, INCONCLUSIVE)):
         assert verdicts(METHODS, change) == others | {number: verdict}
     assert finding(number, outside).ours == "otherwise 10 3 10 10 10 heads are kept, and at equal heads: " \
                                                "a seed is outside of the sweep"
 
 
-@pytest.mark.parametrize("by, verdict", [(-0.1, FAILS), (-0.01, UNTOLD)])
+@pytest.mark.parametrize("by, verdict", [(-0.1, FAILS), (-0.01, INCONCLUSIVE)])
 def test_a_model_smaller_than_the_sweep_and_better_can_only_fail(by, verdict):
     """Its distance is at most this, so that it may be farther below: it is not about equal."""
     def change(results):
         results.methods["no penalty warm-up"] = ours(3, 5.3 + by + NOISE[results.seed])
     found = finding("4a", change)
-    assert found.leans == verdict and found.ours.endswith("] nats at most") and (found.p == 1) == (verdict == UNTOLD)
+    assert found.leans == verdict and found.ours.endswith("] nats at most") and (found.p == 1) == (verdict == INCONCLUSIVE)
 
 
 def test_one_seed_s_bound_is_no_evidence_that_a_method_helps():
@@ -272,7 +273,7 @@ def test_one_seed_s_bound_is_no_evidence_that_a_method_helps():
         bound = results.seed == 2
         results.methods["no penalty warm-up"] = ours(3, 5.299) if bound else ours(10, 5.5 + NOISE[results.seed])
     assert "test +0.241 [" in finding("4a", change).ours, "the mean is far above the margin"
-    assert verdicts(METHODS, change) == dict.fromkeys(METHODS, HOLDS) | {"4a": UNTOLD}
+    assert verdicts(METHODS, change) == dict.fromkeys(METHODS, HOLDS) | {"4a": INCONCLUSIVE}
 
 
 SETTLED = {"heads": [10] * 5, "lost": [1] * 5, "flips": [2] * 5, "undecided": [3] * 5}
@@ -295,7 +296,7 @@ def test_stability_is_not_measured_if_one_seed_lacks_a_method():
             results.methods.pop("no output scaling")
     for number in ("4c", "4d"):
         found = finding(number, change)
-        assert (found.ours, found.leans, found.p) == ("not measured, in one seed or more", UNTOLD, None)
+        assert (found.ours, found.leans, found.p) == ("not measured, in one seed or more", INCONCLUSIVE, None)
     assert finding("4a", change).leans == HOLDS
 
 
@@ -308,16 +309,16 @@ def test_4d_holds_if_one_reading_is_better_and_fails_if_it_is_worse(reading):
 
 def test_4d_is_untold_if_readings_contradict_each_other():
     for better, worse in (("flips", "undecided"), ("heads", "lost"), ("lost", "heads")):
-        assert verdicts(["4d"], stability({worse: SHAKY[worse]}, {better: SHAKY[better]})) == {"4d": UNTOLD}
+        assert verdicts(["4d"], stability({worse: SHAKY[worse]}, {better: SHAKY[better]})) == {"4d": INCONCLUSIVE}
     # One reading is worse at p = 0.052, which a correction for two readings would hide.
-    assert verdicts(["4d"], stability({"undecided": [4, 5, 4, 6, 3]}, {"flips": SHAKY["flips"]})) == {"4d": UNTOLD}
+    assert verdicts(["4d"], stability({"undecided": [4, 5, 4, 6, 3]}, {"flips": SHAKY["flips"]})) == {"4d": INCONCLUSIVE}
     no_more_than_noise = {"undecided": [3, 4, 2, 4, 3]}
     assert verdicts(["4d"], stability(no_more_than_noise, {"flips": SHAKY["flips"]})) == {"4d": HOLDS}
 
 
 def test_4d_is_untold_if_no_reading_differs():
-    assert verdicts(["4d"], stability({}, {})) == verdicts(["4d"], stability({"heads": [14] * 5}, {})) == {"4d": UNTOLD}
-    assert verdicts(["4d"], stability({"flips": [1, 3, 2, 4, 1]}, {"flips": [2, 1, 4, 1, 3]})) == {"4d": UNTOLD}
+    assert verdicts(["4d"], stability({}, {})) == verdicts(["4d"], stability({"heads": [14] * 5}, {})) == {"4d": INCONCLUSIVE}
+    assert verdicts(["4d"], stability({"flips": [1, 3, 2, 4, 1]}, {"flips": [2, 1, 4, 1, 3]})) == {"4d": INCONCLUSIVE}
 
 
 def test_4d_counts_a_change_that_is_the_same_in_each_seed():
@@ -329,7 +330,7 @@ def test_4d_counts_a_change_that_is_the_same_in_each_seed():
 def test_4d_needs_five_seeds_to_compare_spreads():
     change = stability({}, {"heads": SHAKY["heads"]})
     assert finding("4d", change, seeds=4).p == 1, "three readings without a difference"
-    assert verdicts(["4d"], change, seeds=4) == {"4d": UNTOLD}
+    assert verdicts(["4d"], change, seeds=4) == {"4d": INCONCLUSIVE}
 
 
 @pytest.mark.parametrize("noisy", [(), ("lost",), ("lost", "undecided")])
@@ -363,13 +364,13 @@ FULL = [4, 4, 4, 4]
 
 @pytest.mark.parametrize("lists, verdict", [
     ([FULL, [4, 0, 3, 2], [3, 0, 1, 0]], HOLDS), ([FULL, [2, 2, 2, 2], [1, 1, 1, 1]], FAILS),
-    ([FULL, [3, 1, 3, 1], [2, 0, 1, 1]], UNTOLD),  # about as uneven as by chance
+    ([FULL, [3, 1, 3, 1], [2, 0, 1, 1]], INCONCLUSIVE),  # about as uneven as by chance
     ([FULL, [2, 2, 2, 2], [4, 0, 0, 0]], FAILS),  # the one nearest to half of the heads counts
-    ([FULL, FULL, [0, 0, 0, 0]], UNTOLD),  # nothing, or everything, was removed
+    ([FULL, FULL, [0, 0, 0, 0]], INCONCLUSIVE),  # nothing, or everything, was removed
 ])
 def test_5a_asks_whether_layers_are_more_uneven_than_by_chance(lists, verdict):
     assert verdicts(["5a"], layers(lists)) == {"5a": verdict}
-    assert verdicts(["5a"], layers(lists), seeds=1) == {"5a": UNTOLD}, "one seed may be chance"
+    assert verdicts(["5a"], layers(lists), seeds=1) == {"5a": INCONCLUSIVE}, "one seed may be chance"
 
 
 @pytest.mark.parametrize("kept, heads", [([3, 1], 4), ([2, 2], 4), ([2, 1], 4), ([3, 0], 8), ([7, 4], 8)])
@@ -390,7 +391,7 @@ def test_5a_has_the_p_value_of_all_choices_of_heads_ties_included(kept, heads):
 
 @pytest.mark.parametrize("first, second, verdict", [
     ([4, 3, 2, 1, 0], [4, 3, 2, 1, 0], HOLDS), ([4, 3, 2, 1, 0], [0, 1, 2, 3, 4], FAILS),
-    ([4, 3, 2, 1, 0], [4, 1, 0, 3, 2], UNTOLD), ([2, 2, 2, 2, 2], [4, 3, 2, 1, 0], UNTOLD)])
+    ([4, 3, 2, 1, 0], [4, 1, 0, 3, 2], INCONCLUSIVE), ([2, 2, 2, 2, 2], [4, 3, 2, 1, 0], INCONCLUSIVE)])
 def test_5b_asks_whether_seeds_order_the_layers_alike(first, second, verdict):
     assert verdicts(["5b"], layers([first], [second]), seeds=2) == {"5b": verdict}
 
@@ -415,7 +416,7 @@ def test_5b_takes_the_mean_over_lambdas_and_leaves_out_what_has_nothing_to_order
 
 def test_5b_of_one_seed_only_says_which_layer():
     found = finding("5b", layers([[4, 0, 3, 2]]), seeds=1)
-    assert (found.leans, found.p, found.ours) == (UNTOLD, None, "pruned hardest, by seed: layer 2")
+    assert (found.leans, found.p, found.ours) == (INCONCLUSIVE, None, "pruned hardest, by seed: layer 2")
 
 
 # Rivals
@@ -457,14 +458,14 @@ def test_a_run_that_one_budget_lacks_leaves_no_verdict_to_the_other_one(number):
     assert finding(number, lambda results: without(results, range(5))).leans == EQUAL
     for seeds in ((4,), (0, 1, 2, 3)):
         found = finding(number, lambda results, seeds=seeds: without(results, seeds))
-        assert (found.ours, found.leans, found.p, found.points) == (rules.UNMEASURED, UNTOLD, None, ())
+        assert (found.ours, found.leans, found.p, found.points) == (rules.UNMEASURED, INCONCLUSIVE, None, ())
 
 
 @pytest.mark.parametrize("number", RIVALS)
 @pytest.mark.parametrize("start, late", [(0.1, -0.1), (-0.1, 0.1), (0.1, 0.0), (0.0, 0.1)])
 def test_budgets_that_disagree_tell_nothing(number, start, late):
     found = finding(number, set_budgets(number, start, late))
-    assert (found.leans, found.p) == (UNTOLD, 1)
+    assert (found.leans, found.p) == (INCONCLUSIVE, 1)
     assert found.ours.startswith(f"cut at the start: rival minus gates test {start:+.3f} [")
     assert f"; cut late: rival minus gates test {late:+.3f} [" in found.ours
     for by_itself in {0.1: HOLDS, -0.1: FAILS, 0.0: EQUAL}[start], {0.1: HOLDS, -0.1: FAILS, 0.0: EQUAL}[late]:
@@ -503,4 +504,4 @@ def test_what_one_seed_lacks_is_not_measured(missing, numbers):
     for number in (*METHODS, *RIVALS, *SCRATCH):
         found = finding(number, change)
         assert (found.ours == rules.UNMEASURED) == (number in numbers)
-        assert number not in numbers or (found.leans, found.p, found.points) == (UNTOLD, None, ())
+        assert number not in numbers or (found.leans, found.p, found.points) == (INCONCLUSIVE, None, ())

@@ -21,6 +21,7 @@ from allatt.paper.stats import (
     mean_differs,
     mean_within,
     number_of_seeds,
+    p_value,
     rank_correlation,
     unequal_spread,
     values_and_interval,
@@ -57,6 +58,10 @@ def test_values_and_interval_of_a_figure():
     for values in ([0.3], []):
         assert values_and_interval(values) == {"values": values, "interval": None}
     assert values_and_interval(DRAWN) == {"values": DRAWN, "interval": list(interval(DRAWN))}
+
+
+def test_a_p_value_as_text():
+    assert [p_value(p) for p in (None, 0.0004, 0.001, 0.0496, 1.0)] == ["", "< 0.001", "0.001", "0.050", "1.000"]
 
 
 def test_one_seed_is_described_as_such():

@@ -10,7 +10,7 @@ from scipy.stats import t
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL
 from allatt.paper import claim_table, claims, curves, experiments, rules, verdicts
 from allatt.paper.claims import CLAIMS, MARGINS, METHODS, RIVALS, SCRATCH, Margins
-from allatt.paper.decisions import EQUAL, FAILS, HOLDS, UNTOLD
+from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE
 from allatt.paper.measurements import Measurements
 from allatt.paper.rivals import GATES
 from allatt.paper.verdicts import judge
@@ -26,13 +26,13 @@ def verdicts_of(**options):
 
 
 def untold_but_exact():
-    return {number: HOLDS if number in EXACT else UNTOLD for number in CLAIMS}
+    return {number: HOLDS if number in EXACT else INCONCLUSIVE for number in CLAIMS}
 
 
 def test_everything_holds_that_several_seeds_can_tell():
     assert verdicts_of() == verdicts_of(seeds=3) == dict.fromkeys(CLAIMS, HOLDS)
     too_many_questions = {*METHODS, "4d", *RIVALS, *SCRATCH}
-    assert verdicts_of(seeds=2) == dict.fromkeys(CLAIMS, HOLDS) | dict.fromkeys(too_many_questions, UNTOLD)
+    assert verdicts_of(seeds=2) == dict.fromkeys(CLAIMS, HOLDS) | dict.fromkeys(too_many_questions, INCONCLUSIVE)
 
 
 def test_smoke_decides_nothing_but_by_counting():
@@ -57,7 +57,7 @@ def test_what_was_not_measured_is_not_judged():
     left_out = {"4e", "6a", "6b", *RIVALS, *SCRATCH}
     for number, (finding, verdict, p) in judged.items():
         assert (finding.ours == rules.UNMEASURED) == (number in left_out)
-        assert number not in left_out or (verdict, p, finding.points) == (UNTOLD, None, ())
+        assert number not in left_out or (verdict, p, finding.points) == (INCONCLUSIVE, None, ())
     assert {number for number in judged if judged[number].verdict != HOLDS} == left_out
     assert judged["4a"].p == pytest.approx(4 * judged["4a"].finding.p), "what was not measured asks no question"
 
@@ -107,14 +107,14 @@ def test_only_the_primary_outcome_is_told_with_a_p_value_that_its_family_cannot_
     for number in (*MEAN_GAINS, "3c", *AGAINST):
         finding, verdict, p = judged[number]
         assert (finding.leans, finding.p) == (HOLDS, pytest.approx(0.03, rel=1e-3)), number
-        assert (verdict, p < 0.05) == ((HOLDS, True) if number == "3a" else (UNTOLD, False)), number
+        assert (verdict, p < 0.05) == ((HOLDS, True) if number == "3a" else (INCONCLUSIVE, False)), number
     assert judged["6a"].p == pytest.approx(0.06, rel=1e-3) and judged["7a"].p == pytest.approx(0.15, rel=1e-3)
 
 
 def test_a_p_value_at_the_level_tells_nothing():
     measured = measurements()
     p = judge(measured)["3a"].p
-    assert judge(measured, level=p)["3a"].verdict == UNTOLD and judge(measured, level=p * 1.001)["3a"].verdict == HOLDS
+    assert judge(measured, level=p)["3a"].verdict == INCONCLUSIVE and judge(measured, level=p * 1.001)["3a"].verdict == HOLDS
 
 
 # Choices
@@ -164,4 +164,4 @@ def test_rules_give_exactly_the_committed_verdicts(name):
         assert row | computed == expected | computed
         for name in computed:
             assert row[name] == expected[name] or row[name] == pytest.approx(expected[name], rel=1e-6)
-        assert row["exact"] or row["p"] is None or (row["verdict"] != UNTOLD) == (row["p"] < claims.LEVEL)
+        assert row["exact"] or row["p"] is None or (row["verdict"] != INCONCLUSIVE) == (row["p"] < claims.LEVEL)

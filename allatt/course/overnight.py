@@ -21,7 +21,7 @@ CONTROL = ("a4e0dca763fe", "434758fe2be3")
 SHAPE = {
     "from the trained model": ("c6fb7bb40d52", "35620283bdf9"),
     "from random weights": ("f03a733d9538",),
-    "from random weights, as long in all": ("2648d46132f7", "a3bbe9cef171"),
+    "random weights, same total steps": ("2648d46132f7", "a3bbe9cef171"),
 }
 """Training of the 22 heads that gates had chosen, without gates: two runs of 4,000 steps, and one of 20,000."""
 

@@ -47,11 +47,11 @@ al. 2021, arXiv 2110.03252), as run {about['run']}, commit {about['commit'][:12]
 |---|---|---|---|---|---|
 {rows}
 
-Protocol: {_protocol(test)}. Perplexities of other protocols, texts or tokens do not compare with these.
+Protocol: {_protocol(test)}. Perplexities of other protocols, texts or tokens cannot be compared with these.
 
 ## Limits
 
-A small model for research and teaching. What it writes is not true, and may offend.
+A small model for research and teaching. What it writes is often untrue and may be offensive.
 """
 
 

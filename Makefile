@@ -10,7 +10,7 @@ ROUNDS ?= 24
 KILLS ?= 120
 export SCALE CORPUS SEED SEEDS NOTEBOOKS PARAMS ROUNDS KILLS
 
-# Threads that wait spin a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.
+# Waiting threads spin for a moment, then sleep: as fast as spinning on, and 5 to 20 times faster where cores are shared.
 export GOMP_SPINCOUNT ?= 10000
 # Large pages for malloc, on Linux: training on a CPU is faster.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
@@ -21,7 +21,7 @@ ENVIRONMENT := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),
 BIN := $(ENVIRONMENT)/bin
 export ENVIRONMENT PYTHON
 
-# Done once: the stamp holds the checksums of what was installed, and from which folder.
+# Done once: the stamp holds a checksum of what was installed, and the folder that it came from.
 define SETUP
 set -e; here="$(CURDIR)"; stamp="$$ENVIRONMENT/.allatt-installed"; \
 want="$$(cat requirements.lock.txt requirements.hashes.txt pyproject.toml | cksum) $$here"; \

@@ -1,7 +1,7 @@
 """allatt: a companion to "Layer-wise Pruning of Transformer Attention Heads" (Shim et al., 2021).
 
-Nothing is imported here, so that `import allatt` costs nothing: import names from their modules, e.g.
-`from allatt.model import LanguageModel`. README.md lists the modules. Only `load` is here: a trained model from its folder.
+Nothing is imported here, so `import allatt` costs nothing: import names from their modules, e.g.
+`from allatt.model import LanguageModel`. README.md lists the modules. Only `load` is here: it reads a trained model's folder.
 """
 
 __version__ = "0.1.0"

@@ -5,11 +5,11 @@
     output             dropout(softmax([context, persistent])) [v; sqrt(N) pv]
 
 Every query sees the same number of positions: itself and the M before it (the same-length mask of the paper). Persistent
-vectors have no position and are never masked. Queries i = 0..T-1 stand at keys M+i of the S = M+T keys.
+vectors have no position and are never masked. Query i = 0..T-1 has the position of key M+i of the S = M+T keys.
 `allatt.kernels.band` computes the same values and gradients faster.
 
 Shape suffixes:
-    B rows   H heads that are there   T queries   M memory   S = M + T keys   C = M + 1 visible keys (the band)
+    B rows   H kept heads   T queries   M memory   S = M + T keys   C = M + 1 visible keys (the band)
     N persistent vectors per head   K d_head
 """
 
@@ -22,13 +22,13 @@ from torch import Tensor
 
 
 class HeadVectors(NamedTuple):
-    """What the heads of a layer take from the weights alone."""
+    """The inputs of a layer's attention that depend on the weights alone."""
 
     r_HCK: Tensor
     """Projected positions of the distances 0..M."""
     u_HK: Tensor
     w_HK: Tensor
-    """Position biases of the content and of the position score."""
+    """Position biases: u of the content score, w of the position score."""
     pk_HNK: Tensor | None
     pv_HNK: Tensor | None
     """Persistent keys and values; None for Transformer-XL."""

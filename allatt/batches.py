@@ -13,8 +13,8 @@ from allatt.config import check
 class Stream:
     """A text as `rows` contiguous streams of equal length, read side by side in segments.
 
-    Row r is the r-th part of the text, and its segments follow each other from batch to batch, so that the memory of one
-    batch belongs to the next. Each id is predicted at most once per epoch; ids that do not fill a segment are left out.
+    Row r is the r-th part of the text, and its segments follow each other from batch to batch, so the memory of one batch
+    is the context of the next. Each id is predicted at most once per epoch; ids that do not fill a segment are left out.
     A batch depends on its step alone, so a stream has no state, and only the batch itself is copied from `ids`.
     AllattError if the text is too short for one segment per row.
     """
@@ -38,10 +38,10 @@ class Stream:
 
 
 class Feed:
-    """Batches of a stream (or of some of its rows) on the device that trains.
+    """Batches of a stream (or of some of its rows) on the training device.
 
     On a GPU, `prepare` sends the next batch while the current step computes: from pinned memory and through the same queue
-    as all other work, so that neither side waits and no batch is overwritten early. The result is the same either way.
+    as all other work, so neither side waits and no batch is overwritten early. The result is the same either way.
     """
 
     def __init__(self, stream: Stream, rows: slice = slice(None)):
@@ -53,7 +53,7 @@ class Feed:
         return self._prepared.pop((step, device), None) or self._send(step, device)
 
     def prepare(self, step: int, device: torch.device) -> None:
-        """Send a step's batch ahead; call it when the work of the step before is queued. On a CPU it does nothing."""
+        """Send a step's batch ahead; call it once the work of the previous step is queued. On a CPU it does nothing."""
         if device.type == "cuda":
             self._prepared = {(step, device): self._send(step, device)}
 

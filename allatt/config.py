@@ -18,14 +18,14 @@ from typing import Any
 # Increment when the meaning of a config changes, so that an old run is never mistaken for a new one.
 FORMAT = 1
 ADAPTIVE_FORMAT = 2
-"""Of models with cutoffs. In format 1, the cluster rows of the adaptive softmax were multiplied by Q h instead of h."""
+"""For models with cutoffs. In format 1, the cluster rows of the adaptive softmax were multiplied by Q h instead of h."""
 
-# Fields added later, with their defaults: a default is left out of the hash, so that earlier runs keep their names.
+# Fields added later, with their defaults: a default is left out of the hash, so earlier runs keep their names.
 LATER = {"target_kept": None, "clipped": False, "skip": 0, "evaluated": 0, "consolidate": False}
 
 ALL_ATTENTION, TRANSFORMER_XL = KINDS = ("all-attention", "transformer-xl")
 KIND_NAMES = {ALL_ATTENTION: "All-attention", TRANSFORMER_XL: "Transformer-XL"}
-"""The two kinds of models, and how people write them. Code that means one of them uses these names."""
+"""The two kinds of models, and their names in prose. Code refers to a kind by these constants."""
 
 
 class AllattError(Exception):
@@ -58,9 +58,9 @@ class DataConfig:
     vocab_size: int = 2000
     """Number of subwords; largest number of words (0: no limit); not used for characters."""
     min_count: int = 1
-    """Words that the training text holds less often become <unk>. Not used for subwords and characters."""
+    """Words that occur less often in the training text become <unk>. Not used for subwords and characters."""
     text_sha256: str = ""
-    """Checksum of the text if known, filled in by `allatt.data.tokens.pin`, so that a changed text is another run."""
+    """Checksum of the text if known, filled in by `allatt.data.tokens.pin`, so a changed text makes a different run."""
 
     def __post_init__(self):
         kinds = ("words", "subwords", "characters")
@@ -97,7 +97,7 @@ class ModelConfig:
     band_divisor: int = 4
     """Factor by which each band of the adaptive softmax is narrower than the one before."""
     kept: tuple[tuple[int, ...], ...] | None = None
-    """For each layer, the heads that it has, ascending; None: all. A layer may have none."""
+    """The heads of each layer, ascending; None: all heads. A layer may have no heads."""
     init: str = "released"
     """released: U(-s, s), s = sqrt(1/(d L)) (released code); unit: persistent keys N(0,1)/sqrt(d_head) and values
     N(0,1)/sqrt(N) (Sukhbaatar et al. 2019), the rest as released."""
@@ -134,7 +134,7 @@ class ModelConfig:
 
     @property
     def kept_heads(self) -> tuple[tuple[int, ...], ...]:
-        """For each layer, the heads that it has (all of them if `kept` is None)."""
+        """The heads of each layer (all of them if `kept` is None)."""
         return self.kept if self.kept is not None else (tuple(range(self.heads)),) * self.layers
 
     @property
@@ -178,8 +178,8 @@ class GateConfig:
     zeta: float = 1.1
     """Temperature and stretch of the hard concrete distribution (Louizos et al. 2018)."""
     target_kept: float | None = None
-    """Share of all heads to keep (our addition): lambda starts at `lam` and adapts until this share is kept; the targets that
-    were tried ended within one head. None: lambda is fixed, and decides."""
+    """Share of all heads to keep (our addition): lambda starts at `lam` and adapts to the last step; runs with
+    the targets tried ended within one head. None: lambda is fixed, and determines the share."""
 
     def __post_init__(self):
         check_finite(self)
@@ -199,7 +199,7 @@ class TrainConfig:
     steps: int = 1000
     """Optimizer steps. 0: evaluate the start as it is."""
     skip: int = 0
-    """Steps of the text that are skipped, because earlier stages have read them; after its end, the text begins again."""
+    """Steps of the text to skip, because earlier stages have read them; the text starts over after its end."""
     rows: int = 16
     """Contiguous streams per optimizer step (the batch); tokens per step = rows x segment."""
     optimizer: str = "adamw"
@@ -217,7 +217,7 @@ class TrainConfig:
     precision: str = "fp32"
     """fp32, or bf16: autocast, weights stay fp32."""
     evaluated: int = 0
-    """Tokens of the valid and of the test text that the finished model predicts, from their beginning on; 0: all of them."""
+    """Tokens that the finished model predicts of the valid and of the test text, each from its beginning; 0: all of them."""
     seed: int = 0
 
     def __post_init__(self):
@@ -248,9 +248,9 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     gates: GateConfig | None = None
     start: RunConfig | None = None
-    """The run whose weights this one starts from. Its heads that `model.kept` leaves out are removed."""
+    """The run whose weights this one starts from. Heads of that run that `model.kept` leaves out are removed."""
     consolidate: bool = False
-    """Second phase of pruning: the heads that the start's gates closed are removed, and the rest trains on without gates."""
+    """Second phase of pruning: the heads that the start's gates closed are removed, and training continues without gates."""
 
     def __post_init__(self):
         start = self.start
@@ -277,7 +277,7 @@ class RunConfig:
 
 
 def _different_text(a: DataConfig, b: DataConfig) -> list[str]:
-    """The settings in which two texts differ; the corpus may have two names if the checksum is the same."""
+    """The settings in which two texts differ; if both have a checksum, the names of their corpora do not count."""
     text = "text_sha256" if a.text_sha256 and b.text_sha256 else "corpus"
     return [name for name in (text, "tokens", "vocab_size", "min_count") if getattr(a, name) != getattr(b, name)]
 
@@ -285,7 +285,7 @@ def _different_text(a: DataConfig, b: DataConfig) -> list[str]:
 def _anonymous(values: Any) -> Any:
     """A RunConfig's dict without the names (its own and its start's) and without later fields at their defaults.
 
-    A folder of text counts by its name and checksum, wherever it lies, so that runs can move between machines.
+    A folder of text is identified by its name and checksum, not by its path, so runs can move between machines.
     """
     if not isinstance(values, dict):
         return values

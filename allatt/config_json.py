@@ -23,7 +23,7 @@ def from_dict(cls: type, values: dict) -> Any:
 
 
 def to_float(number: float) -> float:
-    """The number as a float; infinite, which configs refuse, if it has too many digits for one."""
+    """The number as a float; if it has too many digits for one, infinity, which configs refuse."""
     try:
         return float(number)
     except OverflowError:

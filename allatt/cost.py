@@ -6,17 +6,17 @@ All-attention, for each kept head (d d_model, k d_head, N persistent vectors, T 
     multiply-adds    4 d k (q, k, v, o) + 3 k (M + T) (content scores, position scores, values) + 2 N k     per token
 
 and per layer, with or without heads, one LayerNorm (2 d) and the bias of Wo (d). Everything else falls in proportion to
-the heads removed: the paper's point. Transformer-XL has no persistent vectors, but per layer a feed-forward of f units
-(2 d f + f + d parameters, 2 d f multiply-adds) and a second LayerNorm, which pruning leaves; its u and w are shared by all
-layers (2 H k, once). "body" is all of that; the table of distances (P d), embedding and softmax are counted separately. One
-multiply-add is two floating point operations.
+the heads removed, which is the paper's point. Transformer-XL has no persistent vectors; each layer has a feed-forward of f
+units (2 d f + f + d parameters, 2 d f multiply-adds) and a second LayerNorm, neither of which is pruned; u and w are shared
+by all layers (2 H k, counted once). "body" is all of that; the table of distances (P d), embedding and softmax are counted
+separately. One multiply-add is two floating-point operations.
 """
 
 from allatt.config import ALL_ATTENTION, TRANSFORMER_XL, ModelConfig, check
 
 
 def count(model: ModelConfig, vocab: int | None = None) -> dict:
-    """Everything that a model of this shape costs, as plain JSON values; without `vocab`, the body alone.
+    """All costs of a model of this shape, as plain JSON values; without `vocab`, those of the body alone.
 
     Returns kind, layers, vocab, heads (kept in each layer), heads_full, kept, pruned (share of all heads), and
 
@@ -24,8 +24,8 @@ def count(model: ModelConfig, vocab: int | None = None) -> dict:
       head), per_layer (without Transformer-XL's shared u and w), parts (of the body);
     - multiply_adds per token, as the paper counts them (the whole window of M + T, keys and values once per token, r not
       at all): body, per_head, per_layer, parts. With `vocab`, outside the body: softmax_head, for every token; with
-      cutoffs softmax_tail, in addition for a token whose target lies in band 1, 2, ..., and embedding, for an input token
-      of band 0, 1, 2, ... (empty lists without cutoffs).
+      cutoffs, softmax_tail, added for a token whose target is in band 1, 2, ..., and embedding, for an input token of
+      band 0, 1, 2, ... (empty lists without cutoffs).
 
     AllattError if the cutoffs do not fit the vocabulary. At the paper's size these are the counts of its released
     configuration; `executed` counts what one pass computes here.
@@ -58,9 +58,9 @@ def count(model: ModelConfig, vocab: int | None = None) -> dict:
 def executed(model: ModelConfig, rows: int) -> dict:
     """Multiply-adds that one pass of the body over `rows` segments performs on the reference path.
 
-    Unlike the paper's count: keys and values are projected for memory and segment, S = M + T positions for T tokens (in
-    training; a `segment_memory.Cache` saves the M); the M + 1 distances are projected once per pass, and only they are scored.
-    Returns per_pass (exact, but for the bias of the memory's LayerNorm), per_token (per_pass / (rows T)), and parts of per_pass
+    Unlike in the paper's count, keys and values are projected for memory and segment, S = M + T positions for T tokens (in
+    training; a `segment_memory.Cache` saves the M), and the M + 1 distances, the only ones scored, are projected once per pass.
+    Returns per_pass (exact but for the bias of the memory's LayerNorm), per_token (per_pass / (rows T)), and parts of per_pass
     (distances: r's projection).
     """
     check(rows >= 1, f"rows is {rows}; it must be 1 or more")
@@ -82,8 +82,8 @@ def executed(model: ModelConfig, rows: int) -> dict:
 def trained(model: ModelConfig, rows: int) -> int:
     """Multiply-adds of the body's forward and backward pass over `rows` segments.
 
-    The backward pass takes each product twice, for its two factors, except where one takes no gradient: a memory's hidden
-    states.
+    For each product, the backward pass computes two, one per factor, except where a factor needs no gradient: a memory's
+    hidden states.
     """
     width = sum(heads * model.d_head for heads in model.heads_per_layer)
     return 3 * executed(model, rows)["per_pass"] - 2 * model.d_model * width * rows * model.memory

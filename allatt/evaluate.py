@@ -47,9 +47,9 @@ def evaluate(model: LanguageModel, ids: np.ndarray, counts: dict, rows: int, gat
              precision: str = "fp32", unknown_id: int | None = None) -> dict:
     """Perplexities of one split, the share of its tokens that are <unk>, and the protocol.
 
-    `counts` are the split's words (ends of line included) and bytes (`allatt.data.tokens`). A model of subwords is compared
-    with one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens. To predict that
-    a word is unknown is easy, so that with many of them all numbers look better than they are.
+    `counts` are the split's words (ends of line included) and bytes (`allatt.data.tokens`). Compare a model of subwords
+    with one of words by `word_perplexity` = exp(total nats / words), never by the perplexity of its own tokens. Predicting that
+    a word is unknown is easy, so with many unknown words all numbers look better than they are.
     """
     total, predicted = nll(model, ids, rows, gate_LH, precision)
     return {

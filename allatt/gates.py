@@ -9,13 +9,13 @@
 One scalar a per layer and head, one sample per layer and optimizer step (Voita et al. 2019; the paper, section 3).
 
 In the paper, lambda alone decides how many heads are kept. With a target (our addition), lambda is the Lagrange multiplier
-of that number, found while the gates train by a controller with a proportional and an integral part:
+of that number; a controller with a proportional and an integral part finds it while the gates train:
 
-    error   e = b - r(t): b lies midway between the logits of the last head to keep and the next one;
-            r falls in a line from the gates' start to 0 over the first FALL of the steps, and stays
+    error   e = b - r(t): b is midway between the logits of the last head to keep and the next one;
+            r falls linearly from the gates' initial logit to 0 over the first FALL of the steps, then stays
     lambda  m(t) = m(t-1) + INTEGRAL e / steps;  lambda(t) = warm-up(t) (m(t) + PROPORTIONAL e)
 
-At b = 0 the target is met. Below 0, lambda rewards open heads: if too few would be left, it holds them open.
+At b = 0 the target is met. A lambda below 0 rewards open heads: if too few would be left, it holds them open.
 Shape suffixes: L layers, H heads.
 """
 
@@ -29,7 +29,7 @@ from allatt.config import GateConfig
 FALL = 0.6
 """Share of a run's steps over which the reference falls and heads close; during the rest they settle (our choice)."""
 PROPORTIONAL, INTEGRAL = 0.5, 1.0
-"""Nats per head for an error of 1 in the logit: at once, and for an error that lasts the whole run (our choice)."""
+"""Nats per head for an error of 1 in the logit: at once, and added up if it lasts the whole run (our choice)."""
 
 
 class HeadGates(nn.Module):
@@ -39,20 +39,20 @@ class HeadGates(nn.Module):
         super().__init__()
         self.config = config
         self.logit_LH = nn.Parameter(torch.full((layers, heads), float(config.initial)))
-        if config.target_kept is not None:  # only then: gates that were saved before there were targets still load
+        if config.target_kept is not None:  # only then, so gates saved before targets existed still load
             self.register_buffer("integral", torch.tensor(float(config.lam)))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Gates (L, H) of one step: open (1) or closed (0), with the straight-through gradient; scaled if so configured.
 
-        The noise is drawn on the CPU from `generator`, so that a run's gates depend neither on its device nor on the number
-        of random numbers that its dropouts take.
+        The noise is drawn on the CPU from `generator`, so a run's gates depend neither on its device nor on how many
+        random numbers its dropouts draw.
         """
         c = self.config
         x_LH = torch.rand(self.logit_LH.shape, generator=generator, dtype=torch.float64)
         x_LH = x_LH.clamp(1e-12, 1 - 1e-12)
         noise_LH = (x_LH.log() - (-x_LH).log1p()).to(self.logit_LH.dtype)
-        if self.logit_LH.is_cuda:  # from pinned memory the CPU need not wait for the GPU
+        if self.logit_LH.is_cuda:  # with pinned memory the CPU need not wait for the GPU
             noise_LH = noise_LH.pin_memory().to(self.logit_LH.device, non_blocking=True)
         z_LH = torch.sigmoid((noise_LH + self.logit_LH) / c.beta)
         soft_LH = (z_LH * (c.zeta - c.gamma) + c.gamma).clamp(0, 1)
@@ -69,23 +69,23 @@ class HeadGates(nn.Module):
         return self.logit_LH.detach() >= 0
 
     def penalty(self) -> Tensor:
-        """The expected number of gates above 0 in the whole model (a scalar), their L0 norm; more than are open, at 1/2."""
+        """The expected number of gates above 0 in the whole model (a scalar), their L0 norm; fewer are open, at 1/2 or more."""
         c = self.config
         return torch.sigmoid(self.logit_LH - c.beta * math.log(-c.gamma / c.zeta)).sum()
 
     def border(self) -> Tensor:
         """The logit midway between the last head that the target keeps and the next one (a scalar)."""
         logit_N = self.logit_LH.detach().flatten().sort(descending=True).values
-        logit_N = torch.cat([logit_N[:1] + 1, logit_N, logit_N[-1:] - 1])  # all and none have a border, too
+        logit_N = torch.cat([logit_N[:1] + 1, logit_N, logit_N[-1:] - 1])  # so that keeping all or none has a border, too
         kept = self._target()
         return logit_N[kept:kept + 2].mean()
 
     def lambda_at(self, step: int, steps: int) -> Tensor | float:
         """lambda, nats per head, at a step (counted from 0) of a run of `steps`: a linear rise over `penalty_warmup` steps,
-        then `config.lam`. With a target it is steered, and this must be called exactly once per step.
+        then `config.lam`. With a target, lambda is steered: call this exactly once per step.
 
-        A steered lambda depends on the logits alone, so that all processes agree. It stays a tensor: to read it would wait
-        for the GPU.
+        A steered lambda depends on the logits alone, so all processes agree. It stays a tensor: reading it would wait for
+        the GPU.
         """
         c, kept = self.config, self._target()
         if kept is None:

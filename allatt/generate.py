@@ -2,7 +2,7 @@
 
     w_{t+1} ~ p(. | w_{<=t})^(1/temperature) / Z          among the top_k likeliest tokens, then among the top_p mass
 
-The keys and values of earlier tokens are kept (`segment_memory.Cache`), so that a token costs one position, not a window; the
+The keys and values of earlier tokens are kept (`segment_memory.Cache`), so a token costs one position, not a window; the
 distributions equal those of one pass over the whole text. A text always has the full length: nothing ends it early.
 
 Shape suffixes:
@@ -21,9 +21,9 @@ from allatt.config import check
 from allatt.model import LanguageModel
 
 MOST = 100_000_000
-"""Tokens that are written at once: they are kept in memory (our choice)."""
+"""Largest number of tokens written at once, since they are kept in memory (our choice)."""
 SHARED = 1e6
-"""Multiply-adds per step from which several threads are faster than one; below, waking them takes longer than the work."""
+"""Multiply-adds per step from which several threads are faster than one; below it, waking them takes longer than the work."""
 
 
 def only_top_k(logits_BV: Tensor, k: int) -> Tensor:
@@ -40,12 +40,12 @@ def only_top_p(logits_BV: Tensor, p: float) -> Tensor:
         return logits_BV
     sorted_BV, ids_BV = logits_BV.sort(dim=-1, descending=True, stable=True)
     probs_BV = sorted_BV.softmax(-1)
-    before_BV = probs_BV.cumsum(-1) - probs_BV  # exactly 0 for the first token, so that one always stays
+    before_BV = probs_BV.cumsum(-1) - probs_BV  # exactly 0 for the first token, so it always stays
     return torch.empty_like(logits_BV).scatter(-1, ids_BV, sorted_BV.masked_fill(before_BV >= p, -math.inf))
 
 
 def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """One token per row, by inverse transform: where a number, uniform in [0, 1), falls among the summed probabilities.
+    """One token per row, by inverse transform: where its noise, uniform in [0, 1), falls among the cumulative probabilities.
 
     Temperature 0 takes the likeliest token. The temperature is applied before top_k and top_p.
     """
@@ -122,7 +122,7 @@ def generate(model: LanguageModel, prompts: Sequence[Sequence[int]], length: int
 
 
 def verify(length: int, temperature: float, top_k: int, top_p: float, seed: int, samples: int, prompts: int = 1) -> None:
-    """AllattError for values that `generate` does not accept, or for more tokens than MOST in all."""
+    """AllattError for values that `generate` does not accept, or for more than MOST tokens in total."""
     check(1 <= length <= 10_000_000, f"length is {length}; it must be 1 to 10,000,000")
     check(0 <= temperature < math.inf, f"temperature is {temperature}; it must be 0 (the likeliest token) or more")
     check(top_k >= 0, f"top-k is {top_k}; it must be 0 (all tokens) or more")

@@ -52,5 +52,5 @@ def most_important(score_LH: Tensor, count: int) -> Kept:
 
 
 def top_per_layer(score_LH: Tensor, counts: list[int]) -> Kept:
-    """The heads with the highest scores of each layer, `counts` of them."""
+    """The heads with the highest scores in each layer; `counts` gives their number."""
     return tuple(tuple(sorted(layer.topk(count).indices.tolist())) for layer, count in zip(score_LH, counts, strict=True))

@@ -1,12 +1,12 @@
 """All-attention LM and Transformer-XL, from one block.
 
-Every tensor of a head has the head as its first index, so that removing heads is indexing (`allatt.prune`). Layers may
+Every tensor of a head has the head as its first index, so removing heads is indexing (`allatt.prune`). Layers may
 have different numbers of heads. A layer without heads is the identity plus its bias (and, in Transformer-XL, its
 feed-forward).
 
 Shape suffixes:
     B rows   T segment   M memory   S = M + T   C = M + 1 distances   D d_model   L layers
-    H heads that are there (of this layer)   K d_head   N persistent vectors per head   F feed-forward
+    H kept heads (of this layer)   K d_head   N persistent vectors per head   F feed-forward
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Block(nn.Module):
         """Keys and values of the hidden states of a memory.
 
         A memory takes no gradient, but the LayerNorm's weights do. They move into the projection, W (gamma x + beta) =
-        (W gamma) x + W beta, so that the backward pass goes to weights alone: with M = T, this saves a sixth of the work of
-        keys and values.
+        (W gamma) x + W beta, so the backward pass reaches weights only: with M = T, this saves a sixth of the work of keys
+        and values.
         """
         if not self.heads:
             return (memory_BMD.new_empty(memory_BMD.shape[1], memory_BMD.shape[0], 0, self.config.d_head),) * 2
@@ -123,11 +123,11 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """All-attention LM (Sukhbaatar et al. 2019) or Transformer-XL (Dai et al. 2019), after `config.kind`.
+    """All-attention LM (Sukhbaatar et al. 2019) or Transformer-XL (Dai et al. 2019), as `config.kind` says.
 
     `path` chooses the attention: "fast", or "reference" (the equations, for tests and teaching). `compiled` sends blocks and
-    softmax through torch.compile, which takes a while at the first pass and gives the same values but for rounding.
-    Transformer-XL shares its position biases u and w between layers; All-attention has its own in each layer (the paper's
+    softmax through torch.compile, which slows the first pass and gives the same values except for rounding.
+    Transformer-XL shares the position biases u and w between layers; each All-attention layer has its own (the paper's
     counts follow from that).
     """
 
@@ -168,7 +168,7 @@ class LanguageModel(nn.Module):
     def empty_cache(self, rows: int) -> Cache:
         """The memory before the first segment, if no weight will change: for evaluation and generation.
 
-        Under autocast it holds half precision, as the projections do.
+        Under autocast the cache is in half precision, like the projections.
         """
         vectors = tuple(self.head_vectors(layer) for layer in range(self.config.layers))
         shape = self.config.memory, rows
@@ -197,7 +197,7 @@ class LanguageModel(nn.Module):
         return x_BTD, memory.after(remembered, input_BT.shape[1])
 
     def head_vectors(self, layer: int) -> HeadVectors:
-        """What a layer's attention takes from the weights alone."""
+        """The inputs of a layer's attention that depend on the weights alone."""
         block = self.blocks[layer]
         r_CE = F.linear(self.distance_PD[:self.config.memory + 1], block.position_HKD.flatten(0, 1))
         r_HCK = r_CE.unflatten(-1, block.position_HKD.shape[:2]).transpose(0, 1)
@@ -218,13 +218,13 @@ class LanguageModel(nn.Module):
              gate_LH: Tensor | None = None) -> tuple[Tensor, Past]:
         """Negative log-likelihood of each target (B, T), in nats, and the memory for the next segment."""
         hidden_BTD, memory = self(input_BT, memory, gate_LH)
-        # Sorting tokens into bands depends on the tokens, so that it cannot be compiled as one piece.
+        # Sorting tokens into bands depends on the tokens, so it cannot be compiled as one piece.
         one_band = len(self.softmax.bands) == 1
         nll = compiled(TiedSoftmax.nll) if self.compiled and one_band else TiedSoftmax.nll
         return nll(self.softmax, hidden_BTD, target_BT), memory
 
     def reread(self, config: ModelConfig) -> LanguageModel:
-        """The same weights read with another segment or memory, in evaluation mode; not longer than its table of distances."""
+        """The same weights with another segment or memory, in evaluation mode; the memory must fit the table of distances."""
         model = LanguageModel(config, self.vocab).to(self.distance_PD)
         model.load_state_dict(self.state_dict())
         model.path = self.path
@@ -277,7 +277,7 @@ class LanguageModel(nn.Module):
 
 
 def _about(metadata: dict[str, str]) -> dict:
-    """Config and vocabulary from a file's metadata: one key, or two in files of runs that are older than that."""
+    """Config and vocabulary from a file's metadata: one key, or two in files of older runs."""
     if "model" in metadata:
         return json.loads(metadata["model"])
     return {"config": json.loads(metadata["config"]), "vocab": int(metadata["vocab"])}

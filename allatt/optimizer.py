@@ -30,7 +30,7 @@ def make_optimizer(config: RunConfig, model: LanguageModel, gates: HeadGates | N
     if gates is not None:
         groups.append({"params": list(gates.parameters()), "weight_decay": 0.0, "base_lr": config.gates.lr})
     if t.optimizer == "lamb":
-        from pytorch_optimizer import Lamb  # not in torch; imported here, since most runs do without
+        from pytorch_optimizer import Lamb  # not in torch; imported here, since most runs do not need it
 
         return Lamb(groups, lr=t.lr, betas=(0.9, t.beta2))
     return torch.optim.AdamW(groups, lr=t.lr, betas=(0.9, t.beta2), fused=True)

@@ -1,6 +1,6 @@
 """From gates to a physically smaller model that gives the same outputs.
 
-Every tensor of a head has the head as its first index, so that removing heads is indexing. Output scaling, which at
+Every tensor of a head has the head as its first index, so removing heads is indexing. Output scaling, which at
 evaluation multiplies a layer's heads by heads / kept heads, is folded into the output projection. (The released code gates
 heads and never removes them.)
 """
@@ -27,7 +27,7 @@ def kept_heads(kept_LH: Tensor) -> Kept:
 
 
 def head_mask(kept: Kept, heads: int) -> Tensor:
-    """The inverse: booleans (layers, heads) of the kept heads."""
+    """The inverse of `kept_heads`: booleans (layers, heads) of the kept heads."""
     return torch.tensor([[head in layer for head in range(heads)] for layer in kept])
 
 
@@ -59,6 +59,6 @@ def remove(model: LanguageModel, kept: Kept, scale: Tensor | None = None) -> Lan
 
 
 def remove_closed(model: LanguageModel, gates: HeadGates) -> LanguageModel:
-    """The smaller model with the same outputs as `model` with these gates at evaluation."""
+    """The smaller model whose outputs equal those of `model` with these gates at evaluation."""
     # All open heads of a layer have the same factor: 1, or its output scaling.
     return remove(model, kept_heads(gates.kept()), gates.evaluation().amax(dim=-1))

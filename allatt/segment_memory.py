@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from allatt.model import LanguageModel
 
 KeysValues = tuple[Tensor, Tensor]
-"""A layer's keys and values of earlier segments, (M, B, H, K) each: position first, so that they grow quickly."""
+"""A layer's keys and values of earlier segments, (M, B, H, K) each: position first, which makes appending fast."""
 
 
 class Memory(NamedTuple):
@@ -30,7 +30,7 @@ class Memory(NamedTuple):
     """How many of the M positions (the last ones) hold text; the rest are masked."""
 
     def run_layer(self, model: LanguageModel, layer: int, x_BTD: Tensor, gate_H: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The layer's output, and what the next memory keeps of the segment: its input."""
+        """The layer's output, and its input, which the next memory keeps."""
         block = model.blocks[layer]
         few = self.filled in (0, self.hidden_LBMD.shape[2])  # each value of `filled` would be compiled anew
         run = compiled(type(block).forward) if model.compiled and few else type(block).__call__
@@ -38,7 +38,7 @@ class Memory(NamedTuple):
         return run(block, x_BTD, hidden_BMD, self.filled, vectors, gate_H, model.path), x_BTD.detach()
 
     def after(self, entered: list[Tensor], T: int) -> Memory:
-        """The memory for the next segment, from what entered each layer, (B, T, D)."""
+        """The memory for the next segment, from the input of each layer, (B, T, D)."""
         M = self.hidden_LBMD.shape[2]
         hidden_LBMD = torch.stack([entered_BTD[:, max(0, T - M):] for entered_BTD in entered]).to(self.hidden_LBMD)
         if T < M:
@@ -49,7 +49,7 @@ class Memory(NamedTuple):
 class Cache(NamedTuple):
     """A memory for weights that do not change: each layer's keys and values, instead of the hidden states behind them.
 
-    The same outputs as with `Memory`, without projecting M positions again for every segment.
+    The outputs are the same as with `Memory`, without projecting M positions again for every segment.
     """
 
     past: tuple[KeysValues, ...]

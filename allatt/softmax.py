@@ -13,9 +13,9 @@ holds the most frequent ones; C has one row per other band:
     log p(w) = log_softmax(head)[w]                                             w in the shortlist
     log p(w) = log_softmax(head)[band i] + log_softmax(E_i (P_i h) + b_i)[w]    w in band i > 0
 
-Cluster rows read h itself, not Q h, as in the released code and in fairseq; the first code of Dai et al. 2019 projects
-them too, which has the same counts but other weights. The shortlist's output projection Q (d, d) is not tied to P_0; the
-other bands' is P_i itself. torch's AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the
+Cluster rows read h itself, not Q h, as in the released code and in fairseq; the first code of Dai et al. 2019 gives
+them Q h, with the same counts but different weights. The shortlist's output projection Q (d, d) is not tied to P_0; that of
+any other band is P_i itself. torch's AdaptiveLogSoftmaxWithLoss cannot tie its shortlist, and has no word biases in the
 other bands.
 
 Shape suffixes:
@@ -140,7 +140,7 @@ class TiedSoftmax(nn.Module):
 
 
 def _inside(ids_N: Tensor, band: tuple[int, int]) -> Tensor:
-    """Positions of a band's ids."""
+    """Positions of the ids that belong to a band."""
     return ((ids_N >= band[0]) & (ids_N < band[1])).nonzero().squeeze(1)
 
 

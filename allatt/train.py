@@ -90,9 +90,9 @@ class Trainer:
         self.noise = torch.Generator().manual_seed(t.seed)
         self.step, self.seconds = 0, 0.0
         self.losses: list[Tensor] = []
-        """Of the steps since the last line of metrics."""
+        """Losses of the steps since the last line of metrics."""
         self.lines: list[str] = []
-        """What metrics.jsonl holds."""
+        """The lines of metrics.jsonl."""
         self.pending = 0.0
         """Seconds since the last line of metrics."""
         torch.manual_seed(t.seed * 1000 + rank)
@@ -100,7 +100,7 @@ class Trainer:
             torch.cuda.manual_seed(t.seed * 1000 + rank)
 
     def one_step(self) -> dict[str, Tensor | float]:
-        """Take one optimizer step; returns its measurements. Losses stay tensors: to read them would wait for the device."""
+        """Take one optimizer step; returns its measurements. Losses stay tensors: reading them would wait for the device."""
         config, t = self.config, self.config.train
         device = self.model.distance_PD.device
         input_BT, target_BT, first = self.feed.batch(t.skip + self.step, device)
@@ -126,7 +126,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the last step, from the checkpoint if there is one; metrics go to metrics.jsonl in the folder.
 
-        Asked to stop by a signal, it writes a checkpoint after the step and raises Interrupted.
+        If a signal asks it to stop, it writes a checkpoint after the step and raises Interrupted.
         """
         rank, world = rank_and_world()
         state = load_checkpoint(self.folder, self.config.id, rank, world)
@@ -138,7 +138,7 @@ class Trainer:
         steps = self.config.train.steps
         self.model.train()
         self.model.compiled = self.machine.compiles(steps)
-        # Few updates: each is a message to the notebook, and of more than a thousand that wait, some are lost.
+        # Few updates: each is a message to the notebook, and some are lost if more than a thousand wait.
         bar = tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step", leave=False, mininterval=0.5, delay=1,
                    disable=not self.machine.progress or rank > 0, file=bars())
         saved = since = time.monotonic()
@@ -154,7 +154,7 @@ class Trainer:
                     self.pending, since = self.pending + now - since, now
                     if is_logged:
                         line = self.metrics_line(measured)
-                        # The first line's steps include what happens once, such as compiling; it is left out.
+                        # The first two lines include one-time work, such as compiling; they say nothing about the rest.
                         told = told or (rank == 0 and self.step - begun >= 3 * self.log_every and self.tell(line))
                         speed = f"{line['tokens_per_second']:,.0f} tokens/s"
                         bar.set_postfix_str(f"loss {line['loss']:.3f}, ppl {line['perplexity']:.1f}, {speed}", refresh=False)
@@ -202,7 +202,7 @@ class Trainer:
         return int(signal)
 
     def state(self) -> State:
-        """The state that the next step depends on, as `restore` takes it back."""
+        """The state that the next step depends on, in the form that `restore` takes."""
         optimizer = pack_optimizer(self.optimizer)
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         if self.gates is not None:
@@ -217,7 +217,7 @@ class Trainer:
         return State(tensors, values | optimizer.values)
 
     def restore(self, state: State) -> None:
-        """Continue from a state. AllattError if it is not of this model and optimizer."""
+        """Continue from a state. AllattError if it does not fit this model and optimizer."""
         try:
             self._restore(state)
         except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -248,7 +248,7 @@ class Trainer:
         self.losses, self.lines = list(tensors["losses"].to(self.model.distance_PD.device)), list(state.values["metrics"])
 
     def metrics_line(self, measured: dict) -> dict:
-        """One line of metrics, for the steps since the line before. AllattError if the loss or gradient is not finite."""
+        """One line of metrics, for the steps since the previous line. AllattError if the loss or gradient is not finite."""
         loss = torch.stack(self.losses).mean()
         if rank_and_world()[1] > 1:
             dist.all_reduce(loss)
@@ -263,7 +263,7 @@ class Trainer:
                 "grad_norm": norm, "lr": measured["lr"],
                 "tokens_per_second": count * tokens / max(seconds, 1e-9), "seconds": self.seconds}
         if self.gates is not None:
-            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),  # or rather: above 0
+            line |= {"lambda": float(measured["lambda"]), "expected_open": self.gates.penalty().item(),  # strictly: above 0
                      "kept": ["".join("01"[int(k)] for k in layer) for layer in self.gates.kept()],
                      "logits": [[round(a, 3) for a in layer] for layer in self.gates.logit_LH.tolist()]}
         return line

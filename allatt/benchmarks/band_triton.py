@@ -1,13 +1,13 @@
 """A candidate for a GPU: the band of context scores in a Triton kernel that never writes the softmax's weights.
 
-Not run on a GPU. It was run in Triton's interpreter on a CPU, and compiled for GPUs of compute capability 8.0 and 9.0, with
-Triton 3.9. The benchmark (`python -m allatt bench --sections kernels`) measures it beside `allatt.kernels.band`; nothing else
-uses it.
+It has not run on a GPU. It was run in Triton's interpreter on a CPU, and compiled for GPUs of compute capability 8.0 and 9.0,
+with Triton 3.9. The benchmark (`python -m allatt bench --sections kernels`) measures it beside `allatt.kernels.band`; nothing
+else uses it.
 
 `fast` computes what `allatt.kernels.band.fast` does, with the same two blocks in one softmax (see there). The context's block
 differs: content scores are computed tile by tile in the kernel, with the softmax's running maximum and sum. Position scores
 come from one matrix product outside; their column c is distance M - c. Query i meets column c at key j = i + c, so the kernel
-reads them, and writes their gradient, along skewed addresses: row i, column j - i. These two are all that it writes of the size
+reads them, and writes their gradient, along skewed addresses: row i, column j - i. These two are the only arrays of the size
 B H T C.
 
 The backward pass computes the weights again, P = exp(S - L), from the joint normalizer L. It has two kernels: one over tiles
@@ -16,7 +16,7 @@ kernel would compute the scores once instead of twice, but several of its progra
 operations, in an order that changes from run to run. Here each number belongs to one program, which adds in a fixed order:
 the same seed gives the same run.
 
-Dropout draws by a counter (Philox): the number of a weight depends only on the seed, its row and head, i and c, so that both
+Dropout draws by a counter (Philox): the number of a weight depends only on the seed, its row and head, i and c, so both
 passes and all tilings drop the same weights.
 
 Shape suffixes:
@@ -42,7 +42,7 @@ try:
     import triton.language as tl
 
     jit = triton.jit
-except ImportError:  # not a dependency: torch brings it for GPUs alone
+except ImportError:  # not a dependency: torch brings it only for GPUs
     triton = None
 
     def jit(function):
@@ -50,7 +50,7 @@ except ImportError:  # not a dependency: torch brings it for GPUs alone
 
 
 TILE = 64
-"""Queries, and keys, of a tile: 16, 32 or 64 (the benchmark measures two). In float32 16, for lack of registers."""
+"""Queries, and keys, of a tile: 16, 32 or 64 (the benchmark measures two). In float32 at most 16, for lack of registers."""
 WIDTHS, DTYPES = (16, 32, 64), (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -59,7 +59,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
          drop: float = 0.0) -> Tensor:
     """The same values and gradients as `allatt.kernels.band.fast`, with the same arguments; no float64.
 
-    Without a GPU it runs in Triton's interpreter alone, for tests: TRITON_INTERPRET=1 before Python starts.
+    Without a GPU it runs only in Triton's interpreter, for tests: set TRITON_INTERPRET=1 before Python starts.
     """
     device, K = q_BHTK.device.type, q_BHTK.shape[-1]
     if triton is None:
@@ -76,7 +76,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
 
 
 class _TritonAttention(torch.autograd.Function):
-    """One softmax over two blocks, the band of context scores and the persistent vectors, with its gradient by hand."""
+    """One softmax over two blocks, the band of context scores and the persistent vectors, with its gradient written by hand."""
 
     @staticmethod
     def forward(ctx, q_BHTK, k_BHSK, v_BHSK, r_HCK, u_HK, w_HK, pk_HNK, pv_HNK, filled, drop):
@@ -115,8 +115,8 @@ class _TritonAttention(torch.autograd.Function):
         scale = 1 / math.sqrt(K)
         with torch.autocast(grad_BHTK.device.type, enabled=False), torch.cuda.device_of(grad_BHTK):
             grad_BHTK = grad_BHTK.to(out_BHTK.dtype)
-            delta_BHT = (grad_BHTK * out_BHTK).sum(-1, dtype=torch.float32).contiguous()  # a gradient may lie in any order
-            # What the kernel does not visit is 0: masked memory, and columns that are there for alignment.
+            delta_BHT = (grad_BHTK * out_BHTK).sum(-1, dtype=torch.float32).contiguous()  # a gradient may have any strides
+            # What the kernel does not visit is 0: masked memory, and columns added for alignment.
             grad_position_HQW = torch.zeros_like(position_HQW)
             grad_qu, grad_k, grad_v = (x.new_empty(x.shape) for x in (qu_BHTK, k_BHSK, v_BHSK))
             given = (*_strided(qu_BHTK, k_BHSK, v_BHSK, grad_BHTK), position_HQW, joint_BHT, delta_BHT, seed)
@@ -139,13 +139,13 @@ class _TritonAttention(torch.autograd.Function):
 
 
 def _strided(*tensors: Tensor) -> tuple:
-    """Each tensor, and its strides of rows, heads and positions; the K numbers of a vector lie one after the other."""
+    """Each tensor, and its strides of rows, heads and positions; the K numbers of a vector are contiguous."""
     packed = [x if x.stride(-1) == 1 else x.contiguous() for x in tensors]
     return tuple(part for x in packed for part in (x, *x.stride()[:3]))
 
 
 def _run(kernel, tile: int, size: int, arguments: tuple, drop: float, *sizes: int) -> None:
-    """A program for each row, head and tile of `size` queries or keys."""
+    """Run a program for each row, head and tile of `size` queries or keys."""
     B, H, _, K = arguments[0].shape
     kernel[B * H, triton.cdiv(size, tile)](*arguments, drop, *sizes, K, tile, drop > 0, num_warps=8 if tile == 64 else 4,
                                            num_stages=2)
@@ -159,7 +159,7 @@ def _base(row_stride, head_stride, H):
 
 @jit
 def _rows(of, stride, start, size, K: tl.constexpr, TILE: tl.constexpr):
-    """A tile of vectors, from this position on; 0 from `size` on."""
+    """A tile of vectors from position `start` on; 0 from `size` on."""
     t = tl.arange(0, TILE)[:, None]
     of += tl.cast(start, tl.int64) * stride
     return tl.load(of + (t * stride + tl.arange(0, K)[None, :]), mask=start + t < size, other=0.0)
@@ -200,7 +200,7 @@ def _scores(q_tK, k_sK, position, i0, j0, first, T, M, W, TILE: tl.constexpr):
 
 @jit
 def _mask(seed, i0, j0, M, drop, TILE: tl.constexpr):
-    """Dropout's factor per weight, 0 or 1 / (1 - drop). Each row and head has its own seed, so that int32 counts the rest."""
+    """Dropout's factor per weight, 0 or 1 / (1 - drop). Each row and head has its own seed, so int32 suffices for the rest."""
     number_ts = (i0 + tl.arange(0, TILE))[:, None] * (M + 1) + _columns(i0, j0, TILE)
     return tl.where(tl.rand(tl.load(seed) + tl.program_id(0), number_ts) >= drop, 1 / (1 - drop), 0.0)
 
@@ -218,7 +218,7 @@ def _forward(qu, qu_b, qu_h, qu_t, k, k_b, k_h, k_s, v, v_b, v_h, v_s, position,
         k_sK, v_sK = _rows(k, k_s, j0, M + T, K, TILE), _rows(v, v_s, j0, M + T, K, TILE)
         scores_ts = _scores(q_tK, k_sK, position, i0, j0, first, T, M, W, TILE)
         new_t = tl.maximum(top_t, tl.max(scores_ts, 1))
-        # Rows behind the last query see no key: -infinity - -infinity would be no number. A query sees one in its first tile.
+        # Rows past the last query see no key: -infinity - -infinity would be NaN. A query sees a key in its first tile.
         shift_t = tl.where(new_t == float("-inf"), 0.0, new_t)
         weights_ts, shrink_t = tl.exp2(scores_ts - shift_t[:, None]), tl.exp2(top_t - shift_t)
         sum_t = sum_t * shrink_t + tl.sum(weights_ts, 1)

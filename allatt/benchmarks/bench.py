@@ -4,7 +4,7 @@ Each comes from interleaved rounds (see `measure`), with the rate of a matrix pr
 
     paths        ways to compute one body at the paper's layer shape, and x-transformers at the same shape
     dropout      the same in training with the recipe's attention dropout
-    removal      bodies and whole models without 0 to 100 % of their heads, and with heads only gated off
+    removal      bodies and whole models with 0 to 100 % of their heads removed, and with heads only gated off
     lists        the paper's three lists of kept heads, physically removed
     generation   tokens written with cached keys and values, or by recomputing the window for each token
     step         the true training step of a scale: tokens and operations per second (see `step`)
@@ -65,7 +65,7 @@ def paper_shape(kind: str, layers: int) -> ModelConfig:
 class Bench:
     """The seven measurements, at one shape on one device.
 
-    `limit`: seconds after which a measurement begins no further round (see `measure.measure`).
+    `limit`: seconds after which a measurement starts no further round (see `measure.measure`).
     `variants`: the variants that paths and dropout measure, if all would take too long (compiling one takes up to half a
     minute); None: all.
     """
@@ -76,7 +76,7 @@ class Bench:
         self.limit, self.variants = limit, variants
 
     def step(self) -> list[dict]:
-        """Steps of the gpu scale on a GPU, of the laptop scale on a CPU, of smoke at a tiny shape; one after the other."""
+        """Steps of the gpu scale on a GPU, of the laptop scale on a CPU, or of smoke at a tiny shape, one after the other."""
         scale = "smoke" if self.shape.d_model < 64 else "gpu" if self.device == "cuda" else "laptop"
         return [step.measure_step(scale, device=self.device, steps=self.rounds, **variant) for variant in step.VARIANTS]
 
@@ -214,7 +214,7 @@ class Bench:
     def _measure_variants(self, ours: dict[str, dict], others: dict[str, Callable], train: bool) -> dict:
         """`measure.measure` of the chosen variants; adds bytes (peak activations) and share (of the peak rate) to each.
 
-        `ours` holds options of `body_pass`, `others` calls. What is not chosen is not made either: that alone may compile.
+        `ours` holds options of `body_pass`, `others` calls. Variants that are not chosen are not made: that alone may compile.
         """
         chosen = {*ours, *others} if self.variants is None else set(self.variants)
         calls = {name: self.body_pass(train=train, **options) for name, options in ours.items() if name in chosen}

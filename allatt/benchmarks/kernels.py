@@ -1,11 +1,11 @@
 """The persistent block alone, forward and backward, by every kernel that could compute it, with all heads and with few.
 
-flash is what `allatt.kernels.persistent` uses; cudnn is a candidate for a GPU in half precision. Each also with its queries in
-groups, which fill a GPU when few heads are left. A candidate has to agree with flash before it is timed: one that does not, or
-that this machine does not have, is named and left out. Beside them stand two ceilings: a matrix product, and a copy in memory.
+flash is what `allatt.kernels.persistent` uses; cudnn is a candidate for a GPU in half precision. Each also runs with its
+queries in groups, which fill a GPU when few heads are left. A candidate has to agree with flash before it is timed; one that
+does not, or that this machine lacks, is named and left out. Two ceilings are given: a matrix product, and a copy in memory.
 
-The same for the joint attention, context and persistent vectors in one softmax: `allatt.kernels.band`, which is used, and
-candidates, which have to agree with it. It is timed only where there is a candidate: on a GPU with Triton.
+The same is done for the joint attention, context and persistent vectors in one softmax: `allatt.kernels.band`, which is used,
+and candidates, which have to agree with it. It is timed only where there is a candidate: on a GPU with Triton.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def measure_kernels(shape: ModelConfig, rows: int, device: str, precision: str, 
 
 def measure_joint(shape: ModelConfig, rows: int, heads: int, device: str, precision: str, rounds: int, limit: float,
                   missing: dict[str, str]) -> dict | None:
-    """`measure.measure` of JOINT, with share and off; None without a candidate. Of the context, three products are counted
+    """`measure.measure` of JOINT, with share and off; None without a candidate. For the context, three products are counted
     forward and six backward, those of a path that keeps its weights."""
     dtype, draws = torch.bfloat16 if precision == "bf16" else torch.float32, torch.Generator().manual_seed(heads)
     T, C, N, K = shape.segment, shape.memory + 1, shape.persistent, shape.d_head
@@ -78,12 +78,12 @@ def measure_joint(shape: ModelConfig, rows: int, heads: int, device: str, precis
 
 def _agreeing(candidates: dict[str, Callable[[], tuple[Tensor, ...]]], expected: tuple[Tensor, ...], used: str, heads: int,
               missing: dict[str, str]) -> tuple[dict[str, Callable], dict[str, float]]:
-    """The candidates that give what is expected, and the difference of each; the others get a line in `missing`."""
+    """The candidates that agree with `expected`, and the difference of each; the others get a line in `missing`."""
     calls, off = {}, {}
     for label, candidate in candidates.items():
         try:
             off[label] = max(_difference(a, b) for a, b in zip(candidate(), expected, strict=True))
-        except Exception as error:  # whatever a library raises that does not have this kernel here
+        except Exception as error:  # whatever a library raises if it lacks this kernel here
             missing[label] = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
             continue
         if off[label] > TOLERANCE:
@@ -114,14 +114,14 @@ def cudnn(block: Block, groups: int) -> tuple[Tensor, ...]:
         pk, pv = (x_HNK.expand(len(q), -1, -1, -1) for x_HNK in (pk_HNK, pv_HNK))
         out, norm, cum_q, cum_k, most_q, most_k, seed, offset, _ = aten._scaled_dot_product_cudnn_attention(
             q, pk, pv, None, True, 0.0, False, False, scale=1.0)
-        # No bias is an undefined tensor for this operation, which Python writes as an empty one.
+        # For this operation, no bias is an undefined tensor, which Python writes as an empty one.
         grads = aten._scaled_dot_product_cudnn_attention_backward(
             grad, q, pk, pv, out, norm, seed, offset, q.new_empty(0), cum_q, cum_k, most_q, most_k, 0.0, False, scale=1.0)
         return persistent._whole(out), persistent._whole(grads[0]), grads[1].sum(0), grads[2].sum(0)
 
 
 def in_tiles(size: int, *tensors: Tensor) -> Tensor:
-    """The joint attention by Triton, with so many queries and keys per tile."""
+    """The joint attention by Triton, with `size` queries and keys per tile."""
     before, band_triton.TILE = band_triton.TILE, size
     try:
         return band_triton.fast(*tensors)  # the backward pass has tiles of the same size
@@ -152,6 +152,6 @@ def _groups(number: int):
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    """Relative to the norm of what is expected; infinite if a number is not finite."""
+    """Difference relative to the norm of `expected`; infinite if a number is not finite."""
     found, expected = found.float(), expected.float()
     return float((found - expected).norm() / expected.norm()) if bool(found.isfinite().all()) else float("inf")

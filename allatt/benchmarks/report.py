@@ -15,7 +15,7 @@ from allatt.system.text_tables import markdown_table
 from allatt.system.text_tables import table as aligned
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-"""Lines of README.md between which the tables are."""
+"""Lines of README.md that enclose the tables."""
 
 
 def table(section: str, results: dict) -> str:

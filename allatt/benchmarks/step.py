@@ -31,11 +31,11 @@ VARIANTS = [{"kind": kind} | more for kind in KINDS for more in ({}, {"gated": T
 def measure_step(scale: str, kind: str, device: str, steps: int, gated: bool = False, compiled: bool = False,
                  path: str = "fast", removed: float = 0.0, optimizer: str = "", rows: int = 0,
                  drop_attention: float | None = None) -> dict:
-    """Seconds per optimizer step (best and worst of REPEATS times `steps`), tokens per second, and operations per second.
+    """Seconds per optimizer step (best and worst of REPEATS repeats of `steps`), tokens per second, and operations per second.
 
-    removed: share of each layer's heads that is removed. optimizer, rows, drop_attention: other than the scale's. flop: two per
-    multiply-add of the body and the first band of the softmax, forward and backward; operations that do not multiply count as
-    nothing. first_seconds: of the first WARM steps, with what is compiled in them. bytes: peak memory, on a GPU.
+    removed: share of each layer's heads that is removed. optimizer, rows, drop_attention: instead of the scale's. flop: two per
+    multiply-add of the body and the first band of the softmax, forward and backward; operations that do not multiply are not
+    counted. first_seconds: of the first WARM steps, including what is compiled in them. bytes: peak memory, on a GPU.
     """
     at = scales.get(scale)
     kept: Kept | None = kept_evenly(at.model, removed) if removed else None
@@ -65,7 +65,7 @@ def measure_step(scale: str, kind: str, device: str, steps: int, gated: bool = F
 
 
 def _ids(vocab: int, number: int) -> np.ndarray:
-    """Ids about as frequent as words are, so that every band of an adaptive softmax has its share."""
+    """Ids about as frequent as words, so that every band of an adaptive softmax has its share."""
     return (np.minimum(np.random.default_rng(0).zipf(1.2, number), vocab) - 1).astype(np.int32)
 
 

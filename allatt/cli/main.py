@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     # Before torch is imported: its idle threads spin for a moment, then sleep (see `allatt.reproduce.execute`).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what is training is saved, children end, and one line says so
+    for name in ("SIGTERM", "SIGHUP"):  # like Ctrl-C: what is training is saved, children end, and one line says so
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _stop)
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         status = options.handler(options)
         sys.stdout.flush()
         return status or 0
-    except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it: as other programs that end of it
+    except BrokenPipeError:  # the reader of our output, e.g. `head`, has closed it: end as other programs do
         _close_output()
         return 128 + signal.SIGPIPE
     except (Exception, KeyboardInterrupt) as error:
@@ -45,12 +45,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         note(message)
         if message.startswith(OUTPUT):
-            _close_output()  # or Python would fail again when it ends
+            _close_output()  # else Python would fail again when it ends
         return 128 + getattr(error, "number", signal.SIGINT) if isinstance(error, KeyboardInterrupt) else 2
 
 
 def _prepare_streams() -> None:
-    """A closed stream (`>&-`) becomes one that takes everything; what a terminal cannot show is written as an escape."""
+    """A closed stream (`>&-`) becomes one that discards everything; what a terminal cannot show is written as an escape."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -60,7 +60,7 @@ def _prepare_streams() -> None:
 
 
 def _close_output() -> None:
-    with suppress(OSError, ValueError):  # it may have no number
+    with suppress(OSError, ValueError):  # it may have no file number
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -72,7 +72,7 @@ def _stop(number: int, frame: object) -> None:
 
 def _explanation(error: BaseException) -> str:
     """One line: what went wrong and what to do. "" for a bug, whose traceback should be shown."""
-    from allatt.system.files import DISK_ERRORS  # here: --help does not wait for its imports
+    from allatt.system.files import DISK_ERRORS  # here, so that --help does not wait for its imports
 
     if isinstance(error, AllattError):
         return str(error)
@@ -92,6 +92,6 @@ def _explanation(error: BaseException) -> str:
         return f"this needs the package {error.name}; install it: pip install -e '.[notebooks]'"
     if type(error).__name__ == "OutOfMemoryError":  # torch's: recognized by its name, since torch may not be imported here
         return "the GPU's memory is too small; try --micro-rows 8, then 4 (the same results without dropout)"
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's, of a CPU
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's, on a CPU
         return "this model or its batch is larger than the memory of this machine; take a smaller one, or --micro-rows 8"
     return ""

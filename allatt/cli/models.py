@@ -86,7 +86,7 @@ def save(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write a model as a program, and say how it is called."""
+    """Write a model as a program, and say how to call it."""
     from allatt.sharing import saved
     from allatt.sharing.export import export
 
@@ -138,8 +138,8 @@ def evaluate(options: argparse.Namespace) -> None:
 def _corpus(options: argparse.Namespace, about: dict) -> tuple[str, dict[str, Path]]:
     """The name of the text to evaluate on, and its files: those of --corpus, or those that the model learned from.
 
-    A name alone does not say which text that was: another folder may have it. So without --corpus the checksums decide, and of
-    folders only that of a run of this machine is looked at, never one that a stranger's file names.
+    A name alone does not identify the text: another folder may have the same name. So without --corpus the checksums decide,
+    and the only folder looked at is that of a run of this machine, never one that a stranger's file names.
     """
     from allatt.data.corpora import CORPORA, locate
 

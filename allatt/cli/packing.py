@@ -18,7 +18,7 @@ def add_commands(commands) -> None:
 
 
 def pack(options: argparse.Namespace) -> None:
-    """Write the records of runs; nothing if one of them would replace that of another training."""
+    """Write the records of runs; none if one of them would replace the record of another training."""
     from allatt.runs import Run, find
     from allatt.runs.records import outcome, read_record, write_record
     from allatt.system.paths import home

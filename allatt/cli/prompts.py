@@ -12,7 +12,7 @@ from allatt.generate import generate, noise, stream, verify
 from allatt.model import LanguageModel
 
 LARGE = 1e6
-"""Size of a weight that no training reaches: with larger ones, numbers overflow in the forward pass (our choice)."""
+"""Size that no weight reaches in training: with larger weights, numbers overflow in the forward pass (our choice)."""
 
 
 def encode(vocabulary: Vocabulary, prompt: str) -> list[int]:
@@ -40,7 +40,7 @@ def stream_text(model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[
     """Yields generated text to print, prompts included: a single text token by token, several texts one block each.
 
     Words and punctuation are separated by spaces, as in the training text. AllattError if the model's weights are so large that
-    its probabilities are no numbers.
+    its probabilities are not numbers.
     """
     try:
         yield from _stream_text(model, vocabulary, prompts, length, temperature, top_k, top_p, seed, samples)

@@ -94,7 +94,7 @@ def _stages(values: dict) -> list[dict]:
 
 
 def _stages_of(values: dict, change: str) -> list[dict]:
-    """The stages that one --set changes: all for the text and the model, the one with gates for gates, else the last."""
+    """The stages that one --set changes: all for the text and the model, the gated stage for gates, else the last."""
     section, key = change.split(".")[0], change.partition("=")[0]
     if section in ("data", "model") and key != "model.kept":
         return _stages(values)
@@ -220,7 +220,7 @@ def experiment(options: argparse.Namespace) -> None:
 
 
 def _configs(entry: Experiment, study: Study, seed: int, this_machine: Machine, budget: Budget | None) -> list[RunConfig]:
-    """The runs of an experiment; within a budget, the most telling first. Some train what they need to know beforehand."""
+    """The runs of an experiment; within a budget, the most telling first. It may first train what it needs to know."""
     from allatt.paper.experiments import most_telling_first
     from allatt.system.machine import OVER, Interrupted
 

@@ -2,11 +2,11 @@
 
     @exercise("4.1")
     def gate(answer):
-        expect(answer(0.0, 0.5) == 0.5, "without noise, a logit of 0 lies in the middle")
-        return "What a reader should take along."
+        expect(answer(0.0, 0.5) == 0.5, "Without noise, a logit of 0 is in the middle.")
+        return "What a reader should remember."
 
-In a notebook, `nb04.gate(my_gate)` prints "Exercise 4.1: not tried yet.", "not yet", with a hint, or "right". It raises
-nothing, so that "Run all" runs through; the tests ask `attempt` for the verdict instead.
+In a notebook, `nb04.gate(my_gate)` prints "Exercise 4.1: not tried yet.", or "not yet" with a hint, or "right". It raises
+nothing, so "Run all" runs to the end; the tests ask `attempt` for the verdict instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RIGHT, NOT_YET, NOT_TRIED = "right", "not yet", "not tried yet"
 
 
 class Verdict(NamedTuple):
-    """One of RIGHT, NOT_YET and NOT_TRIED, and what else there is to say."""
+    """One of RIGHT, NOT_YET and NOT_TRIED, with a hint or a final sentence if there is one."""
 
     state: str
     text: str = ""
@@ -29,11 +29,11 @@ class NotYet(Exception):
 
 
 class NotTried(Exception):
-    """The answer is `...`, or a function whose body is."""
+    """The answer is `...`, or a function whose body is `...`."""
 
 
 class Exercise:
-    """A check that takes the reader's answers, values or functions."""
+    """A check of the reader's answers, which are values or functions."""
 
     def __init__(self, number: str, test: Callable[..., str]):
         self.number, self.test, self.__doc__ = number, test, test.__doc__
@@ -44,7 +44,7 @@ class Exercise:
         print(f"Exercise {self.number}: {state}.{' ' if text else ''}{text}")
 
     def attempt(self, *answers: Any) -> Verdict:
-        """The verdict on these answers; whatever they raise is a hint, too."""
+        """The verdict on these answers; an exception that they raise becomes a hint, too."""
         try:
             return Verdict(RIGHT, self.test(*map(_tried, answers)))
         except NotTried:
@@ -56,14 +56,14 @@ class Exercise:
 
 
 EXERCISES: dict[str, Exercise] = {}
-"""By number, in the order of the modules that are imported."""
+"""By number, in the order in which the modules are imported."""
 
 
 def exercise(number: str) -> Callable[[Callable[..., str]], Exercise]:
-    """Decorator that makes a function the check of the exercise `number` ("4.1": the first of notebook 04).
+    """Decorator that makes a function the check of exercise `number` ("4.1": the first of notebook 04).
 
-    The function takes the reader's answers, raises NotYet (`expect`) with a hint if one is wrong, and returns what a right
-    answer shows, in a sentence or two.
+    The function takes the reader's answers, raises NotYet (through `expect`) with a hint if one is wrong, and returns what a
+    right answer shows, in a sentence or two.
     """
     def register(test: Callable[..., str]) -> Exercise:
         EXERCISES[number] = Exercise(number, test)
@@ -79,7 +79,7 @@ def expect(condition: Any, hint: str) -> None:
 
 
 def _tried(answer: Any) -> Any:
-    """The answer, if there is one. A function is wrapped: one that returns nothing has not been written yet."""
+    """The answer, if there is one. A function is wrapped: if it returns nothing, it has not been written yet."""
     if answer is ... or answer is None:
         raise NotTried
     if not callable(answer) or isinstance(answer, type):

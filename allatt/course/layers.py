@@ -1,4 +1,4 @@
-"""What the drawing of the layers shows: the map of the course."""
+"""Data for the drawing of the layers, the map of the course."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from allatt.paper import scales
 
 
 def paper_layers(kept: tuple[int, ...]) -> dict:
-    """Data of the figure 01_layers: a layer of both models at the paper's size, whole and with these heads alone."""
+    """Data for figure 01_layers: a layer of each model at the paper's size, whole and with only these heads."""
     panels = []
     for kind in (TRANSFORMER_XL, ALL_ATTENTION):
         layer = replace(scales.model("paper", kind), layers=1)

@@ -14,16 +14,16 @@ def _close(found, right):
 
 @exercise("0.1")
 def lost_by_halving(answer):
-    """answer: the share of a text, in percent, that becomes unknown when half of 20,000 words go; counts are 1 / rank."""
+    """answer: the percentage of a text that becomes unknown when the rarer half of 20,000 words goes; counts are 1 / rank."""
     counts = [1 / rank for rank in range(1, 20_001)]
     right = 100 * sum(counts[10_000:]) / sum(counts)
-    expect(isinstance(answer, int | float) and 0 < answer <= 100, "a number in percent is asked for, up to 100")
-    expect(answer > 1 or answer == 1, "in percent, please: a number below 1 would be a fraction")
-    expect(answer < 45, f"{answer}% would go if all words were equally frequent; the rare half goes, and a few words are most "
-                        "of a text")
-    expect(answer < 2 * right, "less: the word of rank 15,000 is seen 15,000 times less often than the first")
-    expect(answer > right / 2, "more: each of these words is rare, but there are 10,000 of them")
-    return (f"It is {right:.1f}%: ln 2 of ln 20,000 + 0.58. And each further halving costs as much again: a vocabulary "
+    expect(isinstance(answer, int | float) and 0 < answer <= 100, "The answer is a number in percent, up to 100.")
+    expect(answer > 1 or answer == 1, "In percent, please: a number below 1 would be a fraction.")
+    expect(answer < 45, f"{answer}% would become unknown if all words were equally frequent. But the rare half goes, and a few "
+                        "frequent words make up most of a text.")
+    expect(answer < 2 * right, "Less: the word of rank 15,000 occurs 15,000 times less often than the first.")
+    expect(answer > right / 2, "More: each of these words is rare, but there are 10,000 of them.")
+    return (f"It is {right:.1f}%: ln 2 divided by (ln 20,000 + 0.58). Each further halving costs as much again: a vocabulary "
             "has no natural end.")
 
 
@@ -34,13 +34,13 @@ def per_word(answer):
         right, found = ppl ** (tokens / words), answer(ppl, tokens, words)
         where = f"{ppl:.0f} per token, {tokens} tokens, {words} words"
         for wrong, hint in ((ppl * tokens / words, "nats add up over the tokens of a word, so perplexities multiply"),
-                            (ppl * words / tokens, "a word is more than a token, so it is harder to guess: more, not less"),
+                            (ppl * words / tokens, "a word is more than a token and harder to guess: more, not less"),
                             (ppl ** (words / tokens), "the exponent is upside down: a word has tokens / words tokens"),
-                            (math.log(ppl) * tokens / words, "these are nats per word; perplexity is their exponential"),
-                            (ppl, "that is per token")):
-            expect(not _close(found, wrong) or _close(found, right), f"{where}: {hint}")
-        expect(_close(found, right), f"{where}: it is {right:,.1f}, you have {found}. The text's nats are the same in both")
-    return "50 per subword is 773 per word at 1.7 subwords per word: neither is better, they are one number in two units."
+                            (math.log(ppl) * tokens / words, "that is in nats per word; the perplexity is its exponential"),
+                            (ppl, "that is the perplexity per token")):
+            expect(not _close(found, wrong) or _close(found, right), f"{where}: {hint}.")
+        expect(_close(found, right), f"{where}: it is {right:,.1f}; you have {found}. The text's nats are the same in both.")
+    return "50 per subword is 773 per word at 1.7 subwords per word. Neither is better: they are one number in two units."
 
 
 @exercise("0.3")
@@ -49,17 +49,17 @@ def bits_per_byte(answer):
     for ppl, text in ((20.0, "the cat sat on the mat"), (20.0, "Ἀχιλλεύς was a Greek hero"), (400.0, "naïve café – 5 €")):
         words = len(text.split())
         right, found = math.log2(ppl) * words / len(text.encode()), answer(ppl, words, text)
-        nats, where = math.log(ppl) * words, f"perplexity {ppl:.0f} per word on {text!r}"
+        nats, where = math.log(ppl) * words, f"A perplexity of {ppl:.0f} per word on {text!r}"
         for wrong, hint in (
-                (math.log2(ppl) * words / len(text), "len(text) counts characters; in UTF-8 some have several bytes"),
-                (nats / len(text.encode()), "these are nats per byte: a bit is ln 2 nats"),
-                (nats / len(text), "these are nats, and per character: a bit is ln 2 nats, and a letter can be several bytes"),
+                (math.log2(ppl) * words / len(text), "len(text) counts characters, and in UTF-8 some have several bytes"),
+                (nats / len(text.encode()), "that is in nats per byte; a bit is ln 2 nats"),
+                (nats / len(text), "that is in nats per character: a bit is ln 2 nats, and a letter can have several bytes"),
                 (nats * math.log(2) / len(text.encode()), "divide the nats by ln 2, do not multiply: a bit is less than a nat"),
-                (math.log2(ppl), "these are bits per word"),
-                (math.log2(ppl) * words, "these are the bits of the whole text"),
-                (math.log2(ppl) / len(text.encode()), "that is one word's bits over all bytes; there are several words"),
-                (ppl * words / len(text.encode()), "a perplexity is no number of bits: take its logarithm")):
-            expect(not _close(found, wrong) or _close(found, right), f"{where}: {hint}")
-        expect(_close(found, right), f"{where}: it is {right:.3f}, you have {found}")
-    return ("The tokens have dropped out: any two models can be compared on one text. Not on texts in two languages: a Greek "
-            "letter has two bytes, so that each byte is easier to guess.")
+                (math.log2(ppl), "that is in bits per word"),
+                (math.log2(ppl) * words, "that is the number of bits of the whole text"),
+                (math.log2(ppl) / len(text.encode()), "that is one word's bits over all bytes, but there are several words"),
+                (ppl * words / len(text.encode()), "a perplexity is not a number of bits: take its logarithm")):
+            expect(not _close(found, wrong) or _close(found, right), f"{where}: {hint}.")
+        expect(_close(found, right), f"{where}: it is {right:.3f}; you have {found}.")
+    return ("The tokens have dropped out, so any two models can be compared on one text. But texts in two languages cannot be "
+            "compared: a Greek letter has two bytes, so each byte is easier to guess.")

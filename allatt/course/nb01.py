@@ -19,13 +19,13 @@ def mean_share():
 
 @exercise("1.1")
 def share_of_the_sentence(answer):
-    """answer: the mean share on persistent vectors in percent, guessed to 10 points."""
+    """answer: the mean share on persistent vectors in percent, guessed to within 10 points."""
     right, number = mean_share(), isinstance(answer, int | float)
-    expect(number and 1 < answer <= 100, "a number in percent is asked for, above 1 and up to 100")
-    expect(answer < 94, f"{answer}% is what heads would give if they liked all vectors alike: there are 512 of them, and at "
-                        "most 20 tokens. These heads have learned to prefer some tokens")
-    expect(answer < right + 10, "less: the few tokens are worth more to a head than their number")
-    expect(answer > right - 10, "more: there is no feed-forward, and these vectors do its work")
+    expect(number and 1 < answer <= 100, "The answer is a number in percent, above 1 and up to 100.")
+    expect(answer < 94, f"{answer}% is what heads would give if they weighted all alike: there are 512 vectors, and at most 20 "
+                        "tokens. These heads have learned to prefer some tokens.")
+    expect(answer < right + 10, "Less: the few tokens are worth more to a head than their number suggests.")
+    expect(answer > right - 10, "More: there is no feed-forward, and these vectors do its work.")
     return (f"It is {right:.0f}%. With equal weights it would be 98%: a token gets far more than a vector, but the vectors "
             "together get more than half.")
 
@@ -37,39 +37,39 @@ def readers(answer):
         ahead = [[M + query - place for query in range(T)] for place in range(M + T)]  # i - j, by place and query
         right = [sum(0 <= d <= M for d in row) for row in ahead]
         found = [answer(place, T, M) for place in range(M + T)]
-        for wrong, hint in (([T] * (M + T), "not every query sees everything: not the future, and only M places back"),
-                            ([sum(d <= M for d in row) for row in ahead], "nobody sees the future: query i stands at M + i"),
-                            ([sum(d >= 0 for d in row) for row in ahead], "a query sees nothing more than M places behind it"),
-                            ([sum(0 <= d < M for d in row) for row in ahead], "a query sees M + 1 places: M and itself"),
-                            ([sum(0 < d <= M for d in row) for row in ahead], "a query sees itself too"),
-                            (right[::-1], "turned around: place 0 is the oldest memory, and place M + i is query i's own")):
-            expect(found != wrong or wrong == right, f"with T = {T} and M = {M}: {hint}")
+        for wrong, hint in (([T] * (M + T), "a query does not see all places: only its own and the M before it"),
+                            ([sum(d <= M for d in row) for row in ahead], "no query sees the future: query i is at M + i"),
+                            ([sum(d >= 0 for d in row) for row in ahead], "a query sees nothing more than M places back"),
+                            ([sum(0 <= d < M for d in row) for row in ahead], "a query sees M + 1 places: M and its own"),
+                            ([sum(0 < d <= M for d in row) for row in ahead], "a query sees itself, too"),
+                            (right[::-1], "reversed: place 0 is the oldest memory, and place M + i is query i's own")):
+            expect(found != wrong or wrong == right, f"With T = {T} and M = {M}: {hint}.")
         for place in range(M + T):
-            expect(found[place] == right[place], f"{right[place]} queries see place {place} with T = {T} and M = {M}; you have "
-                                                 f"{found[place]}. Query i stands at place M + i")
-    return ("The oldest memory is read by one query, later places by more, and the last token of a segment by itself alone, "
-            "until it becomes memory.")
+            expect(found[place] == right[place], f"With T = {T} and M = {M}, the number of queries that see place {place} is "
+                                                 f"{right[place]}; you have {found[place]}. Query i is at place M + i.")
+    return ("The oldest memory is read by one query, and later places by more. The last token of a segment is read by itself "
+            "alone, until it becomes memory.")
 
 
 @exercise("1.3")
 def reach(answer):
-    """answer(L, M, T): how many tokens back a token can be that changes the last layer's output."""
+    """answer(L, M, T): how many tokens back a token can be and still change the last layer's output."""
     for L, M, T in ((2, 4, 9), (3, 2, 7), (4, 5, 3)):
         reached = [True] + [False] * (L * (M + T))  # the first token is changed; where does a layer's output change?
         for _ in range(L):
             reached = [any(reached[max(0, i - M):i + 1]) for i in range(len(reached))]
         right = max(i for i, changed in enumerate(reached) if changed)
-        found, where = answer(L, M, T), f"with L = {L}, M = {M}, T = {T}"
-        expect(found != M, f"{where}: M is the reach of one layer; what it sees has itself seen something")
-        expect(found != L * (M + 1), f"{where}: the M + 1 places include the query's own, which is no step back")
-        expect(found not in (T, L * T, L * (M + T)), f"{where}: where the text is cut makes no difference; T cannot matter")
-        expect(found == right, f"{where}: a token changes outputs up to {right} tokens later; you have {found}")
+        found, where = answer(L, M, T), f"With L = {L}, M = {M}, T = {T}"
+        expect(found != M, f"{where}: M is the reach of one layer, but what it sees has seen something, too.")
+        expect(found != L * (M + 1), f"{where}: the M + 1 places include the query's own, which is no step back.")
+        expect(found not in (T, L * T, L * (M + T)), f"{where}: where the text is cut makes no difference, so T cannot matter.")
+        expect(found == right, f"{where}: a token changes outputs up to {right} tokens later; you have {found}.")
     return "Each layer adds M: 16 · 192 = 3,072 tokens in the paper's model, though each of its layers looks back only 192."
 
 
 @exercise("1.4")
 def joined(answer):
-    """answer(s, t, y, z): one softmax's output from two: scores (T, C) and (T, N), and the outputs (T, K) of each alone."""
+    """answer(s, t, y, z): the output of one softmax, from the scores (T, C) and (T, N) and outputs (T, K) of two."""
     torch.manual_seed(0)
     s, t = torch.randn(6, 5).double(), torch.randn(6, 40).double()
     v, m = torch.randn(5, 3).double(), torch.randn(40, 3).double()
@@ -82,17 +82,18 @@ def joined(answer):
         return one.shape == other.shape and torch.allclose(one, other)
 
     found = answer(s, t, y, z)
-    expect(isinstance(found, torch.Tensor) and found.shape == right.shape, f"the output is a tensor of {tuple(right.shape)}")
+    expect(isinstance(found, torch.Tensor) and found.shape == right.shape, f"The output is a tensor of {tuple(right.shape)}.")
     exact = t.logsumexp(-1, keepdim=True).sub(s.logsumexp(-1, keepdim=True)).sigmoid()
-    expect(not same(found, mixed(1 - exact)), "the two shares are swapped: the persistent part's is pi")
+    expect(not same(found, mixed(1 - exact)), "The two shares are swapped: pi is that of the persistent part.")
     expect(not same(found, y + z) and not same(found, mixed(torch.tensor(0.5))),
-           "the parts are not equal: each counts as much as the sum of exp(score) that it brings")
-    expect(not same(found, mixed(torch.tensor(40 / 45))), "not the number of scores counts, but the sum of exp(score)")
+           "The two parts are not equal: the weight of each is its sum of exp(score).")
+    expect(not same(found, mixed(torch.tensor(40 / 45))), "What counts is not the number of scores, but the sum of exp(score).")
     average = t.exp().mean(-1, keepdim=True) / (t.exp().mean(-1, keepdim=True) + s.exp().mean(-1, keepdim=True))
-    expect(not same(found, mixed(average)), "take sums of exp(score), not means: more vectors get more weight")
-    expect(not same(found, mixed(exact.mean())), "each query has a share of its own: sum over the last dimension alone")
-    expect(same(found, right), "pi is the sum of exp(score) over persistent vectors, divided by the sum over everything")
+    expect(not same(found, mixed(average)), "Take sums of exp(score), not means: more vectors get more weight.")
+    expect(not same(found, mixed(exact.mean())), "Each query has a share of its own: sum over the last dimension only.")
+    expect(same(found, right), "The share pi is the sum of exp(score) over persistent vectors, divided by the sum over "
+                               "everything.")
     large = answer(1000 + s, 1000 + t, y, z)
-    expect(torch.isfinite(large).all(), "right, until a score is 1,000: exp overflows. Take logsumexp, and then a sigmoid")
-    expect(same(large, right), "right, but adding 1,000 to all scores must not change a softmax")
-    return "One softmax over two sets is two softmaxes and a share of each query's own: sigmoid(logsumexp(t) - logsumexp(s))."
+    expect(torch.isfinite(large).all(), "Right until a score is 1,000: then exp overflows. Take logsumexp, and then a sigmoid.")
+    expect(same(large, right), "Right, but adding 1,000 to all scores must not change a softmax.")
+    return "One softmax over two sets is a mix of two, with a share for each query: sigmoid(logsumexp(t) - logsumexp(s))."

@@ -19,22 +19,23 @@ def top_heads(answer):
     for layer, values in enumerate(c.detach().numpy()):
         for head in sorted(range(8), key=lambda head: -values[head])[:k]:
             largest[layer, head] = 1
-    expect(isinstance(gate, torch.Tensor) and gate.shape == c.shape, "return a tensor of the shape of c: a gate per head")
+    expect(isinstance(gate, torch.Tensor) and gate.shape == c.shape, "Return a tensor of the shape of c, with a gate per head.")
     found = gate.detach().numpy()
-    expect(np.allclose(found, np.round(found)), "forward, some gates are neither 0 nor 1: add c, and subtract the same value "
-                                                "where no gradient sees it (c.detach())")
+    expect(np.allclose(found, np.round(found)), "In the forward pass, some gates are neither 0 nor 1: add c, and subtract the "
+                                                "same value where no gradient sees it (c.detach()).")
     found = np.round(found)
-    expect((found.sum(-1) == k).all(), f"each layer must have exactly {k} open gates; yours have {found.sum(-1).tolist()}")
-    expect(np.allclose(found, largest), "the right number is open, but not those with the largest c")
-    expect(gate.requires_grad, "forward right, but there is no gradient: a comparison has none, and must borrow that of c")
+    expect((found.sum(-1) == k).all(), f"Each layer must have exactly {k} open gates; yours have {found.sum(-1).tolist()}.")
+    expect(np.allclose(found, largest), "The right number is open, but not those with the largest c.")
+    expect(gate.requires_grad, "Forward, this is right, but there is no gradient: a comparison has none, so borrow that of c.")
     slope, = torch.autograd.grad((gate * torch.arange(24.).reshape(3, 8)).sum(), c)
-    expect(not (slope.numpy()[largest == 0] == 0).all(), "forward right, but closed gates have no gradient, so that they could "
-                                                         "never open again: hard * c is not straight-through")
+    expect(not (slope.numpy()[largest == 0] == 0).all(), "Forward, this is right, but closed gates have no gradient and could "
+                                                         "never open again: hard * c is not straight-through.")
     expect(torch.allclose(slope, torch.arange(24., dtype=torch.float64).reshape(3, 8)),
-           "forward right; backward, the slope of each gate must be that of its own c, which is 1")
-    expect(round(answer(c, 5).detach().sum().item()) == 15, "right for k 3; with k 5, each of three layers keeps five heads")
-    return ("The trick needs no hard concrete: whatever is computed forward, the gradient is one's own choice. With it, the "
-            "number of heads is fixed, and no lambda is needed.")
+           "Forward, this is right; backward, the slope of each gate must be that of its own c, which is 1.")
+    expect(round(answer(c, 5).detach().sum().item()) == 15,
+           "This is right for k = 3; with k = 5, each of three layers keeps five heads.")
+    return ("The trick needs no hard concrete gates: whatever is computed forward, the gradient is your own choice. With "
+            "it, the number of heads is fixed, and no lambda is needed.")
 
 
 @exercise("4.2")
@@ -45,18 +46,18 @@ def above(answer):
     for a, tau, beta in ((1.0, 0.5, 0.333), (1.0, 0.9, 0.333), (-0.5, 0.2, 0.333), (0.5, 0.9, 1.0)):
         c = np.clip(1.2 / (1 + np.exp(-(noise + a) / beta)) - 0.1, 0, 1)
         drawn, found = float((c >= tau).mean()), float(answer(a, tau, beta))
-        where = f"at a = {a:g}, tau = {tau:g}, beta = {beta:g}, a share of {drawn:.3f} is at least tau, yours says {found:.3f}"
+        where = f"At a = {a:g}, tau = {tau:g}, beta = {beta:g}, a share of {drawn:.3f} is at least tau; yours says {found:.3f}"
         stretched = _logit((tau + 0.1) / 1.2)
-        wrong = {"that is P(c >= 1/2), which needs no beta: at another tau, the border lies elsewhere": _sigma(a),
-                 "that is the probability to be at most tau": 1 - drawn,
+        wrong = {"that is P(c >= 1/2), which needs no beta; at another tau, the border is elsewhere": _sigma(a),
+                 "that is the probability of being at most tau": 1 - drawn,
                  "undo the stretch first: c = tau is z = (tau - gamma) / (zeta - gamma)": _sigma(a - beta * _logit(tau)),
-                 "the noise must be above beta logit(z) - a: the sign of one of them is turned": _sigma(a + beta * stretched),
-                 "the noise is compared with beta times the logit": _sigma(a - stretched)}
+                 "the noise must be above beta logit(z) - a; one of these has the wrong sign": _sigma(a + beta * stretched),
+                 "the noise has to be compared with beta times the logit": _sigma(a - stretched)}
         for hint, value in wrong.items():
-            expect(abs(found - value) > 1e-3 or abs(value - drawn) < 2e-3, f"{where}: {hint}")
+            expect(abs(found - value) > 1e-3 or abs(value - drawn) < 2e-3, f"{where}: {hint}.")
         expect(abs(found - drawn) < 1e-3, where)
-    return ("sigma(a - beta logit(z)), z = (tau + 0.1) / 1.2. At tau = 1/2 beta falls out, and P(open) = sigma(a); at tau = 0 "
-            "it is what the penalty counts; at 1 it is the spike.")
+    return ("sigma(a - beta logit(z)), z = (tau + 0.1) / 1.2. At tau = 1/2, beta drops out, and P(open) = sigma(a). At "
+            "tau = 0, it is what the penalty counts; at tau = 1, it is the spike.")
 
 
 def _sigma(x):
@@ -69,31 +70,31 @@ def _logit(z):
 
 @exercise("4.3")
 def half_open_border(answer):
-    """answer: the multiple of lambda below which features close if their gates start at a = 0."""
+    """answer: the worth, as a multiple of lambda, below which features close if their gates start at a = 0."""
     right, open_start = regression.kappa(0.0), regression.kappa(2.0)
-    expect(isinstance(answer, int | float) and answer > 0, "a positive number: worth at the border / lambda")
-    expect(abs(answer - open_start) > 0.05, "that is the border for gates that start at 2. A gate at 0 is closed in every "
-                                            "second step: compare (1 - g) dc/da with p (1 - p) there")
-    expect(answer > open_start, "it moves up: from 0, a gate needs fewer steps downhill, and it gets no discount for its start")
+    expect(isinstance(answer, int | float) and answer > 0, "The answer is a positive number: worth at the border / lambda.")
+    expect(abs(answer - open_start) > 0.05, "That is the border for gates that start at 2. A gate at 0 is closed in half "
+                                            "of the steps: compare (1 - g) dc/da with p (1 - p) there.")
+    expect(answer > open_start, "The border moves up: from 0, a gate needs fewer steps downhill, and it gets no discount.")
     expect(abs(answer - 1) > 0.03, "1 is the naive border. The penalty counts gates with c > 0, more than those that are open, "
-                                   "so the pull at a = 0 is not that of sigma(a): put a = 0 into kappa")
-    expect(abs(math.log(answer / right)) < 0.08, f"not {answer:g}: kappa(0) is the number, and a mean over the noise gives it")
-    return (f"kappa(0) = {right:.2f}. Between {open_start:.2f} and {right:.2f} lambda lie features that stay if gates start "
-            "open, and close if they start half open: two starts are to be compared at equal heads, or with both numbers.")
+                                   "so the pull at a = 0 is not that of sigma(a): put a = 0 into kappa.")
+    expect(abs(math.log(answer / right)) < 0.08, f"Not {answer:g}: kappa(0) is the number, and a mean over the noise gives it.")
+    return (f"kappa(0) = {right:.2f}. Features worth {open_start:.2f} to {right:.2f} lambda stay if gates start open, and "
+            "close if they start half open. So compare two starts at an equal number of heads, or look at heads and loss.")
 
 
 @exercise("4.4")
 def lambda_for_more(answer):
-    """answer(times): the factor for lambda if each feature is split into `times` equal ones, worth as much together."""
+    """answer(times): the factor for lambda if each feature is split into `times` equal ones that are together worth as much."""
     for times in (2, 4):
         found = float(answer(times))
         worth = regression.WORTH.double().repeat_interleave(times) / times  # theta becomes theta / sqrt(times)
         share = float((worth > 0.66 * 0.3 * found).double().mean())
         before = float((regression.WORTH > 0.66 * 0.3).double().mean())
-        kept = f"with {times} times the features, lambda 0.3 times {found:.3g} keeps {share:.0%} of them; before, {before:.0%}"
-        expect(abs(found - 1) > 1e-9, f"{kept}: a feature is worth less now, and one open gate still costs lambda")
-        expect(found < 1, f"{kept}: lambda must fall, since each feature is worth less")
-        expect(abs(found - times ** -0.5) > 1e-9, f"{kept}: the weight falls by the root of {times}; the worth is its square")
-        expect(abs(found * times - 1) < 1e-9, f"{kept}: compare the worth of one feature before and after")
+        kept = f"With {times} times the features, lambda 0.3 times {found:.3g} keeps {share:.0%} of them; before, {before:.0%}"
+        expect(abs(found - 1) > 1e-9, f"{kept}: a feature is worth less now, and an open gate still costs lambda.")
+        expect(found < 1, f"{kept}: lambda must fall, since each feature is worth less.")
+        expect(abs(found - times ** -0.5) > 1e-9, f"{kept}: the weight falls by the root of {times}; the worth is its square.")
+        expect(abs(found * times - 1) < 1e-9, f"{kept}: compare the worth of one feature before and after.")
     return ("1 / times. Cross-entropy is a mean and does not grow with the number of heads, while the penalty is a sum: a "
-            "lambda belongs to a size, and each scale of this project has its own.")
+            "lambda belongs to one size, and each scale of this project has its own.")

@@ -19,19 +19,19 @@ def heads_at_lambda(heads, layer):
     """How many of the trained model's 32 heads lambda 0.08 keeps, to within 3, and which of four layers keeps the fewest."""
     per_layer = trained("all-attention-pruned")[0].config.heads_per_layer
     right = sum(per_layer)
-    expect(12 <= heads <= 31, "lambda 0.045 kept 31 and lambda 0.16 kept 12, so it lies between")
-    expect(heads >= right - 3, "fewer heads closed than that")
-    expect(heads <= right + 3, "more heads closed than that")
-    expect(layer in (1, 2, 3, 4), "and which of the layers 1 to 4 loses most?")
+    expect(12 <= heads <= 31, "Lambda 0.045 kept 31 and lambda 0.16 kept 12, so the number is between them.")
+    expect(heads >= right - 3, "Fewer heads closed than that.")
+    expect(heads <= right + 3, "More heads closed than that.")
+    expect(layer in (1, 2, 3, 4), "The number is right. Which of the layers 1 to 4 loses most?")
     kept = per_layer[int(layer) - 1]
-    expect(kept == min(per_layer), f"the number is right, but layer {layer} keeps {kept} of 8. Whose output do all other "
-                                   "layers read, and whose does none?")
-    return f"{right} of 32, by layer {' '.join(map(str, per_layer))}. Nothing in the loss names a layer, and yet layers differ."
+    expect(kept == min(per_layer), f"The number is right, but layer {layer} keeps {kept} of 8. Which layer's output do all "
+                                   "others read, and which layer's does none?")
+    return f"{right} of 32, by layer {' '.join(map(str, per_layer))}. Nothing in the loss names a layer, yet the layers differ."
 
 
 @exercise("5.2")
 def remove_head(answer):
-    """answer(weights, head, d_head): the same layer's weights without one head; all heads packed in one matrix, as in torch."""
+    """answer(weights, head, d_head): the layer's weights without one head; each matrix packs all heads, as in torch."""
     generator = torch.Generator().manual_seed(0)
     H, K, D, N, T = 4, 3, 10, 5, 6
     shapes = {**dict.fromkeys(("W_q", "W_k", "W_v", "W_r"), (H * K, D)), "W_o": (D, H * K), "b_o": (D,),
@@ -42,22 +42,22 @@ def remove_head(answer):
         given = {name: tensor.clone() for name, tensor in weights.items()}
         small = answer(given, head, K)
         untouched = set(given) == set(shapes) and all(torch.equal(given[name], weights[name]) for name in shapes)
-        expect(untouched, "the weights that you were given have changed; return new ones")
-        expect(isinstance(small, dict) and set(small) == set(shapes), f"return a dict with the same names: {', '.join(shapes)}")
-        expect(torch.equal(small["b_o"], weights["b_o"]), "b_o belongs to the layer, not to a head: it stays as it is")
-        expect(small["W_o"].shape[1] != H * K, "W_o has all of its columns. It takes the heads' outputs, d_head columns each")
+        expect(untouched, "The weights that you were given have changed; return new ones.")
+        expect(isinstance(small, dict) and set(small) == set(shapes), f"Return a dict of the same names: {', '.join(shapes)}.")
+        expect(torch.equal(small["b_o"], weights["b_o"]), "b_o belongs to the layer, not to a head: it stays as it is.")
+        expect(small["W_o"].shape[1] != H * K, "W_o still has all columns. It takes the heads' outputs, d_head columns each.")
         for name, shape in shapes.items():
             wanted = (D, (H - 1) * K) if name == "W_o" else (D,) if name == "b_o" else (shape[0] // H * (H - 1), *shape[1:])
-            expect(tuple(small[name].shape) == wanted, f"{name} is {tuple(small[name].shape)}; without a head, it is {wanted}")
+            expect(tuple(small[name].shape) == wanted, f"{name} is {tuple(small[name].shape)}; without a head, it is {wanted}.")
         for name in ("W_q", "W_k", "W_v", "W_r", "W_o"):
             rows, was = (small[name], weights[name]) if name != "W_o" else (small[name].T, weights[name].T)
             expect(torch.equal(rows, torch.cat([was[:head * K], was[(head + 1) * K:]])),
-                   f"{name} has lost the wrong {'columns' if name == 'W_o' else 'rows'}: head {head}, counted from 0, has the "
-                   f"{K} from {head * K} on, side by side")
+                   f"{name} has lost the wrong {'columns' if name == 'W_o' else 'rows'}: head {head}, counted from 0, has "
+                   f"{K} side by side, from {head * K} on.")
         expect(torch.allclose(_layer(small, x, P, K), _layer(weights, x, P, K, closed=head)),
-               f"head {head} is removed, but the layer does not give what it gives with that head's gate at 0: the heads of "
-               "u, w, M_k and M_v no longer belong to those of W_q")
-    return "The layer gives what it gave with the gate closed. This is what pruning a checkpoint of another library takes."
+               f"Head {head} is removed, but the output is not the one with that head's gate at 0: the heads of u, w, M_k and "
+               "M_v no longer match those of W_q.")
+    return "The output is the same as with the gate closed. This is what it takes to prune a checkpoint of another library."
 
 
 def _layer(weights, x, P, d_head, closed=None):
@@ -88,15 +88,15 @@ def without_empty_layer(answer):
             torch.nn.init.normal_(block.output_bias_D)
         biases = [block.output_bias_D.detach().clone() for block in model.blocks]
         found = answer([bias.clone() for bias in biases], empty)
-        expect(len(found) == 3, "four layers were there, one is deleted: three biases")
-        expect(all(tuple(bias.shape) == biases[0].shape for bias in found), "each bias has the width of the model")
+        expect(len(found) == 3, "There were four layers, and one is deleted: return three biases.")
+        expect(all(tuple(bias.shape) == biases[0].shape for bias in found), "Each bias has the width of the model.")
         left, lost, b = [layer for layer in range(4) if layer != empty], biases[empty], empty
         given, later = torch.stack([biases[layer] for layer in left]), torch.stack([biases[layer] for layer in left])
         later[b] += lost
         expect(not torch.allclose(torch.stack(list(found)), given),
-               "the layer had no heads, but it still added its bias to every token")
+               "The layer had no heads, but it still added its bias to every token.")
         expect(not torch.allclose(torch.stack(list(found)), later),
-               "that adds the bias too late: the next layer reads the states *before* it adds its own")
+               "That adds the bias too late: the next layer reads the states *before* it adds its own bias.")
         small = LanguageModel(replace(config, layers=3, kept=None), vocab=20).double()
         state, new = model.state_dict(), small.state_dict()
         for name in new:
@@ -104,8 +104,8 @@ def without_empty_layer(answer):
             old = ".".join([parts[0], str(left[int(parts[1])]), *parts[2:]]) if parts[0] == "blocks" else name
             new[name] = state[old] if "output_bias" not in name else found[int(parts[1])]
         small.load_state_dict(new)
-        expect(torch.allclose(_losses(small), _losses(model)), f"layer {empty + 1} of 4 is gone, and the losses have changed")
-    return "The bias moves into the layer before. So an empty layer costs nothing; its bias is all that is left of it."
+        expect(torch.allclose(_losses(small), _losses(model)), f"Layer {empty + 1} of 4 is gone, but the losses have changed.")
+    return "The bias moves into the previous layer. So an empty layer costs nothing: its bias is all that is left of it."
 
 
 def _losses(model):
@@ -120,7 +120,7 @@ def _losses(model):
 
 @exercise("5.4")
 def loss_without(answer, cheapest):
-    """answer(model, layer, ids): mean loss on ids without the heads of a layer; and the trained model's cheapest layer."""
+    """answer(model, layer, ids): mean loss on ids without the heads of one layer; cheapest: the trained model's."""
     torch.manual_seed(0)
     kept = ((0, 2, 5, 7), (1, 3), (4,))
     full = LanguageModel(replace(scales.model("smoke", ALL_ATTENTION), layers=3), vocab=20).eval()
@@ -130,13 +130,13 @@ def loss_without(answer, cheapest):
     for layer in (2, 0, 1, 0):
         gate_LH = open_LH * (torch.arange(3) != layer)[:, None]
         right, found = nll(full, ids, 1, gate_LH)[0] / predicted, answer(model, layer, ids)
-        expect(model.config.kept == kept, "the model that you were given has changed")
-        expect(abs(found - right * predicted) > 1e-2, "this is the sum over all tokens; per token, please")
-        expect(abs(found - total / predicted) > 1e-6, f"nothing has changed: layer {layer}, counted from 0, still has heads")
-        expect(abs(found - right + total / predicted) > 1e-6, "this is the rise; the loss, please")
-        expect(abs(found - right) < 1e-4, f"a model with heads {kept} has {right:.4f} without layer {layer}, and you "
-                                          f"have {found:.4f}. Are the other layers as they were?")
-    expect(cheapest in (1, 2, 3, 4), "and which of the layers 1 to 4 is it?")
-    expect(cheapest not in (1, 2), "try all four: that layer costs more than twice as much as the cheapest")
-    expect(cheapest == 3, "close, but look again: it has the fewest heads, and is not the cheapest")
-    return "Layer 3, by a hair, though it has more heads than layer 4. Few heads does not mean that they are of little use."
+        expect(model.config.kept == kept, "The model that you were given has changed.")
+        expect(abs(found - right * predicted) > 1e-2, "This is the sum over all tokens; give the mean per token.")
+        expect(abs(found - total / predicted) > 1e-6, f"Nothing has changed: layer {layer}, counted from 0, still has heads.")
+        expect(abs(found - right + total / predicted) > 1e-6, "This is the rise of the loss; give the loss itself.")
+        expect(abs(found - right) < 1e-4, f"A model with heads {kept} has a loss of {right:.4f} without layer {layer}; "
+                                          f"you have {found:.4f}. Are the other layers unchanged?")
+    expect(cheapest in (1, 2, 3, 4), "The loss is right. Which of the layers 1 to 4 is the cheapest?")
+    expect(cheapest not in (1, 2), "Try all four: that layer costs more than twice as much as the cheapest.")
+    expect(cheapest == 3, "Close, but look again: layer 4 has the fewest heads, but is not the cheapest.")
+    return "Layer 3, by a hair, though it has more heads than layer 4. Few heads need not be of little use."

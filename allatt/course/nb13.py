@@ -26,26 +26,26 @@ def probability(answer):
         weights = np.exp(head) / np.exp(head).sum()
         for w in range(edges[-1]):
             band = int(np.searchsorted(edges, w, side="right")) - 1
-            found, name = float(answer(w, head, tails, edges)), f"word {w} of band {band}, edges {edges}"
+            found, name = float(answer(w, head, tails, edges)), f"Word {w} of band {band}, edges {edges}"
             if band == 0:
                 expect(not near(found, math.exp(head[w]) / np.exp(head[:edges[1]]).sum()),
-                       f"{name}: the shortlist shares its softmax with one row for each other band")
-                expect(near(found, weights[w]), f"{name}: {weights[w]:.4f}, and you have {found:.4f}")
+                       f"{name}: the shortlist shares its softmax with one row for each other band.")
+                expect(near(found, weights[w]), f"{name}: {weights[w]:.4f}, and you have {found:.4f}.")
                 continue
             tail = np.exp(tails[band - 1]) / np.exp(tails[band - 1]).sum()
             row, inside = edges[1] + band - 1, tail[w - edges[band]]
-            expect(not near(found, inside), f"{name}: that is its share of the band; the band has to be chosen first")
-            expect(not near(found, weights[row]), f"{name}: that is the whole band; the word has a share of it")
-            expect(not near(found, weights[row] + inside), f"{name}: first the band, and then the word: probabilities multiply")
+            expect(not near(found, inside), f"{name}: that is its share of the band; the band has to be chosen first.")
+            expect(not near(found, weights[row]), f"{name}: that is the whole band; the word has a share of it.")
+            expect(not near(found, weights[row] + inside), f"{name}: first the band, then the word, so probabilities multiply.")
             expect(not near(found, weights[row] * inside / tail.sum() * tail[0] / inside) or near(inside, tail[0]),
-                   f"{name}: its place in the tail is w minus the edge where the band begins")
-            expect(near(found, weights[row] * inside), f"{name}: {weights[row]:.4f} times {inside:.4f}; you have {found:.4f}")
-    return "The words of a band share its one row in the head: all together have probability 1, and most words cost little."
+                   f"{name}: its place in the tail is w minus the edge where the band begins.")
+            expect(near(found, weights[row] * inside), f"{name}: {weights[row]:.4f} times {inside:.4f}; you have {found:.4f}.")
+    return "The words of a band share its one row in the head. All words together have probability 1, and most cost little."
 
 
 @exercise("13.2")
 def mean_cost(answer):
-    """answer(shares, sizes, widths): multiply-adds per predicted word; share of the text, words and width of each band."""
+    """answer(shares, sizes, widths): mean multiply-adds per predicted word, from each band's share, words and width."""
     draw = random.Random(0)
     for cutoffs, vocab, d in ((*PAPER, 512), ((200, 1_000), 4_000, 32)):
         model = ModelConfig(d_model=d, cutoffs=cutoffs)
@@ -55,15 +55,15 @@ def mean_cost(answer):
         shares = [weight / sum(weights) for weight in weights]
         found, head, tails = answer(shares, sizes, widths), counted["softmax_head"], counted["softmax_tail"]
         right = head + sum(share * tail for share, tail in zip(shares[1:], tails, strict=True))
-        expect(not near(found, vocab * d), "that is one softmax over all words, which the bands are there to avoid")
-        expect(not near(found, head + sum(tails)), "a tail is computed only for its own words: weigh it by its share")
-        expect(not near(found, shares[0] * head + right - head), "the head is computed for every word")
-        expect(not near(found, right - d * d), "the shortlist goes through Q first: d times d")
-        expect(not math.isclose(found, right - len(tails) * d, rel_tol=1e-9), "the head has a row for each other band, too")
+        expect(not near(found, vocab * d), "That is one softmax over all words, which the bands are there to avoid.")
+        expect(not near(found, head + sum(tails)), "A tail is computed only for its own words: weight it by its share.")
+        expect(not near(found, shares[0] * head + right - head), "The head is computed for every word.")
+        expect(not near(found, right - d * d), "The shortlist goes through Q first: d times d.")
+        expect(not math.isclose(found, right - len(tails) * d, rel_tol=1e-9), "The head has a row for each other band, too.")
         projections = sum(share * d * width for share, width in zip(shares[1:], widths[1:], strict=True))
-        expect(not math.isclose(found, right - projections, rel_tol=1e-9), "a tail begins with its projection, d to its width")
+        expect(not math.isclose(found, right - projections, rel_tol=1e-9), "A tail begins with its projection, d to its width.")
         expect(math.isclose(found, right, rel_tol=1e-9),
-               f"sizes {sizes}, widths {widths} and shares {[round(share, 3) for share in shares]} give {right:,.0f}; you have "
-               f"{found:,.0f}")
-    return ("At the paper's size 10.5 million for a word of the shortlist, at most 15.6 million for another, instead of 137 "
-            "million for one softmax. The body has 59.8 million, so that the words no longer outweigh it.")
+               f"Sizes {sizes}, widths {widths} and shares {[round(share, 3) for share in shares]} give {right:,.0f}; you have "
+               f"{found:,.0f}.")
+    return ("At the paper's size, a word of the shortlist takes 10.5 million multiply-adds and another at most 15.6 million, "
+            "instead of 137 million for one softmax. The body takes 59.8 million, so the words no longer outweigh it.")

@@ -1,4 +1,4 @@
-"""What the overnight scale logged of its runs: the notebooks draw it at every scale, without the runs' weights.
+"""Logs of the overnight scale's runs, which the notebooks draw at every scale, without the runs' weights.
 
 The records are in figures/overnight/runs, all of seed 0; figures/overnight/README.md has them in tables.
 """
@@ -15,7 +15,7 @@ METHODS = {
     "no output scaling": ("1d249fe2b97b", "ca9da4284569"),
     "none of the three": ("7b2e52bb93bd", "47413df74fd6"),
 }
-"""Runs of All-attention at lambda 0.11, as in notebook 06: with gates, and their consolidation."""
+"""Runs of All-attention at lambda 0.11, as in notebook 06: with gates, then their consolidation."""
 CONTROL = ("a4e0dca763fe", "434758fe2be3")
 """The same with lambda 0."""
 SHAPE = {
@@ -32,8 +32,8 @@ def record(run: str) -> dict:
 
 
 def trajectory(phases: tuple[str, ...]) -> dict[str, list]:
-    """Step, training loss, lambda and kept heads of the phases of a run, one after the other; of phases without gates, lambda
-    is None, and the heads are those that are there."""
+    """Step, training loss, lambda and kept heads of the phases of a run, one after the other. In phases without gates, lambda
+    is None, and the heads are those that the model has."""
     columns: dict[str, list] = {"step": [], "loss": [], "lambda": [], "kept": []}
     for run in map(record, phases):
         log, before = run["metrics"], (columns["step"] or [0])[-1]

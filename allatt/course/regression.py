@@ -1,9 +1,9 @@
-"""Gates on the features of a linear regression: the problem with a known answer of notebooks 04 and 06.
+"""Gates on the features of a linear regression: the problem with a known answer in notebooks 04 and 06.
 
     y = sum over 15 features j of theta_j x_j,   x_j independent with variance 1,   theta_j^2 = WORTH[j]
 
-To close the gate of a feature adds its worth to the squared error, and an open gate costs lambda. Each row of gates has its
-own lambda, so that one training shows ten. Only the gates are learned, or the gates and the weights.
+Closing the gate of a feature adds its worth to the squared error, and an open gate costs lambda. Each row of gates has its
+own lambda, so one training run shows ten. Either only the gates are learned, or the gates and the weights.
 """
 
 import math
@@ -22,11 +22,11 @@ DEFAULTS = GateConfig()
 EDGE = DEFAULTS.beta * math.log(-DEFAULTS.gamma / DEFAULTS.zeta)
 """Where sigma(a - EDGE) is the probability that a hard concrete gate is not exactly 0."""
 KINDS = ("rounded", "hard concrete", "sigmoid")
-"""Gates in training: rounded with the straight-through gradient (the paper), not rounded, and no draw at all: sigma(a)."""
+"""Gates in training: rounded with the straight-through gradient (the paper), not rounded, and not drawn at all: sigma(a)."""
 
 
 class Trained(NamedTuple):
-    """What a training has made."""
+    """The result of a training run."""
 
     logits: Tensor
     """By step, lambda and feature."""
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
 
 def stretched(z: Tensor) -> Tensor:
-    """The clamp of the stretch of z: exactly 0 and exactly 1 at its ends."""
+    """z stretched, then clamped: exactly 0 and exactly 1 at its ends."""
     return (z * (DEFAULTS.zeta - DEFAULTS.gamma) + DEFAULTS.gamma).clamp(0, 1)
 
 
@@ -52,7 +52,7 @@ def sample(kind: str, logit: Tensor, generator: torch.Generator) -> tuple[Tensor
 
 def train(kind: str = "rounded", initial: float = 2.0, warmup: int = 50, steps: int = 600, learned_from: Tensor | None = None,
           weights_lr: float = 0.05, seed: int = 0) -> Trained:
-    """Train gates with Adam, 256 examples per step; also the weights, from `learned_from` on, if it is given."""
+    """Train gates with Adam, 256 examples per step; if `learned_from` is given, also the weights, starting from it."""
     theta, rows = WORTH.sqrt(), len(LAMBDAS)
     logit = torch.full((rows, len(WORTH)), float(initial), requires_grad=True)
     weights = (theta if learned_from is None else learned_from).expand(rows, -1).clone()
@@ -84,9 +84,10 @@ def error(weights: Tensor, gates: Tensor) -> Tensor:
 
 
 def kappa(initial: float, points: int = 100_000) -> float:
-    """Gates that start at this logit close where the worth is below kappa lambda: p (1 - p) / (2 E[(1 - g) dc/da]).
+    """Gates that start at this logit close where the worth is below kappa lambda: kappa = p (1 - p) / (2 E[(1 - g) dc/da]).
 
-    E over the noise, by substituting c for it: the density of the noise at the place where the gate is c, over 0 < c < 1/2.
+    E is over the noise, computed by substituting c for it: the density of the noise at the place where the gate is c, over
+    0 < c < 1/2.
     """
     c = (torch.arange(points, dtype=torch.float64) + 0.5) / (2 * points)
     z = (c - DEFAULTS.gamma) / (DEFAULTS.zeta - DEFAULTS.gamma)
@@ -96,7 +97,7 @@ def kappa(initial: float, points: int = 100_000) -> float:
 
 
 def border(kept: Tensor) -> float:
-    """Geometric mean of (worth of the last kept, worth of the first closed) / lambda, over the rows that keep some."""
+    """Geometric mean of (worth of the last kept, worth of the first closed) / lambda, over rows that keep some, not all."""
     rows = [(WORTH[row].min() * WORTH[~row].max()).sqrt() / lam
             for lam, row in zip(LAMBDAS, kept, strict=True) if 0 < row.sum() < len(row)]
     return torch.stack(rows).log().mean().exp().item()

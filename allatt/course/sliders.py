@@ -1,7 +1,7 @@
-"""The sliders of notebook 04: a figure that is drawn again when one is moved.
+"""The sliders of notebook 04: a figure that is redrawn when one is moved.
 
 They need Jupyter and ipywidgets. Elsewhere (papermill, a page without a kernel, no ipywidgets), `show` names the package; the
-notebook's own figures stand for them.
+notebook's own figures take their place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POINTS = 20_000
 
 
 def show(panel: Callable[[], Any]) -> Any:
-    """The widgets that `panel()` makes, or one line where there can be none."""
+    """The widgets that `panel()` makes, or one printed line where there can be none."""
     try:
         import ipywidgets  # noqa: F401
     except ImportError:

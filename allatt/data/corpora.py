@@ -1,11 +1,11 @@
-"""Find the text of a corpus: by name (CORPORA), or a folder of the user's own.
+"""Find the text of a corpus: by name (CORPORA), or in a folder of the user's own.
 
-Every corpus ends up as three files in WikiText's format (`wikitext_format`) or text8's (`text8_format`). What is unpacked,
-downloaded or converted lies under `home()`, with a manifest of sizes and checksums; files that already have the format stay
-where they are.
+Every corpus ends up as three files in WikiText's format (`wikitext_format`) or text8's (`text8_format`). Files that
+are unpacked, downloaded or converted go under `home()`, with a manifest of sizes and checksums; files that already have the
+format stay where they are.
 
 Some experiments on GPUs read a private stand-in for WikiText-103: wiki2014, 91,797 Wikipedia articles of May 2014. It is
-used as a folder of the user's own, `--corpus /path/to/wiki2014`; `write_as_text8` makes the same text in text8's format.
+used like any folder of the user's own, `--corpus /path/to/wiki2014`; `write_as_text8` makes the same text in text8's format.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from allatt.system.files import MANIFEST, checksum, damage, disk, written
 from allatt.system.messages import note
 from allatt.system.paths import absolute, home
 
-# Raised by one whenever the conversion of plain text changes.
+# Increased by one whenever the conversion of plain text changes.
 FORMAT = 3
 
 
@@ -48,7 +48,7 @@ class Corpus:
     address: str = ""
     """What `fetch` reads: repository and folder of the Hugging Face hub, a URL, or the name of another corpus."""
     local: bool = False
-    """Whether `fetch` works without a network, so that a damaged copy is simply made again."""
+    """Whether `fetch` works without a network; if so, a damaged copy is simply made again."""
     sha256: dict[str, str] = field(default_factory=dict)
     """Known checksums, by split."""
     words: dict[str, int] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def _fetch_text8_like(corpus: Corpus, folder: Path) -> None:
 
 
 def _compare(corpus: Corpus, folder: Path, reason: str, advice: str) -> None:
-    """AllattError if a text that was just made has other checksums than the known ones."""
+    """AllattError if a text that was just made does not have the known checksums."""
     for split, sha256 in corpus.sha256.items():
         check(checksum(folder / file_name(split)) == sha256,
               f"{reason}, so that the {split} text is not the known one: {advice}")
@@ -121,7 +121,7 @@ CORPORA = {corpus.name: corpus for corpus in (
 
 
 def full_name(corpus: str) -> str:
-    """A corpus as it is named wherever its name is kept: a folder by its full path."""
+    """The name of a corpus as it is recorded: for a folder, its full path."""
     return corpus if not corpus or corpus in CORPORA else str(absolute(corpus))
 
 
@@ -129,7 +129,7 @@ def locate(name: str) -> Text:
     """The text of a corpus, unpacked, downloaded or converted first if necessary.
 
     name: one of CORPORA, or the path of a folder that holds wiki.{train,valid,test}.tokens (also as .xz, or
-        .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files; or of a packed corpus. Plain .txt is tokenized
+        .part1.xz, .part2.xz, ...), {train,valid,test}.txt, or any .txt files, or of a packed corpus. Plain .txt is tokenized
         as WikiText is (`allatt.data.wikitext_format.tokenize`); if it is not split, 90 % is for training and 5 % each for
         valid and test.
     A corpus of CORPORA is first looked for in the folders of ALLATT_DATA (separated as in PATH), each of which may
@@ -172,7 +172,7 @@ def write_as_text8(name: str, folder: Path) -> None:
 
 
 def _own_folder(name: str) -> Path:
-    """The full path of a folder of the user's own. AllattError, perhaps with the corpus that was meant, if there is none."""
+    """The full path of a folder of the user's own. AllattError if there is none, perhaps with the corpus that was meant."""
     check(bool(name), "the corpus has no name; give one, or a folder")
     folder = absolute(name)
     if not folder.exists() and os.sep not in name:
@@ -188,8 +188,8 @@ def _own_folder(name: str) -> Path:
 def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) -> None:
     """Let `fill` make `folder` unless it is there and undamaged. Several processes may call it at once.
 
-    What is there is only read, so that it may lie on a store that cannot be written. first, again: what is printed before a new
-    or a damaged folder is made. If `again` is empty, damage is an AllattError.
+    An undamaged folder is only read, so it may be on a read-only store. first, again: what is printed before a new or a damaged
+    folder is made. If `again` is empty, damage is an AllattError.
     """
     if folder.is_dir() and not damage(folder):
         return
@@ -209,7 +209,7 @@ def prepare(folder: Path, fill: Callable[[Path], None], first: str, again: str) 
 
 
 def _from_folder(folder: Path, corpus: Corpus) -> Text:
-    """The text of a folder. Files .tokens stay where they are; everything else is converted into a folder under `home()`."""
+    """The text of a folder. Its .tokens files stay where they are; all else is converted into a folder under `home()`."""
     sources = {split: folders.sources(folder, split) for split in SPLITS}
     unsplit = [] if any(sources.values()) else folders.unsplit(folder, bool(corpus.characters))
     check(bool(unsplit) or any(sources.values()),

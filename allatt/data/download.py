@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 LARGEST, SMALL = 10, 10**6
-"""Bytes that a download may have per word of the text, and in any case: WikiText's files have about 3 per word."""
+"""Most bytes of a download: LARGEST per word of the text, plus SMALL. WikiText's files have about 3 per word."""
 
 
 class Unreachable(AllattError):
@@ -39,7 +39,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
 
     address: "owner/repository:folder"; the folder holds parquet files with a column `text`.
     words: number of words and line ends that each split must have.
-    Downloads are kept beside `folder` until all is written, so that an interrupted download continues where it stopped.
+    Downloads are kept beside `folder` until everything is written, so an interrupted download continues where it stopped.
     """
     repository, _, part = address.partition(":")
     cache = folder.parent / f".download-{folder_name(part)}"
@@ -75,7 +75,7 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
                         # The hub's copy has "" where WikiText has a line with one space.
                         out.writelines((line or " ").rstrip("\n") + "\n" for line in lines)
                         count += sum(len(line.split()) + 1 for line in lines)
-                        if count > words[split_name]:  # no more is unpacked of a file that is not the one
+                        if count > words[split_name]:  # the wrong file: no more of it is unpacked
                             break
                 except (pyarrow.ArrowException, OSError, KeyError) as error:
                     if getattr(error, "errno", None) in DISK_ERRORS:
@@ -91,12 +91,12 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
 
 
 def hub_client(what: str) -> HfApi:
-    """The hub's client, for the server that HF_ENDPOINT names. AllattError if its package is not here, which `what` needs."""
+    """The hub's client, for the server that HF_ENDPOINT names. AllattError if its package, which `what` needs, is missing."""
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
         raise Unreachable(f"{what} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
-    # It says two lines for each of its tries to reach the network; our error says it in one.
+    # It logs two lines for each attempt to reach the network; our error is one line.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 

@@ -1,6 +1,6 @@
-"""Which files of a folder hold text, and what is wrong with them: told at once, in one line, before anything is read.
+"""Which files of a folder hold text, and what is wrong with them: reported at once, in one line, before anything is read.
 
-Names are matched whatever their case, as on systems that do not distinguish it: TRAIN.TXT is train.txt.
+Names are matched regardless of case, as on systems that do not distinguish case: TRAIN.TXT is train.txt.
 """
 
 import os
@@ -52,11 +52,11 @@ def _by_name(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def unsplit(folder: Path, is_text8: bool) -> list[Path]:
-    """The files that hold text without splits: text8, plain or zipped, if that is wanted; else all .txt, if not hidden."""
+    """The files that hold text without splits: text8, plain or zipped, if `is_text8`; else all .txt that are not hidden."""
     if is_text8:
         whole = _by_name(folder, (name for name in _names(folder) if name.lower() in ("text8", "text8.txt", "text8.zip")))
         return [whole[name] for name in sorted(whole) if whole[name].is_file()][:1]
-    found, seen = [], {folder.resolve()}  # links may lead to folders, and these back
+    found, seen = [], {folder.resolve()}  # links may lead to folders that link back
     for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         check(place == str(folder) or not {f"{split}.txt" for split in SPLITS} <= {name.lower() for name in names},
               f"{place} is split in {', '.join(SPLITS)}, and would be split anew with what is beside it; name that folder")
@@ -73,7 +73,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def foreign(path: Path) -> str:
-    """What is wrong with a name that is not UTF-8, as in archives of other systems; "" if nothing is."""
+    """What is wrong with a name that is not UTF-8, as in archives from other systems; "" if nothing is."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -82,7 +82,7 @@ def foreign(path: Path) -> str:
 
 
 def say_if_joined(paths: list[Path]) -> None:
-    """Name on stderr the plain text files whose lines will be joined to paragraphs, and how to keep them."""
+    """Name on stderr the plain text files whose lines will be joined into paragraphs, and say how to keep the lines."""
     joined = [path.name for path in paths if is_wrapped(path)]
     if joined:
         note(f"short lines are read as wrapped paragraphs and joined, in {', '.join(joined[:3])}"
@@ -91,7 +91,7 @@ def say_if_joined(paths: list[Path]) -> None:
 
 
 def not_empty(paths: list[Path]) -> list[Path]:
-    """The files that hold something; the others are named on stderr."""
+    """The files that are not empty; the others are named on stderr."""
     empty = [path for path in paths if not path.stat().st_size]
     check(len(empty) < len(paths), f"all {len(paths)} text files in {paths[0].parent} are empty; put text into them")
     if empty:
@@ -100,7 +100,7 @@ def not_empty(paths: list[Path]) -> list[Path]:
 
 
 def problem_of(path: Path) -> str:
-    """Why a file is no text, in one line; "" if it is. The first block is read; the rest is checked when ids are written."""
+    """Why a file is not text, in one line; "" if it is. The first block is read; the rest is checked when ids are written."""
     if foreign(path):
         return foreign(path)
     try:

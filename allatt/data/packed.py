@@ -4,8 +4,8 @@
     train.ids.xz, valid.ids.xz, test.ids.xz     the ids, little-endian, compressed
     words.txt, subwords.model or characters.json    the vocabulary
 
-The folder is a corpus: give its path wherever a corpus is named. It is a text of its own, named by the checksums of what it
-holds, not of the text it was made from, which nobody can compare it with. So its runs have other ids than the text's.
+The folder is a corpus: give its path wherever a corpus is named. It counts as a separate text, named by the checksums of its
+contents, not of the text it was made from, with which nobody can compare it. So its runs have other ids than that text's.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ BLOCK = 1 << 22
 """Bytes of ids that are in memory at once."""
 TEXTS, OTHERS = ("name", "title", "license", "source", "kind", "dtype"), ("vocab", "sha256", "settings", "splits", "files")
 COUNTS = ("documents", "lines", "words", "bytes")
-"""What is known of a whole split alone."""
+"""Counts that are known only for a whole split."""
 ADVICE = "pack the text again"
 
 
 def pack(meta: dict, folder: Path, out: Path, first: int = 0) -> dict:
     """Write the ids in `folder`, described by `meta` (`allatt.data.tokens`), into the new folder `out`; returns its meta.
 
-    first: number of ids of the training text that are packed, from its beginning on; 0: all. Words and bytes of a part are not
+    first: number of ids of the training text that are packed, from its beginning; 0: all. Words and bytes of a part are not
     counted. AllattError if `out` exists, or there are fewer ids.
     """
     check(not out.exists(), f"{out} exists already; remove it, or name a new folder")
@@ -73,9 +73,9 @@ def pack(meta: dict, folder: Path, out: Path, first: int = 0) -> dict:
 
 
 def read(folder: Path) -> dict | None:
-    """The meta of a packed corpus; None if the folder is none. AllattError if it is no meta, or a file is missing or changed.
+    """The meta of a packed corpus; None for other folders. AllattError if the meta is invalid, or a file is missing or changed.
 
-    Whether the ids are those that `sha256` names shows when they are unpacked.
+    Only unpacking checks whether the ids are those that `sha256` names.
     """
     if not (folder / ABOUT).is_file():
         return None
@@ -114,7 +114,7 @@ def _identity(ids: str, vocabulary: str, counts: dict) -> str:
 
 
 def _check_meta(meta: dict) -> None:
-    """AllattError, or one of the errors that `_no_pack` explains, if values are not what they have to be."""
+    """AllattError, or one of the errors that `_no_pack` explains, if a value is invalid."""
     for name in TEXTS:
         check(isinstance(meta[name], str) and meta[name].isprintable(), f"its {name} is {meta[name]!r}")
     check(meta["kind"] in VOCABULARIES, f"its kind is {meta['kind']!r}")
@@ -147,7 +147,7 @@ def _is_count(value: object) -> bool:
 
 @contextmanager
 def _no_pack(folder: Path) -> Iterator[None]:
-    """Whatever goes wrong with made-up values becomes one line."""
+    """Turns any error that made-up values cause into one line (AllattError)."""
     try:
         yield
     except AllattError as error:
@@ -172,7 +172,7 @@ def _compress(source: Path, target: Path, dtype: np.dtype, number: int, unknown:
 
 
 def _decompress(source: Path, target: Path, dtype: np.dtype, count: int, vocab: int) -> str:
-    """The inverse, checked: as many ids as expected, all in the vocabulary. Returns their SHA-256."""
+    """The inverse, checked: the expected number of ids, all in the vocabulary. Returns their SHA-256."""
     digest, expected = hashlib.sha256(), count * dtype.itemsize
     with lzma.open(source, "rb") as read_from, open(target, "wb") as write_to, _bar(source, expected) as bar:
         while block := read_from.read(min(BLOCK, expected + 1 - bar.n)):

@@ -23,7 +23,7 @@ _LETTERS = bytes(code if chr(code).islower() else ord(" ") for code in range(128
 def spell(text: str) -> str:
     """`text` as text8 has it: words of a-z, each after a space; lower case, digits spelled out one by one.
 
-    Every other character separates words, also an accented letter. <unk> and similar marks of WikiText are dropped;
+    Every other character separates words, even an accented letter. <unk> and similar marks of WikiText are dropped;
     " @-@ " and " @,@ " become a space.
     """
     raw = re.sub(r"<[a-z]+>", " ", text).encode("ascii", "replace").lower()
@@ -69,6 +69,6 @@ def split(source: Path, folder: Path, characters: int) -> None:
             # Reading to the end also makes zipfile compare the archive's checksum.
             size += sum(map(len, iter(lambda: file.read(BLOCK), b"")))
             check(size == characters, f"{source} holds {size:,} characters instead of {characters:,}; download it again")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted, or packed otherwise
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted, or packed differently
         reason = str(error) or type(error).__name__
         raise AllattError(f"{source} is truncated, damaged or encrypted ({reason}); {advice}") from error

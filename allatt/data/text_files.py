@@ -13,7 +13,7 @@ from allatt.system.messages import bars
 BLOCK = 1 << 20
 # Files of fewer bytes are read in about a second and get no progress bar.
 LARGE = 20_000_000
-# What separates words: all characters that are space, not the blank alone.
+# What separates words: all whitespace characters, not only the blank.
 _SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 # The end of a line. A CR that ends what was read so far may be the first half of a CR LF.
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
@@ -64,7 +64,7 @@ def read_with_progress(path: Path, label: str, size: int = BLOCK) -> Iterator[st
 
 
 def lines(path: Path, size: int = BLOCK) -> Iterator[str]:
-    """The lines of a UTF-8 file, without their ends: LF, CR LF, or CR alone, as old systems wrote it.
+    """The lines of a UTF-8 file, without their line ends: LF, CR LF, or CR alone, as on old systems.
 
     A line longer than a block of `size` bytes comes in several pieces.
     """

@@ -31,8 +31,8 @@ COVERAGE = 0.9998
 class Words:
     """Words, sorted by decreasing frequency in the training text, then alphabetically; <unk> and <eos> are among them.
 
-    <unk> are words that occur fewer than min_count times or are not among the vocab_size most frequent, and every <unk> in
-    the text itself. <eos> is the end of a line.
+    <unk> stands for words that occur fewer than min_count times or are not among the vocab_size most frequent, and for every
+    <unk> in the text itself. <eos> is the end of a line.
     """
 
     FILE = "words.txt"
@@ -72,7 +72,7 @@ class Words:
         return re.sub(r" ?\n ?", "\n", " ".join(words))
 
     def piece(self, index: int) -> str:
-        """One token in a form for people."""
+        """One token in readable form."""
         return self.words[index]
 
     def save(self, folder: Path) -> None:
@@ -142,7 +142,7 @@ class Subwords:
         return self._pieces.id_to_piece(index)
 
     def scores(self) -> list[float | None]:
-        """How early each piece is merged (higher: earlier), for programs without sentencepiece; None: a piece of no text."""
+        """How early each piece is merged (higher: earlier), for programs without sentencepiece; None: <unk> and </s>."""
         special = {self.unknown_id, self._end_id}
         return [None if index in special else self._pieces.get_score(index) for index in range(self.size)]
 
@@ -157,8 +157,8 @@ class Subwords:
 class Characters:
     """Characters (Unicode code points, with line feeds), sorted by decreasing frequency in the training text.
 
-    If the validation or test text has a character that the training text lacks, <unk> is one more, the last. So text8 has
-    exactly 27 symbols.
+    If the validation or test text has a character that the training text lacks, <unk> is added as the last one. Otherwise
+    there is none, so text8 has exactly 27 symbols.
     """
 
     FILE = "characters.json"
@@ -210,7 +210,7 @@ VOCABULARIES = {"words": Words, "subwords": Subwords, "characters": Characters}
 
 
 def _without_space(word: str) -> str:
-    """The word without U+2581, which stands for a space in sentencepiece and would vanish: a character that is <unk>."""
+    """The word with a character that is <unk> for each U+2581, which stands for a space in sentencepiece and would vanish."""
     return word.replace("\u2581", "\ufffd")
 
 

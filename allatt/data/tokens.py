@@ -24,7 +24,7 @@ from allatt.data.word_counts import BLOCK, number_words
 from allatt.system.files import damage, read_json
 from allatt.system.paths import absolute, home
 
-# Raised by one whenever the same text would get other ids.
+# Increased by one whenever the same text would get other ids.
 FORMAT = 2
 
 
@@ -68,7 +68,7 @@ class Tokens:
 
 
 def load(data: DataConfig) -> Tokens:
-    """The ids of a text, memory-mapped; written at the first call. Several processes may call it at once.
+    """The ids of a text, memory-mapped; written on the first call. Several processes may call it at once.
 
     AllattError if text is missing, empty, binary, or does not have the checksum `data.text_sha256`.
     """
@@ -90,13 +90,13 @@ def load(data: DataConfig) -> Tokens:
 
 
 def pack(data: DataConfig, out: Path, first: int = 0) -> dict:
-    """Write the ids of a text, or the `first` ones of its training text, as a packed corpus (`allatt.data.packed`)."""
+    """Write the ids of a text as a packed corpus (`allatt.data.packed`); of its training text, the `first` ones (0: all)."""
     tokens = load(data)
     return packed.pack(tokens.meta, tokens.folder, out, first)
 
 
 def _unpack(folder: Path, settings: dict, draft: Path) -> None:
-    """The ids of a packed corpus, as `write_ids` writes those of a text. AllattError if they are of other tokens."""
+    """The ids of a packed corpus, as `write_ids` writes those of a text. AllattError if their tokens have other settings."""
     meta = packed.read(folder)
     ours, theirs = ({key: value for key, value in values.items() if key != "sha256"} for values in (settings, meta["settings"]))
     check(ours == theirs, f"{folder} holds {_describe(theirs)}, not {_describe(ours)}; pack the text again")
@@ -118,9 +118,9 @@ def stored_vocabulary(meta: dict) -> Vocabulary | None:
 
 
 def pin(data: DataConfig) -> DataConfig:
-    """`data` with the checksum of its text, and with the full path of a user's own folder: another text is another run.
+    """`data` with the checksum of its text, and with the full path of a user's own folder: a different text is a different run.
 
-    The checksum of a named corpus comes from CORPORA; it is empty if that is not known beforehand.
+    The checksum of a named corpus comes from CORPORA; it is empty if it is not known beforehand.
     """
     if data.corpus in CORPORA:
         known = CORPORA[data.corpus].sha256
@@ -136,7 +136,7 @@ def _folder(name: str, settings: dict) -> Path:
 
 
 def _settings(text: Text, data: DataConfig) -> dict:
-    """What the ids follow from."""
+    """What determines the ids."""
     settings = {"tokens": data.tokens, "format": FORMAT, "sha256": text.sha256}
     settings |= {"vocab_size": data.vocab_size} if data.tokens != "characters" else {}
     return settings | ({"min_count": data.min_count} if data.tokens == "words" else {})

@@ -23,18 +23,18 @@ SPLITS = ("train", "valid", "test")
 FEW = 20
 # Characters of a text that may be too short to be cut into pieces that fill all splits.
 SMALL = 50_000
-# Format characters (Unicode's category Cf) that are seen, or change what is seen: signs of Arabic, Syriac and Kaithi that stand
-# before numbers and words; the two joiners; the tags of emoji. All others are invisible.
+# Format characters (Unicode's category Cf) that are visible, or change what is visible: signs of Arabic, Syriac and Kaithi
+# that precede numbers and words; the two joiners; the tags of emoji. All others are invisible.
 _SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, 0x200C, 0x200D, *range(0xE0020, 0xE0080)}
-# Signs that are a part of the word between two letters: the middle dot of Catalan, Armenian's accents for stress, exclamation
+# Signs that are part of a word if they stand between letters: Catalan's middle dot, Armenian's accents for stress, exclamation
 # and question, Hebrew's geresh and gershayim.
 _BETWEEN = "\u00b7\u055b\u055c\u055e\u05f3\u05f4"
 _CYRILLIC = "\u0400-\u0481\u048a-\u052f\u1c80-\u1c8f\u1d2b\u1d78\ua640-\ua69f\U0001e030-\U0001e08f"
 # Separators of decimals and thousands: of most languages, and of Arabic.
 _SEPARATORS = ".,\u066b\u066c"
 _ABBREVIATIONS = "Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|cf|ca|sp|al|etc|Inc|Ltd|Co|Gen|Col|Lt|Prof|Rev|Gov|Sen|[A-Z]"
-# A title line, which may end in CR LF. It starts with the line feed before it, which is found much faster than "the start of a
-# line".
+# A title line, which may end in CR LF. The pattern starts with the line feed before it, which is found much faster than
+# "the start of a line".
 _TITLE = re.compile(r"\n ?= (?!=).* = ?\r?$", re.MULTILINE)
 
 
@@ -53,7 +53,7 @@ def tokenize(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` without the characters that are not seen, such as soft hyphens and marks of direction; they would divide words.
+    """`text` without invisible characters, such as soft hyphens and direction marks; they would divide words.
 
     A zero width space becomes a space: it separates words where none is written, as in Khmer.
     """
@@ -69,13 +69,13 @@ def _invisible() -> re.Pattern:
 @functools.cache
 def _token() -> re.Pattern:
     """What stays one word, in this order: <unk> and <formula>; @-@ and similar; abbreviations; an apostrophe and what follows
-    it, also if 's and similar are already separate; words and numbers; flags; several dots. Any other character is its own
+    it, even if 's and similar are already separate; words and numbers; flags; several dots. Any other character is its own
     word, with the marks and joined characters that follow it, as in emoji.
 
-    Some signs continue a word between two letters, and an apostrophe between two Cyrillic ones, where it stands for no letter
-    that was left out, but for a sound."""
+    Some signs between two letters continue a word, and so does an apostrophe between two Cyrillic letters, where it stands for
+    a sound, not for a letter that was left out."""
     M = _marks()
-    # The sign comes before what must stand before it, since most words end without one, which is faster to see.
+    # The sign is matched before what must precede it, since most words end without one: this is faster to find out.
     sign = rf"[{_BETWEEN}](?<=[^\W\d_].|[{M}].)(?=[^\W\d_])|['\u2019](?<=[{_CYRILLIC}{M}].)(?=[{_CYRILLIC}])"
     word = rf"[\w{M}]+(?:(?:{sign})[\w{M}]+)*"
     return re.compile(
@@ -85,7 +85,7 @@ def _token() -> re.Pattern:
 
 
 def _marks() -> str:
-    """Characters that continue what stands before them, for use in a class of `re`: marks of all scripts (Unicode's category
+    """Characters that continue what precedes them, for use in a class of `re`: marks of all scripts (Unicode's category
     M), the two joiners, and the skin colors and tags of emoji."""
     codes = [code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
     return _ranges([*codes, 0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)])
@@ -154,7 +154,7 @@ def paragraphs(path: Path) -> Iterator[str]:
 
 
 def in_three(path: Path) -> Iterator[tuple[str, str]]:
-    """The paragraphs of a file and their splits: 90, 5 and 5 % of it by size; of three or more, each split has one."""
+    """The paragraphs of a file and their splits: 90, 5 and 5 % of it by size; with three or more, each split has one."""
     total, position = sum(map(len, paragraphs(path))), 0
     parts = (part for text in paragraphs(path) for part in pieces(text, total // 50))
     parts = list(parts) if total < SMALL else parts
@@ -201,9 +201,9 @@ def convert(sources: Sequence[Path], target: Path) -> None:
 def split(sources: Sequence[Path], folder: Path) -> None:
     """Write plain text files without splits as the three files of a corpus.
 
-    FEW or more documents (files) are each assigned to one split. Of fewer, the last 5 % of each document are for test and the
-    5 % before them for validation, by size, with paragraphs kept whole unless they are longer than a fiftieth of it. If there
-    are several, each gets the name of its file as its title.
+    FEW or more documents (files) are each assigned to one split. With fewer, the last 5 % of each document is for test and the
+    5 % before that for validation, by size; paragraphs are kept whole unless they are longer than a fiftieth of the document.
+    If there are several documents, each gets the name of its file as its title.
     """
     assigned = share([path.stat().st_size for path in sources]) if len(sources) >= FEW else []
     if set(assigned) != set(SPLITS):

@@ -1,9 +1,9 @@
-"""Number the distinct words of a text and count them. Vocabularies are learned from the counts, ids are made from the numbers.
+"""Number the distinct words of a text and count them. Vocabularies are learned from the counts; ids are made from the numbers.
 
     text -> words -> numbers, in the order in which the words first occur (this module) -> ids (a table indexed by number)
 
-The vocabulary is known only after all words are counted. The numbers are kept in files, so that no word has to be looked up
-a second time: ids follow by indexing. Memory stays constant. One core processes 4 to 5 million words per second.
+The vocabulary is known only after all words are counted. The numbers are kept in files, so no word has to be looked up a
+second time: ids follow by indexing. Memory stays constant. One core processes 4 to 5 million words per second.
 """
 
 import itertools
@@ -26,7 +26,7 @@ PART = 500_000
 # How many numbers are read at once.
 CHUNK = 1 << 18
 DISTINCT = 4_000_000
-"""When more distinct words than this have been counted, those seen once so far are forgotten."""
+"""When more distinct words than this have been counted, those seen only once so far are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def number_words(source: Path, folder: Path, label: str, block: int = BLOCK, par
 
 
 def total_words(path: Path, block: int = BLOCK) -> int:
-    """Number of words of a text file, each line end being one, as in the totals of `number_words`, but faster by far."""
+    """Number of words of a text file, each line end counting as one, as in the totals of `number_words`, but much faster."""
     return sum(len(text.split()) + text.count("\n") for text in read_with_progress(path, f"counting {path.name}", block))
 
 
 def count_words(path: Path, limit: int = DISTINCT, block: int = BLOCK) -> tuple[Counter, int]:
     """How often each word of a text file occurs, and the number of line ends.
 
-    When more than `limit` distinct words have been counted, those seen once so far are forgotten.
+    When more than `limit` distinct words have been counted, those seen only once so far are forgotten.
     """
     counts: Counter = Counter()
     lines = 0

@@ -5,7 +5,7 @@
     figures/<scale>/runs/ID.json           config, result and provenance of a run
 
 So any number leads to its config in two steps. save.py writes these files, nb00.py ... nb14.py draw the figures of their
-notebook, panels.py has the panels that several notebooks share, style.py the colors and the style of all figures.
+notebooks, panels.py has the panels that several notebooks share, style.py the colors and the style of all figures.
 """
 
 from allatt.figures.save import SavedFigure, figures_folder, redraw, save_figure

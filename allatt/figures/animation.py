@@ -21,9 +21,9 @@ RECORD = "6685976cc6d5"
 """First phase of All-attention at lambda 0.08, seed 0."""
 NAME = "05_closing_heads"
 STILLS = 4
-"""Moments of the still: from the first to the last, evenly."""
+"""Moments of the still, evenly spaced from the first to the last."""
 FRAMES_PER_SECOND, HOLD = 10, 20
-"""The last frame stands for HOLD frames."""
+"""The last frame is repeated HOLD times."""
 
 
 def moving_picture(record: dict, path: Path) -> Path:

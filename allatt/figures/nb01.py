@@ -12,9 +12,9 @@ from allatt.figures.panels import attention_map, legend_below
 from allatt.figures.style import COLORMAP, COLORS, CYCLE, figure, new_figure
 
 PARTS = ("projections", "persistent", "feed-forward")
-"""What a layer consists of, but for norms and biases."""
+"""What a layer consists of, except norms and biases."""
 MEMORY = "#8FD3BC"
-"""Color of the memory: a light one of the context's."""
+"""Color of the memory: a light shade of the context's."""
 
 
 @figure("01_layers", alt=

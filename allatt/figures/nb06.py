@@ -84,12 +84,12 @@ def heads_and_loss_by_variant(data: dict) -> Figure:
               title=f"Heads kept at λ = {data['lam']:g}")
     heads.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     outside = {name: len(group["values"]) - len(data["off"][name]["values"]) for name, group in data["heads"].items()}
-    # The mean of those seeds alone that the curve happens to reach would be no mean of the variant.
+    # The mean of only those seeds that the curve happens to reach would not be the mean of the variant.
     strip(loss, {name: {**group, "interval": None} if outside[name] else group for name, group in data["off"].items()},
           COLORS[ALL_ATTENTION])
     low, high = loss.get_xlim()
     loss.set(xlabel="nats per token above the curve", title="Loss at equal heads",
-             xlim=(min(low, -0.02), max(high, 0.02)))  # the margin: less than that is no difference to be seen
+             xlim=(min(low, -0.02), max(high, 0.02)))  # the margin: smaller differences do not count
     for y, (name, group) in enumerate(data["off"].items()):
         if outside[name]:
             some = f"{outside[name]} of {len(data['heads'][name]['values'])} " if group["values"] else ""

@@ -7,7 +7,7 @@ from allatt.figures.panels import legend_below
 from allatt.figures.style import COLORS, figure, look, new_figure
 
 OPEN = {ALL_ATTENTION: {}, TRANSFORMER_XL: {"fillstyle": "none", "markersize": 9}}
-"""Transformer-XL's marks are hollow here and larger, since both models' often lie in one place."""
+"""Transformer-XL's marks are hollow here and larger, since the two models' marks often coincide."""
 
 
 @figure("09_speed", alt=

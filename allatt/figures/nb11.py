@@ -19,7 +19,7 @@ def loss_and_layers_of_rivals(data: dict) -> Figure:
     """Models whose heads were selected in other ways: loss minus that of the learned gates, and kept heads by layer.
 
     For each budget a dot per seed and, with several seeds, their mean (tick) and its 95% interval. One model that is far
-    worse than all others is an arrow at the edge, with its number.
+    worse than all others is shown as an arrow at the edge, with its number.
     """
     rows = data["rows"]
     far = _far_out(rows)

@@ -70,16 +70,16 @@ def pruning_curves(ax: Axes, models: dict[str, dict], size: str, quality: Callab
 
 def _labels(points: list[dict], marks: list[dict], others: list[tuple[dict, bool]], size: str, quality: Callable[[dict], float],
             means: list[list[tuple[float, float]]]) -> list[tuple[dict, bool]]:
-    """The points that can have a label each, the smallest first, and whether it stands above: where no other curve is.
+    """The points that get a label, the smallest first, and whether the label is above the point, where no other curve is.
 
-    The rest are too near to one that has, to a mark, or to a label on the same side among `others`, the models before.
+    The rest are too near to a labeled point, to a mark, or to a label on the same side among `others`, the models before.
     """
     width, height = (max(places) - min(places) or 1 for places in zip(*sum(means, []), strict=True))
     chosen: list[tuple[dict, bool]] = []
     for p in sorted(points, key=lambda p: p[size]):
         above = all(quality(p) >= np.interp(p[size], *zip(*line, strict=True)) for line in means)
         near = [(q, 0.12) for q, _ in chosen] + [(q, 0.12) for q, side in others if side == above]
-        near += [(mark, 0.2) for mark in marks if chosen]  # the smallest has one beside any mark
+        near += [(mark, 0.2) for mark in marks if chosen]  # the smallest gets one beside any mark
         if all(abs(p[size] - q[size]) > room * width or abs(quality(p) - quality(q)) > 0.1 * height for q, room in near):
             chosen.append((p, above))
     return chosen

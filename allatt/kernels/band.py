@@ -1,17 +1,17 @@
 """The attention of `allatt.attention`, with no work or memory for masked positions: only the band of visible keys.
 
 Two blocks share one softmax: the band of C = M + 1 context scores per query, and the N persistent scores, which are never
-kept (`kernels.persistent`). Each block has its own normalizer, E_c and E_p (the logarithm of a sum of exponentials);
+stored (`kernels.persistent`). Each block has its own normalizer, E_c and E_p (the logarithm of a sum of exponentials);
 together L = logaddexp(E_c, E_p). The output is the sum of the blocks' outputs, each times its share exp(E - L) of the
-weight. Given L and the joint output O, a block's gradients need nothing of the other block:
+weight. Given L and the joint output O, a block's gradients need nothing from the other block:
 
     dS = P * (dropped(dO V^T) - sum(dO * O)),   P = exp(S - L)
 
-Dropout follows the softmax, so the normalizers are free of it, and this holds with dropout too. Band weights are saved as
-exp(S - top), with the largest score of each row at 1; the rest of P, exp(top - L), scales small tensors.
+Dropout follows the softmax, so the normalizers do not depend on it, and this holds with dropout too. Band weights are saved
+as exp(S - top), which is 1 at the largest score of each row; the other factor of P, exp(top - L), scales small tensors.
 
 Shape suffixes:
-    B rows   H heads that are there   T queries   M memory   S = M + T keys   C = M + 1 visible keys (the band)
+    B rows   H kept heads   T queries   M memory   S = M + T keys   C = M + 1 visible keys (the band)
     N persistent vectors per head   K d_head   Q = B T queries of all rows
 """
 
@@ -30,7 +30,7 @@ def fast(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, r_HCK: Tensor, u_HK: Te
          drop: float = 0.0) -> Tensor:
     """The same values and gradients as `allatt.attention.reference`, with the same arguments.
 
-    Half precision is kept on a GPU; a CPU, which only emulates it, computes in float32, and rounds what comes out.
+    Half precision is kept on a GPU; a CPU, which only emulates it, computes in float32, and rounds the result.
     """
     device = q_BHTK.device.type
     dtype = torch.float32 if device == "cpu" and q_BHTK.dtype != torch.float64 else q_BHTK.dtype
@@ -48,9 +48,9 @@ class _BandAttention(torch.autograd.Function):
         C, dtype, wide = r_HCK.shape[-2], q_BHTK.dtype, _softmax_dtype(q_BHTK.dtype)
         scale = 1 / math.sqrt(K)
         qu_BHTK = (q_BHTK + u_HK[:, None]) * scale
-        # Factors that are equal for all rows of the batch: the rows fold into the queries (Q = B T), one product per head.
+        # These factors are equal for all rows of the batch, so the rows fold into the queries (Q = B T): one product per head.
         qw_HQK = _fold((q_BHTK + w_HK[:, None]) * scale)
-        # Column c of the band is distance M - c, so the table of distances is read backwards once: no relative shift is left.
+        # Column c of the band is distance M - c, so the table of distances is reversed once: no relative shift is needed.
         r_HCK = _aligned(r_HCK.flip(-2))
         band_BHTC = _band(qu_BHTK @ k_BHSK.mT, C).to(wide) + _unfold((qw_HQK @ r_HCK.mT)[..., :C], B)
         if filled is not None and filled < C - 1:
@@ -72,11 +72,11 @@ class _BandAttention(torch.autograd.Function):
         out_BHTK = (dropped_BHTS @ v_BHSK) * share_BHT1
         saved = [k_BHSK, v_BHSK, r_HCK, qu_BHTK, qw_HQK, weights_BHTS, dropped_BHTS, share_BHT1]
         if pk_HNK is not None:
-            # sqrt(N) of the values multiplies what is read, not the N vectors.
+            # The factor sqrt(N) of the values multiplies the block's output, not the N vectors.
             gain_BHT1 = (norm_BHT1 - joint_BHT1).exp() * math.sqrt(pk_HNK.shape[-2])
             out_BHTK = torch.addcmul(out_BHTK, _unfold(out_HQK, B), gain_BHT1)
             saved += [joint_BHT1, q_HQK, pk_HNK, pv_HNK, *random]
-        if out_BHTK.dtype != dtype:  # never without need: compiled by torch 2.11, all gradients were 0 then
+        if out_BHTK.dtype != dtype:  # only if needed: without this test, compiled by torch 2.11, all gradients were 0
             out_BHTK = out_BHTK.to(dtype)
         ctx.save_for_backward(out_BHTK, *saved)
         ctx.drop, ctx.C = drop, C
@@ -122,8 +122,8 @@ def _softmax_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _aligned(r_HCK: Tensor) -> Tensor:
-    """On a GPU in half precision, with zeros up to a multiple of 8 distances: with 193, products take ten times as long as with
-    200."""
+    """The distances; on a GPU in half precision, padded with zeros to a multiple of 8: products with 193 take ten times as long
+    as with 200."""
     is_half = r_HCK.is_cuda and r_HCK.dtype in (torch.float16, torch.bfloat16)
     return F.pad(r_HCK, (0, 0, 0, -r_HCK.shape[-2] % 8)) if is_half else r_HCK
 
@@ -134,7 +134,7 @@ def _fold(x_BHTk: Tensor) -> Tensor:
 
 
 def _fold_padded(x_BHTC: Tensor, width: int) -> Tensor:
-    """`_fold` with zeros behind the last column, up to this width."""
+    """`_fold` with zeros after the last column, up to this width."""
     B, H, T, C = x_BHTC.shape
     if C == width:
         return _fold(x_BHTC)

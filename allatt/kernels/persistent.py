@@ -1,4 +1,4 @@
-"""Attention to the persistent vectors, without keeping its Q x N weights: the larger part of an All-attention layer.
+"""Attention to the persistent vectors, the larger part of an All-attention layer, without storing its Q x N weights.
 
     out[i] = sum_n dropout(exp(q_i . pk_n - E_i)) pv_n,      E_i = log sum_n exp(q_i . pk_n)
 
@@ -23,10 +23,10 @@ from torch import Tensor
 aten = torch.ops.aten  # the flash kernels have no public interface that returns the normalizer, or takes a joint one
 
 BLOCK = 512
-"""Persistent vectors whose scores are stored at a time, without a flash kernel."""
+"""Number of persistent vectors whose scores are stored at a time, if there is no flash kernel."""
 GROUPS = 1
-"""Parts of the queries that a flash kernel takes as a batch. A GPU works on batch x heads x blocks at a time, so that more of
-them might fill it when few heads are left; not measured yet (`python -m allatt bench --sections kernels`)."""
+"""Number of parts of the queries that a flash kernel takes as a batch. A GPU works on batch x heads x blocks at a time, so more
+parts might fill it when few heads are left; not measured on a GPU yet (`python -m allatt bench --sections kernels`)."""
 _LEVELS = 2 ** 16
 
 
@@ -107,7 +107,7 @@ def mask(like: Tensor, drop: float) -> Tensor:
 
 
 def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
-    """The same, from a given generator.
+    """The same as `mask`, from a given generator.
 
     On a CPU, torch draws one number per weight, one after the other, which takes longer than the attention itself. Here one
     number of 64 bits gives four draws of 16, so `drop` is rounded to a multiple of 1/65536 and clipped to
@@ -119,7 +119,7 @@ def _draw(like: Tensor, drop: float, generator: torch.Generator) -> Tensor:
     return (draws >= dropped - _LEVELS // 2).to(like.dtype).mul_(_LEVELS / (_LEVELS - dropped))
 
 
-# Custom operations: torch.compile can trace neither a generator nor how briefly the scores of a block live.
+# Custom operations: torch.compile can trace neither a generator nor the short life of a block's scores.
 @torch.library.custom_op("allatt::mask", mutates_args=())
 def _mask(like: Tensor, drop: float, seed: Tensor) -> Tensor:
     return _draw(like, drop, torch.Generator(like.device).manual_seed(int(seed)))
@@ -159,7 +159,7 @@ def _(q_HQK, pk_HNK, pv_HNK, drop, seed):
 @torch.library.custom_op("allatt::persistent_blocks_backward", mutates_args=())
 def _blocks_backward(grad_HQK: Tensor, q_HQK: Tensor, pk_HNK: Tensor, pv_HNK: Tensor, out_HQK: Tensor, norm_HQ: Tensor,
                      drop: float, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """dS = P * (dropped(dO V^T) - sum(dO * O)), block by block; the seed draws the same dropout again."""
+    """dS = P * (dropped(dO V^T) - sum(dO * O)), block by block; the seed reproduces the same dropout."""
     generator = torch.Generator(q_HQK.device).manual_seed(int(seed))
     delta_HQ1 = (grad_HQK * out_HQK).sum(-1, keepdim=True, dtype=norm_HQ.dtype)
     grad_q, grads_pk, grads_pv = q_HQK.new_zeros(q_HQK.shape), [], []

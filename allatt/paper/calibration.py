@@ -28,7 +28,7 @@ WIDTHS = (64, 96, 128, 192)
 BUDGET = 1 / 2
 """Share of the scale's steps with which learning rates are compared (our choice)."""
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
-"""Of the scale's steps, at the scale's own d_model."""
+"""Shares of the scale's steps, at the scale's own d_model."""
 
 TRIES = 8
 """Lambdas that are tried for each kind, at most (our choice)."""
@@ -46,7 +46,7 @@ def learning_rates(study: Study) -> dict[tuple[str, float], RunConfig]:
 
 
 def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], RunConfig]:
-    """Baselines of each kind by kind, d_model and steps: the scale's width at SHARES of its steps, and WIDTHS at all steps.
+    """Baselines by kind, d_model and steps: the scale's width at SHARES of its steps, and WIDTHS at all of its steps.
 
     Learning rates are the scale's own at every rung.
     """
@@ -64,9 +64,9 @@ def ladder(study: Study, seed: int | None = None) -> dict[tuple[str, int, int], 
 
 
 def lambdas(study: Study, machine: Machine | None = None) -> dict[tuple[str, float], RunConfig]:
-    """The first phases by which a sweep's lambdas are chosen, by kind and lambda; trains them, as each depends on those before.
+    """First phases for choosing a sweep's lambdas, by kind and lambda; trains them, since each depends on those before it.
 
-    On the seed for calibration, from baselines of full length. `next_lambda` chooses, from the scale's `example` on.
+    They use the seed for calibration and full-length baselines. `next_lambda` chooses, beginning with the scale's `example`.
     """
     scale, wanted, configs = scales.get(study.scale), removals(study.scale), {}
     kept: dict[str, dict[float, int]] = {kind: {} for kind in KINDS}
@@ -74,7 +74,7 @@ def lambdas(study: Study, machine: Machine | None = None) -> dict[tuple[str, flo
         lams = {kind: next_lambda(kept[kind], sum(scale.model.heads_per_layer), wanted[kind], scale.example) for kind in KINDS}
         new = {(kind, lam): study.pruning(kind, lam, SEED).gated for kind, lam in lams.items() if lam is not None}
         if machine is None or machine.until is None:
-            get_or_run_all(new.values(), machine)  # side by side; within a limit of time, one by one
+            get_or_run_all(new.values(), machine)  # in parallel; within a time limit, one by one
         for (kind, lam), config in new.items():
             kept[kind][lam] = get_or_run(config, machine).result["heads"]["total"]
         configs |= new
@@ -90,11 +90,11 @@ def removals(scale: str) -> dict[str, tuple[float, ...]]:
 
 
 def next_lambda(kept: dict[float, int], heads: int, removed: Iterable[float], first: float) -> float | None:
-    """The lambda to try next, so that a sweep has a point near each share of removed heads; None if it has.
+    """The lambda to try next, so that a sweep has a point near each share of removed heads; None if it already does.
 
-    kept: heads that each lambda left, of `heads`; only these numbers choose, no loss does. first: where to begin. Next comes
-    the share that is farthest from every point: between two lambdas by the heads that they left, on a logarithmic scale, and
-    beyond all of them by a factor of 2. Near is a 32nd of the heads; beyond the largest share there must be a point.
+    kept: heads that each lambda left, of `heads`; only these numbers decide, never a loss. first: where to begin. Next comes
+    the share that is farthest from every point: between two lambdas by interpolation in the heads left, on a logarithmic scale,
+    and beyond all of them by a factor of 2. Near means within a 32nd of the heads; some point must reach the largest share.
     """
     if not kept:
         return first

@@ -58,7 +58,7 @@ def save(rows: list[dict], measured: Measurements) -> Path:
 
 
 def verdict_of(row: dict) -> str:
-    """The verdict of a row; a row without runs has none, whatever more seeds would do."""
+    """The verdict of a row; a row without runs has none, however many seeds there are."""
     return row["verdict"] if row["exact"] or row["runs"] else NOT_MEASURED
 
 
@@ -76,7 +76,7 @@ def verdicts(*tables: list[dict]) -> str:
 
 
 def markdown(rows: list[dict], root: str) -> str:
-    """All about the claims as a table in Markdown; `root` is the path from the table's folder to the repository, "../"."""
+    """The claims as a table with all columns, in Markdown; `root` is the path from its folder to the repository, "../../"."""
     lines = []
     for row in rows:
         seeds = "counted" if row["exact"] else str(row["seeds"]) if row["runs"] else ""
@@ -98,7 +98,7 @@ def _links(row: dict, root: str = "") -> str:
 
 
 def load(path: Path, part: str = "claims") -> Any:
-    """The rows of a claims.json, or what they were judged by: "measured"."""
+    """The rows of a claims.json, or, as part "measured", what they were judged by."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))[part]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -106,7 +106,7 @@ def load(path: Path, part: str = "claims") -> Any:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Update both tables from the claims.json that they show, or judge finished runs; exit status 2 if that is not possible."""
+    """Update the tables from the claims.json that they show, or judge finished runs; exit status 2 if that is not possible."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--judge", metavar="SCALE", help="judge this scale's finished runs")
     parser.add_argument("--corpus", default="")

@@ -1,6 +1,6 @@
 """The claims that are judged: the paper's, in its order, and our controls; each with the rule by which it holds here.
 
-The functions of `allatt.paper.rules` carry out these rules. They were fixed on 2026-11-26, before the runs that they judge.
+The functions of `allatt.paper.rules` carry out the rules, which were fixed on 2026-11-26, before the runs that they judge.
 """
 
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from allatt.paper import rivals
 from allatt.paper.experiments import UNTRAINED
 
 LEVEL = 0.05
-"""A verdict's corrected p-value is below this (our choice)."""
+"""A verdict needs a corrected p-value below this (our choice)."""
 
 
 class Margins(NamedTuple):
-    """Differences, in nats per token, that count as none (our choice)."""
+    """Differences, in nats per token, that count as no difference (our choice)."""
 
     models: float = 0.05
     """Between All-attention and Transformer-XL: 5% of the perplexity."""
     ways: float = 0.02
-    """Between ways to prune the same model to the same number of heads, which differ by less: 2% of the perplexity."""
+    """Between ways to prune the same model to the same number of heads, which differ less than models: 2% of the perplexity."""
 
 
 MARGINS = Margins()
@@ -35,7 +35,7 @@ class Claim(NamedTuple):
     exact: bool = False
     """Follows from counting alone, so it is judged at any scale and with any number of seeds."""
     family: str = ""
-    """Claims of one family are corrected together for their number; "" is that of the claim's digit."""
+    """Claims of one family are corrected together for their number; "" is the family of the claim's digit."""
 
 
 _MODELS, _WAYS = MARGINS
@@ -86,9 +86,9 @@ CLAIMS = {
                 f"its loss is higher by more than {_WAYS}; fails if lower by more; about equal if within", "11_rivals"),
 }
 METHODS = {"4a": "no penalty warm-up", "4b": "gates start half open", "4c": "no output scaling", "4e": UNTRAINED}
-"""For claims on a training method, what it is compared with: a name in `experiments.method_comparison`."""
+"""For claims about a training method, what the method is compared with: a name in `experiments.method_comparison`."""
 RIVALS = {"7a": ("random heads", "random heads, second draw"), "7b": ("even layers",), "7c": ("gradient importance",),
           "7d": ("top layers first",)}
 """For the controls with both budgets, the criteria whose mean is the rival: names in `criteria.CRITERIA`."""
 SCRATCH = {"7e": rivals.SCRATCH}
-"""For the control with one budget, its name in `rivals.rivals`."""
+"""For the control with one budget, the rival's name in `rivals.rivals`."""

@@ -1,6 +1,6 @@
 """Ways to choose which heads to keep, other than by gates. A new one is a function here, and a line in CRITERIA.
 
-A criterion gets `Evidence`, and returns the heads to keep, `evidence.count` in all. Those that rank heads give them scores.
+A criterion gets `Evidence`, and returns the heads to keep, `evidence.count` in all. Criteria that rank heads give them scores.
 
 Shape suffixes: L layers, H heads, N all heads of the model, B rows, T tokens.
 """
@@ -40,7 +40,7 @@ class Evidence:
 
     @cached_property
     def logit_LH(self) -> Tensor:
-        """The gates at their end."""
+        """The logits of the gates at the end of their training."""
         return self.learned.gates().logit_LH.detach()
 
     @property
@@ -54,18 +54,18 @@ class Evidence:
         return self.learned.result["heads"]["total"]
 
     def drawn(self, draw: int) -> Tensor:
-        """Random scores (L, H), which depend on the seed of the run and on the number of the draw alone."""
+        """Random scores (L, H) that depend only on the seed of the run and on the number of the draw."""
         generator = torch.Generator().manual_seed(1000 * self.learned.config.train.seed + draw)
         return torch.rand(self.logit_LH.shape, generator=generator)
 
 
 def random_heads(evidence: Evidence, draw: int = 0) -> Kept:
-    """Per layer as many as the gates kept, drawn blindly: does the choice within a layer matter?"""
+    """The same number of heads per layer as the gates kept, drawn blindly: does the choice within a layer matter?"""
     return top_per_layer(evidence.drawn(draw), evidence.per_layer)
 
 
 def even_layers(evidence: Evidence) -> Kept:
-    """The same number in every layer, those with the highest gates: do the layers' shares matter?"""
+    """The same number in every layer, the heads with the highest gates: do the layers' shares matter?"""
     layers = len(evidence.logit_LH)
     share, rest = divmod(evidence.count, layers)
     return top_per_layer(evidence.logit_LH, [share + (layer < rest) for layer in range(layers)])
@@ -107,7 +107,7 @@ def taylor(model: LanguageModel, ids: np.ndarray, rows: int = ROWS, segments: in
 def shapley(model: LanguageModel, ids: np.ndarray, draws: int = 4, rows: int = ROWS, segments: int = 2) -> Tensor:
     """Shapley values (L, H): by how much a head lowers the loss, averaged over the orders in which heads can be removed.
 
-    Estimated from `draws` random orders and their reverses (Castro et al. 2009; for heads Held and Yang 2023).
+    Estimated from `draws` random orders and their reverses (Castro et al. 2009; for heads, Held and Yang 2023).
     """
     stream, c = Stream(ids, rows, model.config.segment), model.config
     training, device = model.training, model.distance_PD.device
@@ -154,4 +154,4 @@ CRITERIA: dict[str, Criterion] = {
     "output magnitude": by_score(lambda evidence: output_magnitude(evidence.model)),
     "Shapley values": by_score(lambda evidence: shapley(evidence.model, evidence.ids)),
 }
-"""By name. `allatt.paper.rivals` trains the heads that each keeps."""
+"""Criteria by name. `allatt.paper.rivals` trains the heads that each of them keeps."""

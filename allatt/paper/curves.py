@@ -1,4 +1,4 @@
-"""Comparisons of pruning curves, on straight lines between their points if nothing else is said.
+"""Comparisons of pruning curves, on straight lines between their points unless stated otherwise.
 
 Nothing is extrapolated: if a curve does not reach a place, the answer there is None.
 """
@@ -11,10 +11,10 @@ from itertools import pairwise
 from allatt.paper.points import Measures, Point
 
 SPARSITIES = (0.1, 0.2, 0.3, 0.35)
-"""Shares of All-attention's heads at which both models are compared at equal parameters (our choice).
+"""Removed shares of All-attention's heads at which both models are compared at equal parameters (our choice).
 
-In the paper's proportions, Transformer-XL is then as small with 26, 52, 78 and 91% of its heads removed; past 38% of
-All-attention's heads it has none left to remove.
+In the paper's proportions, Transformer-XL is then equally small with 26, 52, 78 and 91% of its heads removed; past 38% of
+All-attention's heads, Transformer-XL has none left to remove.
 """
 
 
@@ -47,8 +47,8 @@ def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, 
          size: str = "body_parameters", line: Callable = interpolate) -> float | None:
     """How far `ours` is below `theirs` (nats per token), both at the size that `ours` has at this sparsity.
 
-    size: the field that both have alike. line: `interpolate`, or how else to read between the points. None if one of the two
-    does not reach there.
+    size: the field in which both are equal. line: `interpolate`, or another way to read between the points. None if one of the
+    two does not reach that far.
     """
     at = line(ours, "sparsity", size, sparsity)
     if at is None:
@@ -59,9 +59,9 @@ def gain(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float, 
 
 def crossing(ours: Sequence[Measures], theirs: Sequence[Measures], y: str = "test_loss",
              size: str = "body_parameters") -> float | None:
-    """The sparsity from which on `ours` is below `theirs` at equal size, down to the smallest size that both reach.
+    """The sparsity from which `ours` is below `theirs` at equal size, down to the smallest size that both reach.
 
-    None if it is not below there, or if they reach no size in common. If it is below at each size, the sparsity at the largest.
+    None if it is not below there, or if no size is common to both. If it is below at every size, the sparsity at the largest.
     """
     if not (ours and theirs):
         return None
@@ -80,7 +80,7 @@ def crossing(ours: Sequence[Measures], theirs: Sequence[Measures], y: str = "tes
 def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures], sparsity: float) -> float | None:
     """The highest sparsity at which `ours` is still as good as `theirs` is at `sparsity` (the paper: 43% against 25%).
 
-    None if it never is. If even the smallest model of `ours` is better, its sparsity, which is a lower bound.
+    None if it never is. If even the smallest model of `ours` is as good, the sparsity of that model, which is a lower bound.
     """
     level, smallest = interpolate(theirs, "sparsity", "test_loss", sparsity), max(point.sparsity for point in ours)
     if level is not None and interpolate(ours, "sparsity", "test_loss", smallest) <= level:
@@ -91,10 +91,10 @@ def sparsity_at_equal_loss(ours: Sequence[Measures], theirs: Sequence[Measures],
 
 def off_the_curve(point: Measures, curve: Sequence[Measures], y: str = "test_loss",
                   line: Callable = interpolate) -> float | None:
-    """Loss of a model minus that of `curve` at the same number of heads (nats per token); None if it does not reach there.
+    """Loss of a model minus that of `curve` at the same number of heads (nats per token); None if `curve` does not reach it.
 
-    A model with fewer heads than all of the curve, but a lower loss than its smallest one, is below the curve wherever it may
-    continue, since it rises to that side. Then the difference to the smallest one is given, which is a bound.
+    A model with fewer heads than any point of the curve, but a lower loss than its smallest model, is below the curve however
+    it continues, since it rises to that side. The result is then the difference from that smallest model, which is a bound.
     line: as in `gain`.
     """
     loss, expected = getattr(point, y), line(curve, "heads", y, point.heads)

@@ -1,8 +1,8 @@
 """From differences by seed to a finding: margins, both texts, and which verdict the data lean to.
 
-Differences of losses are judged by a margin, in both directions alike: above it a claim holds, below its negative it fails,
-and within it the two are about equal. Both texts count, test and validation: they must lean the same way, and the larger
-p-value is taken. So a finding does not stand on the one text that happens to favor it.
+Differences of losses are judged by the same margin in both directions: above it, a claim holds; below its negative, it fails;
+and within it, the two are about equal. Both texts count, test and validation: they must lean the same way, and the larger
+p-value is taken. So a finding does not rest on the one text that happens to favor it.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class Finding:
     points: Sequence[Point] = ()
     """The runs behind it."""
     exact: bool = False
-    """A verdict without a test: by counting."""
+    """Whether the verdict follows from counting, without a test."""
     detectable: float | None = None
     """The smallest difference (nats per token) that these seeds would have detected on either text in four of five cases, if it
     were the only question: Holm's correction asks for more."""
@@ -41,7 +41,7 @@ def exactly(words: str, holds: bool) -> Finding:
 
 def on_both_texts(values: Callable[[str], list[float] | None], decide: Callable, points: Sequence[Point], begin: str,
                    margin: float, end: str = "") -> Finding:
-    """The finding on differences by seed, `values(field)`, on test and validation text; None: a seed does not reach there."""
+    """The finding on differences by seed, `values(field)` (None: a seed does not reach there), on test and validation text."""
     by_text = {text: values(y) for y, text in TEXTS.items()}
     if None in by_text.values():
         return Finding(f"{begin}a seed is outside of the sweep", points=points)
@@ -52,7 +52,7 @@ def on_both_texts(values: Callable[[str], list[float] | None], decide: Callable,
 
 
 def both(*decisions: tuple[str, float | None]) -> tuple[str, float | None]:
-    """Of decisions that must agree: their common verdict and the largest p-value; inconclusive if they differ."""
+    """The common verdict of decisions that must agree, and their largest p-value; inconclusive if they differ."""
     verdicts, p_values = {verdict for verdict, _ in decisions}, [p for _, p in decisions]
     if len(verdicts) > 1 or None in p_values:
         return INCONCLUSIVE, None if None in p_values else 1.0
@@ -60,7 +60,7 @@ def both(*decisions: tuple[str, float | None]) -> tuple[str, float | None]:
 
 
 def equal(values: list[float], margin: float) -> tuple[str, float | None]:
-    """Whether a difference is within the margin (holds) or outside (fails), on the side where the mean lies."""
+    """Whether a difference is within the margin (holds) or outside (fails), on the side of the mean."""
     outside = mean_above(values, margin) if sum(values) > 0 else mean_below(values, -margin)
     return best_supported({HOLDS: mean_within(values, margin), FAILS: outside})
 
@@ -74,7 +74,7 @@ def three_way(values: list[float], margin: float) -> tuple[str, float | None]:
 def best_supported(p_values: dict[str, float | None]) -> tuple[str, float | None]:
     """Of exclusive hypotheses, the one with the smallest p-value, which is doubled.
 
-    At a border between two of them, each could be found by mistake; so twice the p-value bounds that chance.
+    At a border between two of them, either could be found by mistake, so twice the p-value bounds that chance.
     """
     if None in p_values.values():
         return INCONCLUSIVE, None

@@ -28,7 +28,7 @@ PAPER_KEPT = {
     0.015: (6, 4, 6, 5, 4, 5, 5, 6, 5, 6, 7, 5, 6, 6, 6, 5),
     0.02: (5, 2, 5, 4, 3, 4, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3),
 }
-"""For each lambda, how many of their 8 heads layers 1 to 16 of the paper's models kept (its official inference script)."""
+"""For each lambda, how many of 8 heads the paper's models kept in each of layers 1 to 16 (its official inference script)."""
 
 
 def training_methods(study: Study, seed: int | None = None) -> dict[str, RunConfig]:
@@ -41,8 +41,8 @@ def training_methods(study: Study, seed: int | None = None) -> dict[str, RunConf
 def untrained(study: Study, seed: int | None = None) -> RunConfig:
     """All-attention with gates from the first step on, for as many steps as a baseline and its pruning take together.
 
-    The gates train with the baseline's schedule, so it also differs from pruning in its learning rates. The second phase, if
-    the scale has one, is the same.
+    The gates train with the baseline's schedule, so this run also differs from pruning in its learning rates. The second phase,
+    if the scale has one, is the same.
     """
     gated = study.pruning(ALL_ATTENTION, scales.get(study.scale).example, seed).gated
     train = replace(gated.start.train, steps=gated.start.train.steps + gated.train.steps)
@@ -64,8 +64,8 @@ def everything(study: Study, seed: int | None = None) -> list[RunConfig]:
 
 
 def most_telling_first(configs: list[RunConfig]) -> list[RunConfig]:
-    """A sweep in the order that tells most if it is broken off: controls, then lambdas from the middle of each kind's grid
-    outwards. Other lists stay as they are."""
+    """A sweep in the order that is most informative if it is interrupted: controls, then lambdas from the middle of each kind's
+    grid outward. Other lists stay as they are."""
     if not all(config.gated for config in configs):
         return configs
 
@@ -82,7 +82,7 @@ class Experiment(NamedTuple):
 
     about: str
     configs: Callable[[Study, int, Machine], list[RunConfig]]
-    """(study, seed, machine) -> configs; `machine` trains what the rivals need to know first."""
+    """(study, seed, machine) -> configs; `machine` first trains what the rivals need to know."""
 
 
 EXPERIMENTS = {

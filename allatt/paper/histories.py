@@ -1,4 +1,4 @@
-"""What training logged of finished runs: learning curves, how heads opened and closed, and whether gates had settled."""
+"""What training logged about finished runs: learning curves, how heads opened and closed, and whether gates had settled."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ NEAR = 0.5
 def history(run: Run) -> dict[str, list]:
     """The training log as columns: step, tokens, loss; with gates also lambda, expected and kept (numbers of heads).
 
-    A consolidated run's columns begin with those of its first phase. Then lambda and expected are None.
+    A consolidated run's columns begin with those of its first phase. In the second, lambda and expected are None.
     """
     columns = _columns(run)
     if not run.config.consolidate:

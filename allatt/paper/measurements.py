@@ -13,7 +13,7 @@ from allatt.config import ALL_ATTENTION, KINDS, RunConfig, check
 from allatt.paper import experiments, scales
 from allatt.paper.histories import flips, undecided
 from allatt.paper.points import Point, json_values
-from allatt.paper.rivals import learned
+from allatt.paper.rivals import LATE, learned
 from allatt.paper.rivals import rivals as make_rivals
 from allatt.paper.study import Study
 from allatt.runs import get_or_run
@@ -94,8 +94,8 @@ class Measurements:
 
 
 def measure(study: Study, train: bool = True) -> Measurements:
-    """Read the runs of the notebooks. What is missing is trained, or (train False) left out: no claim that needs it is told.
-    AllattError if a baseline or a run of a sweep is missing then."""
+    """Read the notebooks' runs. Missing runs are trained, or (train False) left out: claims that need them are not measured.
+    AllattError if train is False and a baseline or a run of a sweep is missing."""
     variants = {tokens: study.variant(tokens) for tokens in TOKENS} if study.has_variants else {}
     if train:
         configs = [config for seed in study.seeds for config in experiments.everything(study, seed)]
@@ -108,6 +108,12 @@ def measure(study: Study, train: bool = True) -> Measurements:
 
     def there(configs: dict[str, RunConfig]) -> dict[str, RunConfig]:
         return {name: config for name, config in configs.items() if train or finished(config)}
+
+    def in_all_budgets(configs: dict[str, RunConfig]) -> dict[str, RunConfig]:
+        """Without a rival that one of its budgets lacks: the other budget alone would be judged as if it were the only one."""
+        found = there(configs)
+        half = {name.removesuffix(LATE) for name in configs if name not in found}
+        return {name: config for name, config in found.items() if name.removesuffix(LATE) not in half}
 
     def sweeps(other: Study, seed: int) -> dict[str, list[Point]] | None:
         configs = other.sweeps(seed)
@@ -123,7 +129,7 @@ def measure(study: Study, train: bool = True) -> Measurements:
         baselines={kind: _point(study.baseline(kind, seed)) for kind in KINDS},
         sweeps=_by_kind(study.sweeps(seed), _with_gates),
         methods={name: _with_gates(config) for name, config in there(experiments.method_comparison(study, seed)).items()},
-        rivals={name: _point(config) for name, config in there(rivals[seed]).items()},
+        rivals={name: _point(config) for name, config in in_all_budgets(rivals[seed]).items()},
         **{tokens: sweeps(variant, seed) for tokens, variant in variants.items()},
     ) for seed in study.seeds]
     return Measurements(

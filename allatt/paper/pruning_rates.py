@@ -1,12 +1,12 @@
 """Other learning rates of pruning: what claims 3a and 3b would be if each model had its own best rate at each size.
 
-A rate that is good for a model that keeps all heads may leave one that loses most of them unfinished. So the sweeps are trained
-at several rates. At each size of the comparison each model is read at the rate that is best for it there on *validation* text,
-in the mean over seeds, and so is its control; gains on test text follow. This judges nothing: `allatt.paper.verdicts` does, at
-the scale's own rate.
+A rate that is good for a model that keeps all heads may leave the training of one that loses most of them unfinished. So the
+sweeps are trained at several rates. At each size of the comparison, each model is read at the rate that is best for it there on
+*validation* text, averaged over seeds, and so is its control; gains on test text follow. This module judges nothing:
+`allatt.paper.verdicts` does, at the scale's own rate.
 
 `python -m allatt experiment pruning-rates` trains what is missing, and `python -m allatt.paper.pruning_rates` shows the table;
-test text is its honest column, since validation text has chosen.
+test text is its honest column, since validation text chose the rates.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from allatt.system.messages import note
 from allatt.system.text_tables import markdown_table
 
 SHARES = (1 / 4, 1 / 2, 1, 2)
-"""Of the scale's own rate (our choice)."""
+"""Shares of the scale's own rate (our choice)."""
 
 Sweeps = dict[float, list[list[Point]]]
 """One kind of model: by rate, the sweep of each seed, its control first."""
@@ -44,7 +44,7 @@ class Best(NamedTuple):
 
 
 def at_rate(config: RunConfig, rate: float) -> RunConfig:
-    """A pruned model of a sweep, all phases of its pruning at another learning rate; its baseline stays as it is."""
+    """A pruned model of a sweep, with all phases of its pruning at another learning rate; its baseline stays as it is."""
     start = at_rate(config.start, rate) if config.consolidate else config.start
     return replace(config, name=f"{config.name}, rate {rate:g}", train=replace(config.train, lr=rate), start=start)
 
@@ -56,13 +56,13 @@ def sweeps(study: Study, seed: int | None = None, rates: Iterable[float] = ()) -
 
 
 def best_control(curves: Sweeps) -> Best:
-    """The control at the rate at which its validation loss is lowest, in the mean over seeds."""
+    """The control at the rate with its lowest validation loss, averaged over seeds."""
     return _best(curves, lambda points, field: getattr(points[0], field))
 
 
 def best_at_size(curves: Sweeps, size: float) -> Best:
-    """The model of so many body parameters, on straight lines between the points, at the rate with the lowest mean validation
-    loss (of equals, the lowest). A rate whose sweeps do not reach there in every seed is left out; AllattError if all are."""
+    """The model of `size` body parameters, on straight lines between the points, at the rate with the lowest mean validation
+    loss (in a tie, the lowest rate). A rate whose sweeps do not reach it in every seed is left out; AllattError if all are."""
     return _best(curves, lambda points, field: interpolate(points, "body_parameters", field, size))
 
 
@@ -119,7 +119,7 @@ def report(ours: Sweeps, theirs: Sweeps) -> str:
 
 
 def _cells(sizes: Sequence[Gain]) -> list[str]:
-    """The mean over these sizes in each seed, and over seeds with its interval: absolute, and from own controls."""
+    """The mean over these sizes in each seed, then over seeds with an interval: absolute, and from each model's own control."""
     groups = [[part[field] for part in parts] for parts in ([found.absolute for found in sizes], [found.own for found in sizes])
               for field in TEXTS]
     return [str(interval([math.fsum(values) / len(values) for values in zip(*group, strict=True)])) for group in groups]

@@ -1,6 +1,6 @@
 """A report of the reproduction in the form that venues ask for: scope, method, results, what was easy, hard and not done.
 
-`make report` writes figures/FOLDER/report.html, one file with its pictures in it, which any browser shows and prints. Measured
+`make report` writes figures/FOLDER/report.html, one file that includes its pictures; any browser shows and prints it. Measured
 numbers are read from the claims.json beside it, sizes and recipes from `allatt.paper.scales`.
 """
 
@@ -108,7 +108,7 @@ def write_report(folder: Path) -> Path:
 
 
 def html(text: str) -> str:
-    """A page of its own from Markdown."""
+    """A standalone page from Markdown."""
     import mistune
 
     title = escape(text.splitlines()[0].removeprefix("# "))
@@ -155,7 +155,7 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
 
 
 def picture(folder: Path, name: str) -> str:
-    """A figure as an image in the page, over its caption."""
+    """A figure as an image in the page, above its caption."""
     drawing_functions()
     data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{escape(ALT[name])}">\n\n{caption(name)}'

@@ -1,15 +1,15 @@
 """The controls: gates against simpler ways to the same number of heads, with both budgets (notebook 11).
 
-A rival keeps the heads that a criterion chooses (`allatt.paper.criteria`). Heads that are cut have a hole to fill, and gates
-need steps to choose, so that there are two fair budgets:
+A rival keeps the heads that a criterion chooses (`allatt.paper.criteria`). Models need steps to make up for heads that are cut,
+and gates need steps to choose, so there are two fair budgets:
 
     at the start   removed from the baseline at once; then all steps of pruning, with its learning rates
     late           removed where the gates had settled, from the weights that trained with them; then the same consolidation
 
 With one phase, as in the paper, there is only the first. Without a criterion: the learned set restarted from the baseline; the
 learned shape from random weights, with all steps that the pruned model has had, and with those of pruning alone; the even shape
-with all steps, to tell the learned shape from any; the learned set at the baseline's learning rate (rewinding, Renda et al.
-2020); and all heads, with gates at lambda 0 and without gates.
+with all steps, to see whether the learned shape matters; the learned set at the baseline's learning rate (rewinding, Renda et
+al. 2020); and all heads, with gates at lambda 0 and without gates.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ from allatt.system.files import read_json, write_json
 from allatt.system.machine import Machine
 
 KEPT = 0.7
-"""Share of All-attention's heads that the controls keep: Transformer-XL is then as small with 22% of its heads."""
+"""Share of All-attention's heads that the controls keep: Transformer-XL is equally small with 22% of its heads."""
 GATES = "learned gates"
 LATE = ", cut late"
 """What follows a criterion's name if its heads are cut where the gates had settled."""
@@ -65,7 +65,7 @@ def rivals(study: Study, seed: int | None = None, machine: Machine | None = None
 def chosen_heads(run: Run) -> dict[str, Kept]:
     """What each criterion keeps, given the run that trained the gates.
 
-    Saved in that run's folder: it takes a while, and other hardware might round scores to another order, so to another rival.
+    Saved in that run's folder: choosing takes a while, and other hardware might round scores into another order and rival.
     """
     path = run.folder / "rivals.json"
     saved = read_json(path, "remove it and run again") if path.exists() else {}
@@ -103,6 +103,6 @@ def _from_scratch_in_short(target: RunConfig, kept: Kept) -> RunConfig:
 
 
 def budget(config: RunConfig) -> int:
-    """Steps that a model has been trained for in all, its starts included."""
+    """Total number of steps that a model has been trained for, including its starts."""
     return config.train.steps + (budget(config.start) if config.start else 0)
 

@@ -1,8 +1,8 @@
 """The rules by which claims are judged, one function each: from measurements to a finding.
 
-A docstring gives the rule in words, and says what fails. Claims that follow from counting are judged exactly. For the others
-a finding leans to a verdict, with a two-sided p-value over seeds; `allatt.paper.verdicts` corrects it and decides. With one
-seed, or if a seed is missing, there is no p-value.
+A docstring gives the rule in words, and says when the claim fails. Claims that follow from counting are judged exactly. For the
+others, a finding leans to a verdict, with a two-sided p-value over seeds; `allatt.paper.verdicts` corrects the p-value and
+decides. With one seed, or if a seed is missing, there is no p-value.
 """
 
 import math
@@ -47,7 +47,7 @@ def feed_forward_untouched(theirs: Counts) -> Finding:
 
 
 def falls_in_proportion(ours: Counts, theirs: Counts) -> Finding:
-    """1b: Half and none of All-attention's heads leave within 1 point of 50% and 0% of the body."""
+    """1b: With half of All-attention's heads, 50% of the body is left, and with none, 0%: each within 1 point."""
     half, others = ours.left["half"], theirs.left["half"]
     holds = all(abs(share - 1 / 2) < 0.01 for share in half) and max(ours.left["none"]) < 0.01
     return exactly(f"half of the heads: {half[0]:.1%} and {half[1]:.1%} are left (Transformer-XL: {others[0]:.1%}, "
@@ -55,7 +55,7 @@ def falls_in_proportion(ours: Counts, theirs: Counts) -> Finding:
 
 
 def equal_size(ours: Counts, theirs: Counts) -> Finding:
-    """2a: The bodies have less than 1% difference in parameters."""
+    """2a: The bodies differ by less than 1% in parameters."""
     apart = abs(ours.body / theirs.body - 1)
     return exactly(f"{ours.body:,} and {theirs.body:,}: {apart:.2%} apart", apart < 0.01)
 
@@ -114,7 +114,7 @@ def better_at_every_size(measured: Measurements, margin: float) -> Finding:
 
 def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
     """3d: The loss of All-attention at 43% sparsity is lower than that of Transformer-XL at 25%, or less than `margin` higher;
-    fails if higher by more. Inconclusive if a sweep does not reach there."""
+    fails if higher by more. Inconclusive if a sweep does not reach that far."""
     pairs = _sweeps(measured)
 
     def gaps(y: str) -> list[float] | None:
@@ -131,8 +131,8 @@ def as_good_at_43_percent(measured: Measurements, margin: float) -> Finding:
 
 
 def worse_without(measured: Measurements, name: str, margin: float, line: Callable = interpolate) -> Finding:
-    """4a, 4b, 4c, 4e: Trained in the way `name`, the loss is above All-attention's sweep at equal heads by more than `margin`;
-    fails if below by more. Inconclusive if a model is outside of its seed's sweep (but see `off_the_curve`)."""
+    """4a, 4b, 4c, 4e: The loss of a model trained in the way `name` is above All-attention's sweep at equal heads by more than
+    `margin`; fails if below by more. Inconclusive if a model is outside of its seed's sweep (but see `off_the_curve`)."""
     if any(name not in results.methods for results in measured.seeds):
         return Finding(UNMEASURED)
     models = [results.methods[name] for results in measured.seeds]
@@ -153,9 +153,9 @@ def worse_without(measured: Measurements, name: str, margin: float, line: Callab
 
 
 def more_stable(measured: Measurements) -> Finding:
-    """4d: With all three methods against none of them, by four readings: layers without heads, late flips, undecided gates
-    (paired t-tests; p is 1 without any difference), and the spread of the kept heads over seeds (Brown and Forsythe's test,
-    from 5 seeds on), corrected for their number. Holds if one is better and none worse; fails if the other way round."""
+    """4d: All three methods against none of them, by four readings: layers without heads, late flips, undecided gates (paired
+    t-tests; p is 1 without any difference), and the spread of the kept heads over seeds (Brown and Forsythe's test, with 5
+    seeds or more), corrected for their number. Holds if one is better and none worse; fails if one is worse and none better."""
     names, one_seed = ("all three", "none of the three"), len(measured.seeds) == 1
     if any(name not in results.methods for results in measured.seeds for name in names):
         return Finding(UNMEASURED)
@@ -177,14 +177,14 @@ def more_stable(measured: Measurements) -> Finding:
             f"{'; '.join(words)}")
     if not known:
         return Finding(text, points=full + none)
-    # The other direction must not be supported at any usual level, uncorrected: then the readings contradict each other.
+    # If the other direction is supported at any usual level, uncorrected, the readings contradict each other.
     leans = INCONCLUSIVE if opposed < 0.1 else HOLDS if better < against else FAILS
     return Finding(text, leans, min(better, against), full + none)
 
 
 def uneven_layers(measured: Measurements) -> Finding:
-    """5a: At the lambda nearest to half of the heads, kept heads are more uneven by layer than heads removed at random; fails
-    if less. p-value: the mean over seeds against means of random choices."""
+    """5a: At the lambda that keeps nearest to half of the heads, the kept heads are more uneven by layer than after removal at
+    random; fails if less uneven. p-value: the mean over seeds against means of random choices."""
     pruned = _pruned_models(measured)
     if not pruned:
         return Finding("no model in this range, in one seed or more")
@@ -201,7 +201,7 @@ def uneven_layers(measured: Measurements) -> Finding:
 def same_layers(measured: Measurements) -> Finding:
     """5b: The seeds order the layers alike: the mean rank correlation between their kept heads by layer (means over lambdas)
     is above 0; fails if below. p-value: against random orders of the layers in each seed. (The paper has one seed and three
-    lambdas, and its layer is 2 of 16; with four layers, which one it is says nothing about that.)"""
+    lambdas, and its layer is 2 of 16; with four layers, which layer is pruned hardest says nothing about that.)"""
     pruned = _pruned_models(measured)
     if not pruned:
         return Finding("no model in this range, in one seed or more")
@@ -226,17 +226,17 @@ def same_layers(measured: Measurements) -> Finding:
 
 def gates_beat(measured: Measurements, names: Sequence[str], margin: float) -> Finding:
     """7a to 7d: The rival's loss (the mean of the models `names`) is higher than that of the gates by more than `margin`; fails
-    if lower by more. With both budgets, if there are two: they must lean the same way, and the larger p-value is taken."""
+    if lower by more. If there are two budgets, both must lean the same way, and the larger p-value is taken."""
     late = {name + LATE in results.rivals for results in measured.seeds for name in names}
     if len(late) > 1 or any(name not in results.rivals for results in measured.seeds for name in (GATES, *names)):
-        return Finding(UNMEASURED)  # a budget that lacks a run leaves no row of the other one alone
+        return Finding(UNMEASURED)  # if one budget lacks a run, the other is not judged alone
     budgets = {"cut at the start": names} | ({"cut late": [name + LATE for name in names]} if True in late else {})
     parts = [_against_gates(measured, group, margin, f"{budget}: ") for budget, group in budgets.items()]
     leans, p = both(*((part.leans, part.p) for part in parts))
     points = list({point.run: point for part in parts for point in part.points}.values())
     alone = [part.leans if part.p is not None and part.p < LEVEL else INCONCLUSIVE for part in parts]
     words = "; ".join(f"{part.ours} (by itself: {verdict})" for part, verdict in zip(parts, alone, strict=True))
-    agree = len({part.leans for part in parts}) == 1  # where budgets disagree, it is not the number of seeds that is missing
+    agree = len({part.leans for part in parts}) == 1  # if the budgets disagree, more seeds are not what is missing
     known = [part.detectable for part in parts if part.detectable is not None and agree]
     return Finding(words, leans, p, points, detectable=max(known, default=None))
 
@@ -249,7 +249,7 @@ def gates_beat_scratch(measured: Measurements, name: str, margin: float) -> Find
 
 
 def _against_gates(measured: Measurements, names: Sequence[str], margin: float, begin: str) -> Finding:
-    """Loss of the rivals' mean minus that of the gates."""
+    """The rivals' mean loss minus that of the gates."""
     rivals = [[results.rivals[name] for name in names] for results in measured.seeds]
     gates = [results.rivals[GATES] for results in measured.seeds]
     return on_both_texts(
@@ -290,7 +290,7 @@ def _pruned_models(measured: Measurements) -> list[list[Point]]:
 def _nearest_to_half(pruned: list[list[Point]], heads: int) -> tuple[list[list[int]], list[np.ndarray]]:
     """For each seed, heads kept by layer, and random choices of the same number.
 
-    Lists of one seed are not independent, so the one nearest to half of the heads represents the seed.
+    Lists of one seed are not independent, so the list nearest to half of the heads represents the seed.
     """
     half = [min(points, key=lambda point: abs(point.sparsity - 0.5)).per_layer for points in pruned]
     return half, [kept_at_random(kept, heads, seed) for seed, kept in enumerate(half)]

@@ -6,8 +6,8 @@
     gpu        `make reproduce` with a GPU: the same experiments, larger                       (one seed's sweeps so far)
     paper      the released configuration on WikiText-103                                      (not run yet)
 
-The paper's proportions hold at all of them, since its claims follow from proportions: 8 heads of d / 8, as many persistent
-vectors (or hidden units of the feed-forward) as 4 d, a memory as long as the segment. So the feed-forward, which pruning heads
+All scales keep the paper's proportions, since its claims follow from proportions: 8 heads of size d / 8, 4 d persistent vectors
+(or hidden units of the feed-forward), and a memory as long as the segment. So the feed-forward, which the pruning of heads
 cannot touch, is 61.5% of a Transformer-XL body at every size.
 
 Pruning has two phases, except at the paper scale: gates, then consolidation (`Scale.consolidation`).
@@ -64,7 +64,7 @@ class Scale:
     """lambda of the notebooks that use only one (05, 06)."""
 
 
-# Our choice: with a share of 0.6 of the steps for the gates, and of 0.4 for the consolidation.
+# Our choice: a share of 0.6 of the steps for the gates, and of 0.4 for the consolidation.
 def two_phases(steps: int, **gated) -> dict[str, TrainConfig]:
     """The two phases of pruning, `steps` in all: at a constant rate, then by cosine down to a tenth of it."""
     first = TrainConfig(steps=steps * 6 // 10, schedule="constant", **gated)
@@ -80,7 +80,7 @@ SMOKE = Scale(
     gates=GateConfig(clipped=True, penalty_warmup=3, lr=0.4), lambdas=dict.fromkeys(KINDS, (0.03, 0.3)), example=0.03)
 
 # Our choice. Learning rates as at the overnight scale; gates learn faster, so that a logit can move as far: almost 10 in all.
-# figures/laptop/README.md says how the lambdas were found: at first on a seed of their own, and changed twice.
+# figures/laptop/README.md says how the lambdas were found: at first on a seed of their own, then changed twice.
 LAPTOP = Scale(
     name="laptop", data=DataConfig(vocab_size=2000), vocab=2000,
     model=geometry(128, 64, layers=4, init="unit", persistent_gain=20.0),
@@ -139,7 +139,7 @@ LAPTOP_CHARACTERS = replace(
     LAPTOP, name="laptop-characters", data=CHARACTERS, vocab=27, example=0.12,
     lambdas={ALL_ATTENTION: (0.037, 0.049, 0.063, 0.074, 0.12), TRANSFORMER_XL: (0.03, 0.06, 0.12, 0.24, 0.33, 0.48)})
 
-# Our choice: text8 itself, the gpu scale's models with a longer segment, and as many characters per step as it has tokens.
+# Our choice: text8 itself, the gpu scale's models with a longer segment, and as many characters per step as gpu has tokens.
 # Not run yet.
 GPU_CHARACTERS = replace(
     GPU, name="gpu-characters", data=TEXT8, vocab=27, model=replace(GPU.model, segment=512, memory=512, positions=513),
@@ -160,7 +160,7 @@ SMOKE_WORDS = replace(
     model=replace(SMOKE.model, cutoffs=(200, 1000)), lambdas=dict.fromkeys(KINDS, (0.03, 0.1)))
 
 # WikiText-2, the small sibling of the paper's WikiText-103. Our choice throughout, lambdas as for characters. At the laptop's
-# own rate of pruning, controls end 0.11 above their baselines: figures/laptop/README.md says how this one was chosen, and when.
+# own rate of pruning, controls end 0.11 above their baselines: figures/laptop/README.md says how this rate was chosen and when.
 LAPTOP_WORDS = replace(
     LAPTOP, name="laptop-words", data=WORDS, vocab=33_278, model=replace(LAPTOP.model, cutoffs=(2000, 10_000)), example=0.02,
     **two_phases(800, rows=8, lr=1e-4),

@@ -1,4 +1,4 @@
-"""The measurements of claims.json seed by seed, as tables in Markdown: each loss leads to the record of its run.
+"""The measurements of claims.json seed by seed, as tables in Markdown: each loss links to the record of its run.
 
 `python -m allatt.paper.claim_table` puts them into the README.md beside claims.json.
 """
@@ -16,7 +16,7 @@ from allatt.paper.stats import describe
 from allatt.system.text_tables import markdown_table
 
 LOSSES, ABOVE = tuple(TEXTS), ("above", "valid_above")
-"""The fields of a point that have its losses, and those above its own control: test text, validation text."""
+"""The fields of a point for its losses, and for its losses above its own control: test text, validation text."""
 
 
 def markdown(measured: Measurements) -> str:
@@ -37,7 +37,7 @@ def markdown(measured: Measurements) -> str:
 
 
 def _gains(measured: Measurements, sweeps: Sequence[dict[str, list[Point]]]) -> str:
-    """All-attention's gain in each seed, and the sparsity from which on it is ahead; then each model from its own control."""
+    """All-attention's gain in each seed, and the sparsity from which it is ahead; then each model from its own control."""
     pairs = [(by_kind[ALL_ATTENTION], by_kind[TRANSFORMER_XL]) for by_kind in sweeps]
     above = [tuple(above_control(points, points[0]) if points else [] for points in pair) for pair in pairs]
     names = _names(measured)
@@ -78,7 +78,7 @@ def _methods_title(measured: Measurements) -> str:
 
 
 def _by_name(measured: Measurements, title: str, groups: Sequence[dict[str, Point]], against: str = "") -> str:
-    """A row per name, a column per seed; the last two: the mean over its seeds minus `against`, test and validation."""
+    """A row per name, a column per seed; the last two columns: the mean over its seeds minus `against`, test and validation."""
     rows = []
     for name in dict.fromkeys(name for group in groups for name in group):
         row = [name, *(_model(group.get(name)) for group in groups)]

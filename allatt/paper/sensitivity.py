@@ -1,7 +1,7 @@
-"""How far claims 3a, 3b, 4a to 4c, 6a and 6b rest on how the curves are compared: the same points, read in other ways.
+"""How far claims 3a, 3b, 4a to 4c, 6a and 6b depend on how the curves are compared: the same points, read in other ways.
 
 These readings were asked for when all results were known. They judge nothing: `allatt.paper.verdicts` does, by the rules as
-they were fixed. They say what a reader may conclude who would have chosen otherwise.
+they were fixed. They say what a reader who would have chosen otherwise may conclude.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ READINGS: dict[str, dict[str, Any]] = {
     "without the size at 35%": {"sparsities": SPARSITIES[:-1]},
     "smooth curves": {"line": smooth},
 }
-"""What is done otherwise: arguments of the rules on gains."""
+"""What each reading changes: arguments of the rules on gains."""
 LINES = "as judged", "smooth curves"
-"""Those that the rules of 4a to 4c can be read by, too."""
+"""The readings that the rules of 4a to 4c allow, too."""
 
 
 def find(measured: Measurements, number: str, **reading: Any) -> Finding:
@@ -36,7 +36,7 @@ def find(measured: Measurements, number: str, **reading: Any) -> Finding:
 
 
 def readings(measured: Measurements) -> str:
-    """All readings as a table, with where they lean, and p-values that are not corrected. Rows without runs are left out."""
+    """All readings as a table, with the verdicts they lean to and uncorrected p-values. Rows without runs are left out."""
     rows = [("", "", "leans to", "p", "nats per token")]
     for number in ("3a", "3b", "4a", "4b", "4c", "6a", "6b"):
         for name in LINES if number in METHODS else READINGS:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from allatt.config import check
 
 CONFIDENCE = 0.95
-"""Of all intervals (our choice)."""
+"""The confidence level of all intervals (our choice)."""
 SPREAD_SEEDS = 5
 """Fewest seeds with which spreads are compared."""
 
@@ -67,7 +67,7 @@ def mean_differs(values: Sequence[float]) -> float | None:
     """Two-sided p-value of a t-test of "the mean is 0"; None with one seed, or if all values are 0.
 
     Paired if the values are differences by seed. Equal values, such as a count that falls by 1 in each seed, have no scatter
-    to compare with: then it is the sign test's p-value, 2^(1 - n).
+    to compare with: then the result is the sign test's p-value, 2^(1 - n).
     """
     if len(values) > 1 and len(set(values)) == 1 and values[0] != 0:
         return 2.0 ** (1 - len(values))
@@ -91,7 +91,7 @@ def mean_within(values: Sequence[float], margin: float) -> float | None:
 
 
 def detectable(values: Sequence[float], margin: float = 0.0, level: float = 0.05, power: float = 0.8) -> float | None:
-    """The smallest mean that a t-test with these values' scatter would tell from `margin`, two-sided, with this power.
+    """The smallest mean that a t-test with these values' scatter would distinguish from `margin`, two-sided, with this power.
 
     None with one seed. Approximate, from the central t distribution.
     """
@@ -107,7 +107,7 @@ def detectable(values: Sequence[float], margin: float = 0.0, level: float = 0.05
 def unequal_spread(a: Sequence[float], b: Sequence[float]) -> float | None:
     """p-value of Brown and Forsythe's test (Levene's, around medians) of "a and b spread equally".
 
-    None with fewer than SPREAD_SEEDS values: of three, one is the median itself, and two spread alike by definition.
+    None with fewer than SPREAD_SEEDS values: of three, one is the median itself, and of two, both are equally far from it.
     """
     if min(len(a), len(b)) < SPREAD_SEEDS:
         return None
@@ -138,7 +138,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def agreement(lists: Sequence[Sequence[float]]) -> Interval | None:
-    """How much the seeds order the layers alike: the mean rank correlation over all pairs of lists (one per seed).
+    """How similarly the seeds order the layers: the mean rank correlation over all pairs of lists (one per seed).
 
     Pairs share seeds, so the interval is the jackknife's: each seed is left out once, and the pseudo-values get a t interval,
     cut to [-1, 1]. It needs three seeds; with two there is only their correlation. None if fewer than two lists vary.

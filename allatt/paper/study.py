@@ -22,7 +22,7 @@ from allatt.paper import scales
 from allatt.system.messages import note
 
 STAND_INS = {"wikitext-2": "wikipedia-excerpt", "wikitext-103": "wikipedia-excerpt", "text8": "text8-like"}
-"""The corpus that replaces another if that cannot be downloaded; it needs no network."""
+"""The corpus that replaces another one that cannot be downloaded; it needs no network."""
 
 
 @functools.cache
@@ -87,8 +87,8 @@ class Study:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all comparisons are made. The laptop scale with one seed leaves some out, so that it takes 20 minutes: gates
-        on random weights, the rivals, characters and words."""
+        """Whether all comparisons are made. The laptop scale with one seed leaves some out, to take only 20 minutes: gates on
+        random weights, the rivals, characters and words."""
         return self.scale != "laptop" or self.count > 1
 
     @property
@@ -100,7 +100,7 @@ class Study:
         return not self.corpus or bool(locate(self.corpus).files)
 
     def can_have(self, tokens: str) -> bool:
-        """Whether there is a variant on "characters" or "words": not every scale has one, nor a packed corpus."""
+        """Whether there is a variant on "characters" or "words": not every scale has one, and no packed corpus does."""
         known = scales.get(self.scale).data.tokens == tokens or f"{self.scale}-{tokens}" in scales.SCALES
         return known and (not self.corpus or bool(locate(self.corpus).files))
 
@@ -116,7 +116,7 @@ class Study:
         return replace(self, scale=scale, corpus=available_corpus(scale, self.corpus))
 
     def model(self, kind: str) -> ModelConfig:
-        """The unpruned model: the scale's, and on another text without the bands of the softmax that it has no words for."""
+        """The unpruned model: the scale's; on another text, without the bands of the softmax that it has no words for."""
         model = scales.model(self.scale, kind)
         if not (self.corpus and model.cutoffs):
             return model
@@ -147,7 +147,7 @@ class Study:
         return replace(scale.prune, steps=scale.prune.steps + more, seed=start.train.seed, skip=start.train.steps)
 
     def finish(self, first: RunConfig) -> RunConfig:
-        """The second phase after a first: its closed heads removed if it has gates, and the falling learning rate.
+        """The second phase after `first`: closed heads removed if `first` has gates, and the falling learning rate.
 
         With one phase, `first` itself.
         """
@@ -169,7 +169,7 @@ class Study:
 
 
 def _label(corpus: str) -> str:
-    """A corpus as part of a folder's name: a plain name as it is, another path shortened, with a checksum of all of it."""
+    """A corpus as part of a folder's name: a plain name as it is; anything else shortened, with a checksum of all of it."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", corpus):
         return corpus
     plain = re.sub(r"[^A-Za-z0-9]+", "-", corpus).strip("-")[-40:]

@@ -53,9 +53,9 @@ def mean_over_lambdas(lists: dict[float, list[list[int]]]) -> list[list[float]]:
 
 
 def kept_above(values_LH: Sequence, kept_LH: Sequence, by_layer: bool = False) -> float | None:
-    """Share of the pairs of a kept and a pruned head in which the kept head has the larger value; 0.5: it tells nothing.
+    """Share of the pairs of a kept and a pruned head in which the kept head has the larger value; 0.5: no information.
 
-    A tie counts half: this is the area under the ROC curve. With `by_layer`, only pairs within a layer count, so that
+    A tie counts half: this is the area under the ROC curve. With `by_layer`, only pairs within a layer count, so
     differences between layers drop out. None without pairs.
     """
     values, kept = np.asarray(values_LH), np.asarray(kept_LH, dtype=bool)
@@ -68,7 +68,7 @@ def kept_above(values_LH: Sequence, kept_LH: Sequence, by_layer: bool = False) -
 
 def chance_of_kept_above(values_LH: np.ndarray, kept_LH: np.ndarray, by_layer: bool = False, draws: int = 2000) -> float:
     """p-value of `kept_above` within one model: share of random choices of survivors that are at least as far from 0.5, with
-    the choice at hand counted as one of them.
+    the actual choice counted as one of them.
 
     With `by_layer`, every layer keeps its number of heads.
     """
@@ -87,8 +87,8 @@ def mean_rank_correlation(z_SL: np.ndarray) -> np.ndarray:
 def where_heads_look(run: Run, rows: int = 8, segments: int = 4) -> dict[str, Tensor]:
     """`attention_summary` of all heads (L, H) of an unpruned All-attention run, on validation text.
 
-    It is taken from the last of `segments`, with a full memory, and kept in the run's folder, so that it is known where the
-    weights are not. AllattError unless the segment is as long as the memory.
+    It is taken from the last of `segments`, with a full memory, and kept in the run's folder, so it is available where
+    the weights are not. AllattError unless the segment is as long as the memory.
     """
     path, amount = run.folder / "attention.json", {"rows": rows, "segments": segments}
     saved = read_json(path, "remove it and run again") if path.exists() else {}
@@ -141,7 +141,7 @@ def attention_summary(weights_BHTX: Tensor, memory: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def attention_on(model: LanguageModel, ids: Sequence[int]) -> list[Tensor]:
-    """Attention weights of each layer, (H, T, T + N), on a text that begins with these T ids, at most a memory long.
+    """Attention weights of each layer, (H, T, T + N), on a text that begins with these T ids; T is at most M.
 
     The first T columns are the tokens, the others the persistent vectors.
     """

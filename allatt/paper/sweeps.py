@@ -27,7 +27,7 @@ class Sweeps:
 
     @classmethod
     def of(cls, study: Study) -> Sweeps:
-        """Read the runs of a study; trains those that are missing. Points on characters have their bits per character."""
+        """Read the runs of a study, and train those that are missing. Points on characters have their bits per character."""
         keys = [(seed, kind) for seed in study.seeds for kind in KINDS]
         get_or_run_all([study.baseline(kind, seed) for seed, kind in keys]
                        + [config for seed in study.seeds for config in study.sweeps(seed)])

@@ -1,9 +1,9 @@
 """Verdicts on the claims: each claim's rule (`allatt.paper.rules`) gives a finding, and a test over seeds decides.
 
 Claims of one family are corrected together by Holm's method; the primary outcome, 3a, is a family of its own. A claim whose
-runs are there counts, even if no test is possible (a seed is outside of the sweep): which questions were asked must not
-depend on the answers. If the corrected p-value is below the level, the verdict that the data lean to stands; otherwise the
-claim is inconclusive.
+runs exist counts in its family even if no test is possible (a seed is outside of the sweep): which questions were asked must
+not depend on the answers. If the corrected p-value is below the level, the claim gets the verdict that the data lean to;
+otherwise the claim is inconclusive.
 """
 
 from typing import NamedTuple

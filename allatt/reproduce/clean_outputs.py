@@ -9,7 +9,7 @@ from allatt.system.files import write
 from allatt.system.messages import PROGRESS
 
 LONGEST_CELL = 15
-"""Most lines of code in a cell of a committed notebook."""
+"""Maximum number of lines of code in a cell of a committed notebook."""
 
 
 def execute_in_place(notebook: Path) -> None:

@@ -102,7 +102,7 @@ def _error(executed: Path, log: Path, code: int) -> str:
 
 
 def _exception(output: dict) -> str:
-    """An error output as one line: only the message of AllattError, the line of code of a bare assert."""
+    """An error output as one line: for AllattError only the message, for a bare assert the line of code."""
     value = (output["evalue"].strip() or "\n").splitlines()[0]
     if output["ename"] == "AllattError":
         return value
@@ -125,7 +125,7 @@ def headline(executed: Path) -> str:
 
 
 def left_out(executed: Path) -> int:
-    """How many cells were left out, since they need weights that are not here."""
+    """How many cells were left out because they need weights that are not here."""
     return sum(line.startswith("left out: ") for line in _lines(executed))
 
 
@@ -171,7 +171,7 @@ def _main() -> None:
 
 
 def _interrupt_kernels() -> None:
-    """As Ctrl-C in Jupyter: a run in training is saved, the cell fails, and papermill ends."""
+    """Like Ctrl-C in Jupyter: a run in training is saved, the cell fails, and papermill ends."""
     import psutil  # every kernel needs it, too
 
     kernels = psutil.Process().children(recursive=True)

@@ -1,7 +1,7 @@
-"""Links in the committed notebooks: the one before, the one after, the start page; and, once the project has a public address,
+"""Links in the committed notebooks to the previous and next one and the start page; once the project has a public address, also
 badges that open a notebook on Colab or Binder, with a cell that installs the project there.
 
-The address is `Repository` of `[project.urls]` in pyproject.toml. Without one there are no badges: they would lead to nothing.
+The address is `Repository` of `[project.urls]` in pyproject.toml. Without one there are no badges: they would lead nowhere.
 `python -m allatt notebooks --links` writes all of this, and executes nothing.
 """
 

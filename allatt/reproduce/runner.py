@@ -1,7 +1,7 @@
 """The strict runner behind `make reproduce`: chooses, orders, checks and executes notebooks, and records the results.
 
 A wrong parameter stops everything before anything runs (papermill only warns); a failure stops only the notebooks that need
-the failed one. A notebook is not executed again if its sources and parameters are unchanged and its figures still there.
+the failed one. A notebook is not executed again if its sources and parameters are unchanged and its figures are still there.
 
 Executed notebooks and status.json are in .allatt/reproduce/<scale>-<corpus>-seed<seed>/. With several seeds, notebooks that
 compare seeds have a separate folder there, and one for their figures; the others are the same as with one seed.
@@ -44,14 +44,14 @@ NEEDS = {
 LONG = ("11", "12", "13")
 """Notebooks that are left out if the study is not complete (`Study.is_complete`), unless they are chosen by number."""
 VARIANTS = {"12": "characters", "13": "words"}
-"""Notebooks on tokens of another kind, by default of another text."""
+"""Notebooks on tokens of another kind, and by default on another text."""
 READ_TEXT = ("00", *VARIANTS)
-"""Notebooks that cut the text anew, or count in it: with a packed corpus, which has ids and no text, they are left out."""
+"""Notebooks that tokenize the text anew, or count in it; with a packed corpus, which has ids but no text, they are left out."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to execute: what its result depends on, and where that goes."""
+    """A notebook to execute: what its result depends on, and where the result goes."""
 
     notebook: Path
     parameters: dict[str, Any]
@@ -88,7 +88,7 @@ def select(folder: Path, numbers: str = "", needs: dict[str, tuple[str, ...]] = 
 def fingerprint(notebook: Path, parameters: dict[str, Any], text: dict[str, str]) -> str:
     """Checksum of everything that determines an executed notebook: cells, parameters, allatt's sources, torch, `text`.
 
-    `text`: of `_text`, since a user's own text may change under the same name, and a stand-in may be replaced.
+    `text`: from `_text`, since a user's own text may change under the same name, and a stand-in may be replaced.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [[cell["cell_type"], cell["source"]] for cell in cells]
@@ -160,8 +160,8 @@ def _jobs(notebooks: list[Path], scale: str, corpus: str, seed: int, seeds: int,
 
 
 def _text(notebook: Path, scale: str, corpus: str) -> dict[str, str]:
-    """What a fingerprint holds of the text: the checksums of CORPUS, or the name of a variant's text, which may be a stand-in
-    until its own can be downloaded."""
+    """How a fingerprint identifies the text: by the checksums of CORPUS, or by the name of a variant's text, which may be a
+    stand-in until that text can be downloaded."""
     if corpus:
         return locate(corpus).sha256
     tokens = VARIANTS.get(notebook.name[:2])
@@ -174,12 +174,12 @@ class Runner:
     def __init__(self, jobs: list[Job], needs: dict, log: Callable, stop_when: Callable[[], bool]):
         self.jobs, self.needs, self.log, self.stop_when = jobs, needs, log, stop_when
         self.status = {job.state: read_status(job.state) for job in jobs}
-        # What notebooks of several seeds need may have been run for one, in a folder without the number of seeds.
+        # What notebooks of several seeds need may have been run with one seed, in a folder without the number of seeds.
         single = {state.with_name(re.sub(r"-\d+seeds$", "", state.name)) for state in self.status} - set(self.status)
         self.single = [read_status(state) for state in single]
 
     def run(self, force: bool) -> bool:
-        """Run all jobs in order, with `force` even if they are up to date; True if none failed."""
+        """Run the jobs in order, with `force` even those that are up to date; True if none failed."""
         start, width = time.monotonic(), max(len(job.name) for job in self.jobs)
         failed: dict[str, str] = {}  # number of a failed or skipped notebook -> name of the one that failed
         for count, job in enumerate(self.jobs, start=1):
@@ -200,7 +200,7 @@ class Runner:
         return not failed
 
     def _is_up_to_date(self, job: Job) -> bool:
-        """Whether it is done, with the same fingerprint, after everything it needs, and its figures are intact."""
+        """Whether a job is done, with the same fingerprint and after everything it needs, and its figures are intact."""
         entry, executed = self._entry(job), job.state / job.notebook.name
         if entry.get("state") != "done" or entry["fingerprint"] != job.fingerprint or not executed.exists():
             return False
@@ -231,7 +231,7 @@ class Runner:
             raise
         written = {name for name, stamp in _file_stamps(job.figures).items() if before.get(name) != stamp}
         summary = outcome.error or headline(executed)
-        # With cells left out, it is executed again the next time: the weights may have come.
+        # If cells were left out, the notebook is executed again the next time: the weights may be here by then.
         fingerprint = "" if outcome.error or left_out(executed) else job.fingerprint
         self._record(job, {
             "state": "failed" if outcome.error else "done", "seconds": round(outcome.seconds, 1),

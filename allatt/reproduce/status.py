@@ -21,7 +21,7 @@ def state_folder(scale: str, corpus: str, seed: int, seeds: int = 1) -> Path:
 
 
 def read_status(folder: Path) -> dict[str, dict]:
-    """The entries of a folder's status.json, by notebook; without those that are broken, and empty if the file is."""
+    """The entries of a folder's status.json, by notebook; without broken ones, and empty if the file is broken."""
     try:
         values = json.loads((folder / "status.json").read_text())
     except (OSError, ValueError, RecursionError):
@@ -32,12 +32,12 @@ def read_status(folder: Path) -> dict[str, dict]:
 
 
 def lock(folder: Path) -> FileLock:
-    """The lock of whoever executes notebooks into a folder. The system releases it if that process is killed."""
+    """The lock of the process that executes notebooks into a folder. The system releases it if the process is killed."""
     return FileLock(folder.parent / f"{folder.name}.lock")
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process executes notebooks into the folder."""
+    """Whether another process is executing notebooks into the folder."""
     try:
         with lock(folder).acquire(timeout=0):
             return False

@@ -1,7 +1,7 @@
 """Notebooks on runs that are here without their weights, as after `unpack`: cells that need them are left out, the others run.
 
 A cell that asks for weights fails with NoWeights. Whatever it would have defined is missing from then on, and cells that read
-a missing name are left out in turn, until a cell that runs defines it anew. Each says so in its place.
+a missing name are left out in turn, until a cell that runs defines it anew. Each cell left out says so in its output.
 """
 
 import ast
@@ -15,9 +15,9 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 NAME = "without weights"
-"""Of the engine, for papermill."""
+"""The engine's name for papermill."""
 SAYS = "left out: "
-"""How the output of a cell begins that was left out."""
+"""How the output of a cell that was left out begins."""
 
 
 def defined(source: str) -> set[str]:
@@ -34,7 +34,7 @@ def read(source: str) -> set[str]:
 
 
 def _parse(source: str) -> ast.Module:
-    """The cell's code; without what only IPython can read: lines that begin with % or !, or else all of it."""
+    """The cell's code, without what only IPython can read: its lines that begin with % or !, or, if need be, all of it."""
     plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     for code in (source, plain):  # a line of Python may begin with %, too
         with suppress(SyntaxError):
@@ -43,8 +43,8 @@ def _parse(source: str) -> ast.Module:
 
 
 def _bound(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Names that are bound, each with its line. `x = f(x)` reads x on the line after which it is bound; loops, comprehensions
-    and parameters bind theirs before."""
+    """Names that are bound, each with its line. In `x = f(x)`, which reads x first, x is bound after its line; loops,
+    comprehensions and parameters bind theirs before."""
     early = {name.id for node in ast.walk(tree) if isinstance(node, (ast.For, ast.comprehension))
              for name in ast.walk(node.target) if isinstance(name, ast.Name)}
     for node in ast.walk(tree):

@@ -31,7 +31,7 @@ from allatt.system.processes import cores
 SMALL = 1e11
 """A run of fewer multiply-adds takes less time than a process needs to start (about two seconds)."""
 NO_WEIGHTS = 3
-"""Exit status of a child whose run needs the weights of one that is here without them."""
+"""Exit status of a child whose run needs the weights of a run that is here without them."""
 
 
 def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None) -> list[Run]:
@@ -45,7 +45,7 @@ def get_or_run_all(configs: Iterable[RunConfig], machine: Machine | None = None)
     if len(large) > 1 and cores() > 1 and machine.resolve() == "cpu" and rank_and_world()[1] == 1:
         load(large[0].data)  # tokenized once, before several processes ask for it
         _train_in_parallel(large, machine)
-    for config in configs:  # those that another process trains come last: two processes share the list
+    for config in configs:  # runs that another process trains come last: two processes can share the list
         with suppress(Busy):
             get_or_run(config, machine, wait=False)
     return [get_or_run(config, machine) for config in configs]
@@ -105,7 +105,7 @@ def _start(config: RunConfig, machine: Machine, threads: int) -> subprocess.Pope
 
 
 def _log(config: RunConfig) -> Path:
-    """Output of a run's process, which this one has started; kept if it fails."""
+    """Output of a run's process, which this process has started; kept if the run fails."""
     return home() / "runs" / f"{config.id}-{os.getpid()}.log"
 
 

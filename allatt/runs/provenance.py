@@ -27,7 +27,7 @@ def provenance(device: str = "cpu") -> dict:
     except (OSError, subprocess.SubprocessError):
         own = False
     if not own:
-        # An image of a container, say, has no .git: whoever builds it can name the commit.
+        # A container image, say, has no .git: the person who builds it can name the commit.
         git = {"commit": os.environ.get("ALLATT_COMMIT") or "not a git checkout", "changes": ""}
     return {
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
@@ -41,7 +41,7 @@ def provenance(device: str = "cpu") -> dict:
 
 
 def _gpu() -> dict:
-    """What a run on a GPU depends on besides its name."""
+    """What a run on a GPU depends on besides the GPU's name."""
     try:
         driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True,
                                 text=True, check=True, timeout=10).stdout.splitlines()[0].strip()

@@ -1,7 +1,7 @@
-"""A finished run as one JSON file: all of it but its weights.
+"""A finished run as one JSON file: everything but its weights.
 
-Figures keep the records of their runs. `restore` makes a run's folder from a record, so that results from another machine are
-read like runs that finished here. Whatever needs their weights then says that they are not there.
+Figures keep the records of their runs. `restore` makes a run's folder from a record, so results from another machine are read
+like runs that finished here. Code that needs their weights then says that they are missing.
 """
 
 import json
@@ -48,8 +48,8 @@ def record(run: Run) -> dict:
 def write_record(run: Run, folder: Path) -> Path:
     """Write the run's record, ID.json, into a folder; compact, since there are hundreds of them.
 
-    AllattError for a run that `restore` would refuse: its text lay in a folder whose name has control characters, or its config
-    names such a folder without the text's checksum.
+    AllattError for a run that `restore` would refuse: its name or that of its text has control characters, or its config names
+    a folder of text without the text's checksum.
     """
     values = record(run)
     shared = from_dict(RunConfig, values["config"])
@@ -62,17 +62,17 @@ def write_record(run: Run, folder: Path) -> Path:
 
 
 def outcome(result: dict) -> str:
-    """A run's result in a few words: two that differ are not of the same training."""
+    """A run's result in a few words: two results that differ are not from the same training."""
     try:
         return f"test loss {result['test']['loss']}, valid loss {result['valid']['loss']}, {result['heads']['total']} heads"
-    except (LookupError, TypeError):  # a result without a seal, that somebody edited
+    except (LookupError, TypeError):  # a result without a seal that somebody edited
         return "a result of another form"
 
 
 def restore(path: Path) -> bool:
     """Make the run's folder from a record; True if it was made. AllattError for other files.
 
-    A run that is there, finished or half trained, is left alone; if the record says otherwise than it, a line says so.
+    A run that is there, finished or half trained, is left alone; if the record differs from it, a line says so.
     """
     config, values, contents = read_record(path)
     folder = home() / "runs" / config.id
@@ -102,9 +102,9 @@ def restore(path: Path) -> bool:
 
 
 def read_record(path: Path) -> tuple[RunConfig, dict, dict[str, bytes]]:
-    """A record's config, its values, and the files of log, gates and readings that they make.
+    """A record's config, its values, and the files that they make: log, gates and readings.
 
-    AllattError if the file is no record, or if no run can have had such a result.
+    AllattError if the file is not a record, or if no run can have had such a result.
     """
     keys = ("id", "config", "result", "provenance", "metrics", "gates", "readings")
     values = read_json(path, "it must be the record of a run, as `python -m allatt pack` writes it", keys)
@@ -123,14 +123,14 @@ def read_record(path: Path) -> tuple[RunConfig, dict, dict[str, bytes]]:
 
 
 def _names(config: RunConfig) -> str:
-    """The names of a run and of those that it starts from, and of their text."""
+    """The names of a run and of those that it starts from, and of their texts."""
     return f"{config.name}{config.data.corpus}{_names(config.start) if config.start else ''}"
 
 
 def impossible(result: dict, text: dict, config: RunConfig, gates: dict | None = None) -> str:
     """What a result says that no run of this config can have measured; "" if nothing.
 
-    text: the run's `provenance["data"]`. Other exceptions than AllattError if one of them has another form.
+    text: the run's `provenance["data"]`. Exceptions other than AllattError if an argument has another form.
     """
     numbers = {name: result.get(name, 0) for name in ("tokens_seen", "peak_bytes")} | {"seconds": result["seconds"]}
     parts = {name: result["parameters"][name] for name in ("body", "positions", "softmax", "total")}
@@ -166,7 +166,7 @@ def _impossible_heads(heads: dict, config: RunConfig, gates: dict | None) -> str
 
 
 def _impossible_losses(measured: dict, split: str, text: dict, config: RunConfig) -> str:
-    """As `allatt.evaluate.evaluate` computes them: all numbers of a text follow from its nats."""
+    """All numbers of a text follow from its nats, as `allatt.evaluate.evaluate` computes them."""
     nats, tokens, whole = measured["nats"], measured["tokens"], text["splits"][split]
     if type(tokens) is not int or not 1 <= tokens < whole["tokens"] or measured.get("unknown", 0) > 1:
         return f"its {split} text has {tokens} tokens of {whole['tokens']}, {measured.get('unknown', 0):.0%} of them unknown"
@@ -183,7 +183,7 @@ def _impossible_losses(measured: dict, split: str, text: dict, config: RunConfig
 
 
 def _contents(values: dict) -> dict[str, bytes]:
-    """The files of a record's log, gates and readings. Other exceptions than AllattError if it is none."""
+    """The files of a record's log, gates and readings. Exceptions other than AllattError if it is not one."""
     metrics, readings = values["metrics"], values["readings"]
     lines = [dict(zip(metrics, line, strict=True)) for line in zip(*metrics.values(), strict=True)]
     contents = {"metrics.jsonl": "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()}
@@ -200,7 +200,7 @@ def _contents(values: dict) -> dict[str, bytes]:
 
 
 def _without_paths(values: Any) -> Any:
-    """JSON values in which a folder of text is its name alone: a record is read by others."""
+    """JSON values in which a folder of text is reduced to its name, since others read the record."""
     if isinstance(values, list):
         return [_without_paths(value) for value in values]
     if not isinstance(values, dict):

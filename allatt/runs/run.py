@@ -38,13 +38,13 @@ from allatt.train import DIVERGED, Trainer
 
 ADVICE = "remove its folder and run again"
 WAIT = 60
-"""Seconds between two tries to get the lock of a run that another process trains."""
+"""Seconds between two attempts to get the lock of a run that another process trains."""
 FILES = ("model.safetensors", "gates.safetensors", "metrics.jsonl")
-"""What result.json has checksums of."""
+"""Files whose checksums are in result.json."""
 
 
 class Busy(AllattError):
-    """Another process trains this run."""
+    """Another process is training this run."""
 
 
 class NoWeights(AllattError):
@@ -157,8 +157,8 @@ def get_or_run(config: RunConfig, machine: Machine | None = None, wait: bool = T
                 raise Interrupted(OVER, f"another process trains run {config.id}")
     try:
         if not _finished(folder):
-            # So that a notebook's random numbers do not depend on whether a run was cached. Only of the GPU at hand: to ask the
-            # others for theirs would take memory on each of them.
+            # A notebook's random numbers must not depend on whether a run was cached. Of GPUs, only the current one's
+            # state is kept: asking the others for theirs would take memory on each of them.
             with torch.random.fork_rng([torch.cuda.current_device()] if machine.resolve() == "cuda" else []):
                 _execute(config, start, folder, machine)
         _finished(folder)  # a barrier: the run is read after its result is written
@@ -173,8 +173,8 @@ def finished(config: RunConfig) -> bool:
 
 
 def _acquire(lock: FileLock, seconds: float) -> bool:
-    """Whether process 0 has the lock, for all processes, within so many seconds. They hear of it each time: to wait in silence
-    for longer than torch allows would end them."""
+    """Whether process 0 has the lock, for all processes, within so many seconds. They are told each time, since
+    torch would end them if they waited in silence for longer than it allows."""
     rank, world = rank_and_world()
     has = [True]
     if rank == 0:
@@ -188,7 +188,7 @@ def _acquire(lock: FileLock, seconds: float) -> bool:
 
 
 def _finished(folder: Path) -> bool:
-    """Whether the run is finished. Process 0 decides for all: with different answers they would wait for each other."""
+    """Whether the run is finished. Process 0 decides for all: with different answers they would all wait for each other."""
     done = [(folder / "result.json").exists()]
     if rank_and_world()[1] > 1:
         dist.broadcast_object_list(done, 0)
@@ -196,7 +196,7 @@ def _finished(folder: Path) -> bool:
 
 
 def _same_text(run: Run) -> Run:
-    """The run. AllattError if its corpus is present and has another text by now (if the config holds no checksum)."""
+    """The run. AllattError if its corpus is present and has a different text by now (if the config holds no checksum)."""
     if not run.config.data.text_sha256:
         try:
             text = locate(run.config.data.corpus).sha256
@@ -267,7 +267,7 @@ def _build(config: RunConfig, start: Run | None, tokens: Tokens) -> tuple[Langua
     model = LanguageModel(replace(config.model, kept=kept), tokens.vocab)
     own = model.state_dict()
     wrong = [name for name in own | weights if name not in own or name not in weights or own[name].shape != weights[name].shape]
-    wrong += ["heads"] if heads != config.model.heads else []  # tensors of the heads that are left may fit all the same
+    wrong += ["heads"] if heads != config.model.heads else []  # tensors of the heads that are left may fit anyway
     check(not wrong, f"run {start.id} does not fit the model of {config.name}: {', '.join(wrong[:3])} differ")
     model.load_state_dict(weights)
     return model, gates

@@ -1,4 +1,4 @@
-"""What a saved model says of itself: the model card, with the metadata that hubs read, and its shape as JSON."""
+"""What a saved model says about itself: the model card, with the metadata that hubs read, and its shape as JSON."""
 
 import json
 import math
@@ -9,11 +9,11 @@ from allatt.data.tokenizers import UNKNOWN
 from allatt.model import LanguageModel
 
 LICENSES = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "CC BY 4.0": "cc-by-4.0", "CC0": "cc0-1.0"}
-"""The hub's names of licenses that a text may have; of any other text, the metadata name none, and the card its own words."""
+"""The hub's names of licenses that a text may have. Of any other license, the metadata give no name, and the card its words."""
 
 
 def shape(model: LanguageModel) -> dict:
-    """The content of config.json, in names that are common on hubs; `model` has it in allatt's own."""
+    """The content of config.json, under names that are common on hubs; `model` repeats it under allatt's names."""
     c = model.config
     return {"model_type": "allatt", "architectures": [KIND_NAMES[c.kind]], "allatt_version": __version__,
             "vocab_size": model.vocab, "hidden_size": c.d_model, "num_hidden_layers": c.layers, "head_dim": c.d_head,
@@ -56,7 +56,7 @@ A small model for research and teaching. What it writes is often untrue and may 
 
 
 def _metadata(about: dict) -> str:
-    """The card's YAML header. Its values are JSON, which is YAML, so that no text of a stranger can become a key."""
+    """The card's YAML header. Its values are JSON, which is also YAML, so no text of a stranger can become a key."""
     text, results = about["text"], []
     for split, part in about["result"].items():
         metrics = [{"type": "perplexity", "name": f"per token ({_protocol(part)})", "value": _rounded(part["perplexity"])},
@@ -81,5 +81,5 @@ def _protocol(result: dict) -> str:
 
 
 def _rounded(value: float) -> float:
-    """Four digits, as people read them."""
+    """Rounded to four digits, for people to read."""
     return float(f"{value:.4g}") if math.isfinite(value) else value

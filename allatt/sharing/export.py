@@ -1,13 +1,13 @@
 """A model as a program that needs no allatt: a file of torch.export (.pt2), or ONNX (.onnx).
 
-One call reads T tokens of B rows and returns what comes next; the memory goes from call to call. T may be a whole prompt, a
-segment, or one token. (The floats of a model in another precision are of that precision.)
+One call reads T tokens of B rows and predicts the next ones; the memory is passed from call to call. T may be a whole prompt, a
+segment, or one token. (A model in another precision has floats of that precision.)
 
     inputs    ids (B, T) int64     memory (L, B, M, D) float32, at first zeros     filled () int64, at first 0
     outputs   log_probs (B, T, V) float32 of each next token; memory and filled for the next call
 
-The reference path is exported: its operations are standard ones, and its mask may depend on `filled` as a tensor. What was
-written is run beside the model before the file is kept.
+The reference path is exported: its operations are standard ones, and its mask may depend on `filled` as a tensor. The program
+is read back and compared with the model before the file is kept.
 
 Shape suffixes:
     L layers   B rows   T tokens   M memory   D d_model   V vocabulary
@@ -55,11 +55,11 @@ class Step(nn.Module):
 
 @torch.no_grad()
 def export(model: LanguageModel, path: Path, about: dict) -> float:
-    """Write a model in evaluation mode as a program; the end of the name, .pt2 or .onnx, is the format. `about` goes into the
+    """Write a model in evaluation mode as a program; the end of the name, .pt2 or .onnx, is its format. `about` goes into the
     file as JSON. The model is moved to the CPU. Returns the largest difference from the model's own log-probabilities.
 
-    AllattError if the format is not known, a package is missing, the model is too large for it, the exporter fails, or what it
-    wrote computes something else; no file is written then.
+    AllattError if the format is not known, a package is missing, the model is too large for the format, the exporter fails, or
+    the program computes something else. In these cases no file is written.
     """
     check(path.suffix in FORMATS, f"{path} ends in {path.suffix!r}; choose {' or '.join(FORMATS)}")
     step, rows, tokens = Step(model.cpu()), torch.export.Dim("rows"), torch.export.Dim("tokens")
@@ -85,8 +85,8 @@ def export(model: LanguageModel, path: Path, about: dict) -> float:
 
 @torch.no_grad()
 def largest_difference(model: LanguageModel, run: Program) -> float:
-    """The largest difference between a program's log-probabilities and the model's, over calls of several sizes in turn: past
-    the end of the memory, so that all of the mask's cases occur. NaN counts as infinite."""
+    """The largest difference between a program's log-probabilities and the model's, over successive calls of several sizes,
+    past the end of the memory, so that all of the mask's cases occur. NaN counts as infinite."""
     draws, worst = torch.Generator().manual_seed(0), 0.0
     for rows in (1, 3):
         expected_memory = model.empty_memory(rows)
@@ -101,7 +101,7 @@ def largest_difference(model: LanguageModel, run: Program) -> float:
 
 
 def _torch(program: torch.export.ExportedProgram, model: LanguageModel, about: str) -> tuple[bytes, Program]:
-    """The file's content, and the program as it is read back."""
+    """The file's content, and the program read back from it."""
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={"about.json": about})
     file.seek(0)
@@ -109,9 +109,9 @@ def _torch(program: torch.export.ExportedProgram, model: LanguageModel, about: s
 
 
 def _onnx(program: torch.export.ExportedProgram, model: LanguageModel, about: str) -> tuple[bytes, Program]:
-    """As `_torch`; the program is run by onnxruntime."""
+    """Like `_torch`; onnxruntime runs the program."""
     import onnxruntime
-    import onnxscript  # noqa: F401 (torch's exporter needs it; here, so that a missing package is named)
+    import onnxscript  # noqa: F401 (torch's exporter needs it; imported here to name a missing package)
 
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     check(size < LARGEST, f"the weights have {size:,} bytes, and one ONNX file holds {LARGEST:,}; export as .pt2")
@@ -135,7 +135,7 @@ FORMATS = {".pt2": _torch, ".onnx": _onnx}
 
 @contextmanager
 def _quiet():
-    """Without the exporters' own remarks: on packages that they could use, on names, on what they may change one day."""
+    """Suppress the exporters' remarks: on packages that they could use, on names, and on what they may change one day."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

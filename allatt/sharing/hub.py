@@ -1,7 +1,7 @@
 """Saved models from the Hugging Face hub: hf://owner/name is a repository with the files of a saved model.
 
-To publish one: `hf upload owner/name FOLDER`, with the hub's own tool. Only the files of a saved model are downloaded, none
-that is larger than LARGEST, and nothing in them is executed. HF_ENDPOINT names another server.
+To publish one: `hf upload owner/name FOLDER`, with the hub's own tool. Only the files of a saved model are downloaded,
+at most LARGEST bytes in all, and nothing in them is executed. HF_ENDPOINT names another server.
 """
 
 import re
@@ -27,8 +27,8 @@ def is_address(name: str) -> bool:
 
 
 def fetch(address: str) -> Path:
-    """The folder with the files of a repository, downloaded anew if they have changed there; without a network, those that
-    were downloaded before. AllattError if there are none, or if they are not those of a saved model."""
+    """The folder with the files of a repository, downloaded again if they have changed there; without a network, the files
+    that were downloaded before. AllattError if there are none, or if they are not those of a saved model."""
     repository = address.removeprefix(SCHEME)
     check(re.fullmatch(r"[\w.-]+/[\w.-]+", repository) is not None and ".." not in repository,
           f"{address} names no repository; write hf://owner/name")

@@ -1,10 +1,10 @@
 """A model as a web page: one file that needs no Python, no network and no server, where heads are removed by a click.
 
 The page holds the weights (half precision, base64), the tokens, and a program in plain JavaScript that computes what
-`allatt.model` computes. Its parts lie in page/: model.js and text.js (functions without a page), page.js (buttons and what
+`allatt.model` computes. Its parts are in page/: model.js and text.js (functions without a page), page.js (buttons and what
 they show) with look.js and work.js, page.css and page.html. Tests compare it with torch.
 
-What a saved model says of itself may be a stranger's text: it enters the page as JSON in which no "<" is left, and is shown as
+What a saved model says about itself may be a stranger's text: it enters the page as JSON without any "<", and is shown as
 text. The page's policy allows the scripts below by their checksums, and nothing from a network.
 """
 
@@ -28,7 +28,7 @@ from allatt.system.paths import PACKAGE
 PARTS = PACKAGE / "sharing" / "page"
 SCRIPTS = ("model.js", "text.js", "look.js", "work.js", "page.js")
 LARGEST = 20_000_000
-"""Parameters of the largest model of a page (our choice): 53 MB, and some seconds per click."""
+"""Parameters of the largest model for a page (our choice): 53 MB, and some seconds per click."""
 TEXT = ("The old bridge was built of stone in 1842, and it is the only one in the county that still stands. It was closed to "
         "traffic after the flood of 1956, when a part of the northern arch fell into the river.")
 """What the page shows at first (our own words)."""
@@ -51,10 +51,10 @@ def page(opened: Saved) -> str:
     values = scripts | {
         "title": html.escape(f"Heads of {opened.about['name']}"), "style": (PARTS / "page.css").read_text(encoding="utf-8"),
         "policy": f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-        # In JSON every "<" stands within a string, where it may be written as an escape: no </script>, no <!--.
+        # In JSON every "<" is within a string, where it may be written as an escape: no </script>, no <!--.
         "data": json.dumps(_data(opened), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")}
     template = (PARTS / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\S+)\}\}", lambda found: values[found[1]], template)  # once: what is put in is not searched again
+    return re.sub(r"\{\{(\S+)\}\}", lambda found: values[found[1]], template)  # one pass: inserted text is not searched again
 
 
 def _data(opened: Saved) -> dict:
@@ -86,7 +86,7 @@ def _body(config: ModelConfig, model: LanguageModel) -> dict[str, int]:
 def _tokens(vocabulary: Vocabulary) -> dict:
     """The vocabulary: pieces by id, scores of byte-pair encoding (None: never found in a text), and ids with a meaning.
 
-    start: what the model reads before a text, a line end, or, where there is none, a space; -1: nothing.
+    start: what the model reads before a text: a line end or, if there is none, a space; -1: nothing.
     """
     pieces = list(map(vocabulary.piece, range(vocabulary.size)))
     values = {"scores": None, "unknown": vocabulary.unknown_id, "end": -1}
@@ -105,7 +105,7 @@ def _tokens(vocabulary: Vocabulary) -> dict:
 
 
 def first_text(vocabulary: Vocabulary) -> str:
-    """TEXT, or of a text in text8's format, or of other characters, as much of it as they can spell."""
+    """TEXT; for a vocabulary that lacks some of its characters, as much of TEXT in text8's format as it can spell."""
     if not isinstance(vocabulary, Characters) or set(map(ord, TEXT)) <= set(vocabulary.codes):
         return TEXT
     return "".join(character for character in spell(TEXT).strip() if ord(character) in vocabulary.codes) or chr(
@@ -113,7 +113,7 @@ def first_text(vocabulary: Vocabulary) -> str:
 
 
 def _about(about: dict, config: ModelConfig) -> dict[str, str]:
-    """Where the model comes from, as texts; what is not known of it says so."""
+    """Where the model comes from, as strings; a value that is not known says so."""
     text, test = about["text"], about["result"].get("test")
     perplexity = test.get("perplexity") if isinstance(test, dict) else None
     known = {"name": about["name"], "run": about["run"], "kind": KIND_NAMES[config.kind], "tokens": about["tokens"],

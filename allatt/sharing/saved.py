@@ -1,10 +1,10 @@
-"""A saved model: a folder that stands alone. It needs no text, no cache and no other file, so that it can be moved and shared.
+"""A saved model: a folder that stands alone. It needs no text, no cache and no other file, so it can be moved and shared.
 
     model.safetensors   weights and shape, without closed heads      about.json   sizes, numbers, text, versions, checksums
     words.txt, subwords.model or characters.json: its tokens         README.md    the same for people: a model card
     config.json         the shape, for people and for the hub
 
-It is also what the Hugging Face hub takes as a repository (`allatt.sharing.hub`). `load` opens it, and finished runs too.
+The Hugging Face hub takes it as a repository (`allatt.sharing.hub`). `load` opens it, and finished runs too.
 Nothing in it is executed.
 """
 
@@ -40,7 +40,7 @@ DRAFT = ".draft"
 
 
 class Saved(NamedTuple):
-    """A model to use: evaluation mode, on the CPU."""
+    """A model ready for use: in evaluation mode, on the CPU."""
 
     model: LanguageModel
     vocabulary: Vocabulary
@@ -50,7 +50,7 @@ class Saved(NamedTuple):
 
 
 def save(run: Run, folder: Path, license: str = "") -> Path:
-    """Write a run's model into a new or empty folder, whole or not at all. AllattError if the folder holds something, or cannot
+    """Write a run's model into a new or empty folder, whole or not at all. AllattError if the folder is not empty, or cannot
     be written.
 
     license: that of the text, if it is the user's own.
@@ -87,11 +87,11 @@ def _is_free(folder: Path) -> bool:
 
 @contextmanager
 def _filled(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, whose files become those of `folder` when the block ends well; after an error nothing of
-    them is left. What a killed process has left is removed.
+    """An empty folder to write into. Its files become those of `folder` when the block ends well; after an error none of them
+    are left. What a killed process has left is removed.
 
-    A new folder is renamed into its place. One that exists stays what it is (it may be a mounted disk, a link, or where the
-    user works): the draft lies in it, and its files are renamed, ABOUT last.
+    A new folder is renamed into place. An existing one stays what it is (it may be a mounted disk, a link, or where the
+    user works): the draft is inside it, and the draft's files are renamed, ABOUT last.
     """
     exists = folder.exists()
     draft, moved = folder / DRAFT if exists else folder.with_name(f".{folder.name}{DRAFT}"), []
@@ -115,8 +115,8 @@ def _filled(folder: Path) -> Iterator[Path]:
 
 
 def printable(values: Any) -> Any:
-    """JSON values whose texts are single lines without control characters: a terminal would obey those of a stranger's file,
-    and a line break would begin something new in the model card."""
+    """JSON values whose texts are single lines without control characters: a terminal would obey such characters
+    from a stranger's file, and a line break would begin something new in the model card."""
     if isinstance(values, str):
         return " ".join("".join(character if character.isprintable() else " " for character in values).split())
     if isinstance(values, dict):
@@ -146,7 +146,7 @@ def load(name: str | Path) -> Saved:
                  "result": run.result}
         _check_form(about | {"files": {}}, run.folder / "provenance.json")
         model, vocabulary = run.pruned(), vocabulary_of(run)
-        # Of a run elsewhere it is left out: a stranger's may name any folder of this machine.
+        # Left out for a run elsewhere: a stranger's run may name any folder of this machine.
         if run.folder.absolute().parent.resolve() == (home() / "runs").resolve():
             corpus = {"corpus": run.config.data.corpus}
     check(model.vocab == vocabulary.size, f"the model of {name} has {model.vocab} tokens, but its vocabulary "
@@ -161,7 +161,7 @@ def _check_finite(model: LanguageModel, name: str) -> None:
 
 
 def _check_form(about: dict, path: Path) -> None:
-    """AllattError unless what is known of a model has the form that `save` gives it."""
+    """AllattError unless the description of a model has the form that `save` gives it."""
     forms = {"run": str, "name": str, "tokens": str, "files": dict, "text": dict, "result": dict}
     wrong = [name for name, form in forms.items() if not isinstance(about[name], form)]
     wrong += [] if "text" in wrong or isinstance(about["text"].get("name"), str) else ["text.name"]
@@ -171,7 +171,7 @@ def _check_form(about: dict, path: Path) -> None:
 
 
 def _vocabulary_in(folder: Path, kind: str) -> Vocabulary:
-    """The tokens of a saved model, each of which can be written."""
+    """The vocabulary of a saved model; AllattError if it cannot be read, or if a token cannot be decoded."""
     try:
         vocabulary = VOCABULARIES[kind].read(folder)
         vocabulary.decode(range(vocabulary.size))
@@ -181,7 +181,7 @@ def _vocabulary_in(folder: Path, kind: str) -> Vocabulary:
 
 
 def vocabulary_of(run: Run) -> Vocabulary:
-    """The tokens of a run: those on this machine, even if the text is not; else they are made again from the text."""
+    """The vocabulary of a run: the one on this machine, even if the text is not here; else it is made again from the text."""
     meta = run.provenance["data"]
     stored = tokens.stored_vocabulary(meta)
     if stored is not None:

@@ -1,1 +1,1 @@
-"""What the rest stands on: where things are, files that are written whole, child processes, tables of text."""
+"""What the rest builds on: where things are, files that are written whole, child processes, tables of text."""

@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 def save_checkpoint(folder: Path, state: State, run: str, rank: int = 0, world: int = 1) -> None:
-    """Write this process's file, and, once all of them have, remove those that are older than the last GENERATIONS."""
+    """Write this process's file; once all processes have written theirs, remove files older than the last GENERATIONS."""
     step, about = state.values["step"], json.dumps(state.values | {"run": run, "world": world})
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
     write(_path(folder, step, rank), save(tensors, {"about": about, "sha256": _digest(tensors, about)}))
@@ -44,11 +44,11 @@ def save_checkpoint(folder: Path, state: State, run: str, rank: int = 0, world: 
 
 
 def load_checkpoint(folder: Path, run: str, rank: int = 0, world: int = 1) -> State | None:
-    """The state of the last checkpoint that is whole for all processes; None without any. That is one of which each process has
-    written its part: one may be there when another process is killed.
+    """The state of the last checkpoint that is whole for all processes; None without any. Whole means that each process
+    has written its part: if one is killed, only some parts may be there.
 
-    Says so on stderr if a later one is damaged. AllattError if all are, or if the last one belongs to another run or was
-    written by another number of processes.
+    A line on stderr says so if a later one is damaged. AllattError if all are, or if the last one belongs to another run or was
+    written by a different number of processes.
     """
     steps = _shared([step for step in _steps(folder) if _is_whole(folder, step)], world)
     problems = []
@@ -70,7 +70,7 @@ def load_checkpoint(folder: Path, run: str, rank: int = 0, world: int = 1) -> St
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run was interrupted here, so that it can be continued."""
+    """Whether a run was interrupted here and can be continued."""
     return bool(_steps(folder))
 
 
@@ -149,13 +149,13 @@ def _path(folder: Path, step: int, rank: int) -> Path:
 
 
 def _steps(folder: Path) -> list[int]:
-    """The steps of which there are files, from the last one down."""
+    """The steps that have files, latest first."""
     names = (re.fullmatch(r"checkpoint-(\d+)-\d+\.safetensors", path.name) for path in folder.glob("checkpoint-*"))
     return sorted({int(name[1]) for name in names if name}, reverse=True)
 
 
 def _is_whole(folder: Path, step: int) -> bool:
-    """Whether all processes that were to write a checkpoint have; also if that cannot be read, so that `_read` says why."""
+    """Whether all processes that were to write a checkpoint have done so; also True if it cannot be read: `_read` says why."""
     paths = sorted(folder.glob(f"checkpoint-{step}-*.safetensors"))
     try:
         with safe_open(paths[0], "pt") as file:
@@ -165,7 +165,7 @@ def _is_whole(folder: Path, step: int) -> bool:
 
 
 def _remove_files(folder: Path, keep: list[int] | None = None) -> None:
-    """Remove the files of all other steps, and what a killed process had begun to write."""
+    """Remove the files of all steps not in `keep`, and what a killed process had begun to write."""
     for path in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".*.tmp")):
         if not any(path.name.startswith(f"checkpoint-{step}-") for step in keep or ()):
             path.unlink(missing_ok=True)  # several processes may tidy up at once

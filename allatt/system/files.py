@@ -19,7 +19,7 @@ from allatt.config import AllattError, check
 
 MANIFEST = "manifest.json"
 SEAL = "sha256_of_the_rest"
-# Files up to this size are read again, once per process, to compare checksums; larger ones by size and time alone.
+# Files up to this size are read again, once per process, to compare checksums; larger ones are judged by size and time alone.
 SMALL = 50_000_000
 LARGEST = 100_000_000
 """Bytes of the largest JSON file that is read (our choice). The largest of ours, the record of a long run, has a few MB; a
@@ -39,7 +39,7 @@ def disk(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # `mkdir` reports a file in the place of the folder itself in its own way.
+        # `mkdir` raises FileExistsError if a file is in the place of the folder itself.
         code = errno.ENOTDIR if isinstance(error, FileExistsError) else error.errno
         if code == errno.EISDIR:
             raise AllattError(f"cannot write {where}: a folder is in its place; remove it") from error
@@ -50,7 +50,7 @@ def disk(where: Path) -> Iterator[None]:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Write a file, whole or not at all, also if the power fails; its folders are made. Returns `path`.
+    """Write a file, whole or not at all, even if the power fails; its folders are made. Returns `path`.
 
     The mode follows the umask. AllattError if the disk is full, read-only or forbidden; what `path` held is then kept.
     """
@@ -71,7 +71,7 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renamed file last if the power fails; where folders cannot be synchronized, the system decides when."""
+    """Make a renamed file survive a power failure; where folders cannot be synchronized, the system decides when it is safe."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:
@@ -81,7 +81,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """AllattError unless a file can be written here: asked before hours of work whose result goes there."""
+    """AllattError unless a file can be written here: checked before hours of work whose result goes there."""
     check(not path.is_dir(), f"{path} is a folder; name a file")
     exists = path.exists()
     write(path, path.read_bytes() if exists else b"")
@@ -95,8 +95,8 @@ def write_json(path: Path, values: Any) -> Path:
 
 
 def read_json(path: Path, advice: str, keys: Iterable[str] = ()) -> dict:
-    """The object in a JSON file. AllattError, with `advice` on what to do, if it cannot be read, lacks one of `keys`, or has a
-    seal (see `seal`) that it does not fit."""
+    """The object in a JSON file. AllattError, with `advice` on what to do, if it cannot be read, lacks one of `keys`, or does
+    not match its seal (see `seal`)."""
     try:
         values = parse(path)
     except (OSError, ValueError) as error:
@@ -109,16 +109,16 @@ def read_json(path: Path, advice: str, keys: Iterable[str] = ()) -> dict:
 
 
 def parse(path: Path) -> Any:
-    """The values in a JSON file. OSError or ValueError, which say why, for what cannot be read, or should not be: a device
+    """The values in a JSON file. OSError or ValueError, which say why, for a file that cannot or should not be read: a device
     never ends, a pipe may wait forever, and the values of a huge file fill the memory."""
     mode, size = path.stat().st_mode, path.stat().st_size
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder the system says so itself
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # for a folder, the system's own error says so
         raise ValueError("it is a device or a pipe, not a file")
     if size > LARGEST:
         raise ValueError(f"it has {size:,} bytes, and JSON files have at most {LARGEST:,}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
-        if _depth(values) > DEEPEST:  # so that whoever reads the values may recurse
+        if _depth(values) > DEEPEST:  # code that reads the values may then recurse
             raise RecursionError
         return values
     except RecursionError:
@@ -152,7 +152,7 @@ def written(folder: Path) -> Iterator[Path]:
     """An empty folder to write into; when the block ends well, it gets a manifest and takes the place of `folder`.
 
     After an error nothing is left behind, and what `folder` held before is still there. For one process at a time: what
-    a killed one has left is removed.
+    a killed process has left is removed.
     """
     draft = folder.with_name(f".{folder.name}.draft")
     with disk(folder):
@@ -171,7 +171,7 @@ def written(folder: Path) -> Iterator[Path]:
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a folder made by `written`, as "FILE is missing"; "" if nothing is.
+    """What is wrong with a folder made by `written`, such as "FILE is missing"; "" if nothing is.
 
     Sizes are always compared. Checksums are compared once per process, for files up to SMALL bytes and for files whose time
     has changed.

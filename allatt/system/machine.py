@@ -17,14 +17,14 @@ import torch.distributed as dist
 from allatt.config import check
 
 COMPILED = 500
-"""Steps from which a run on a GPU earns back the time that compilation takes (our choice)."""
+"""Steps that a run on a GPU needs to earn back the time that compilation takes (our choice)."""
 DEVICES, CHOICES = ("auto", "cuda", "cpu"), ("auto", "on", "off")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else ()))
 """What asks a process to stop: Ctrl-C, a batch system or `kill`, a terminal that closes."""
 OVER = signal.SIGALRM if hasattr(signal, "SIGALRM") else signal.SIGTERM
 """The signal that stands for `Machine.until`."""
 LONG = 300
-"""Seconds of training from which a run says how long it takes."""
+"""With at least this many seconds of training left, a run says how long it will take."""
 RENDEZVOUS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets besides WORLD_SIZE."""
 
@@ -40,9 +40,9 @@ def choose_device(name: str = "auto") -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run is executed. None of it changes the run's result but by rounding, so none of it is in the run's hash.
+    """Where and how a run is executed. It changes the run's result only by rounding, so it is not in the run's hash.
 
-    With dropout, `micro_rows` and the number of processes draw other masks, as another seed would; provenance.json has both.
+    With dropout, the masks depend on `micro_rows` and the number of processes (provenance.json has both), as on the seed.
     """
 
     device: str = "auto"
@@ -72,7 +72,7 @@ class Machine:
             check(0 <= getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}; it must be 0 or more")
 
     def resolve(self) -> str:
-        """The device, with auto decided."""
+        """The device, with auto resolved."""
         return choose_device(self.device)
 
     def forecast(self, seconds: float) -> str:
@@ -81,7 +81,7 @@ class Machine:
         return f"about {seconds / 60:,.0f} minutes{price}"
 
     def compiles(self, steps: int = COMPILED) -> bool:
-        """Whether a run of `steps` steps goes through torch.compile. AllattError if it has to, and what that needs is not here:
+        """Whether a run of `steps` steps goes through torch.compile. AllattError if it has to, and what that needs is missing:
         triton and a C compiler on a GPU, a C++ compiler on a CPU."""
         if self.compile == "off":
             return False
@@ -104,9 +104,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """In its block, the first of SIGNALS is noted in the list it gives, so that work can be saved; a second one stops at once.
+    """In its block, the first of SIGNALS is noted in the yielded list, so work can be saved; a second one interrupts at once.
 
-    Signals that are ignored, as SIGHUP is under nohup, stay so. In other threads than the main one, nothing is noted.
+    Signals that are ignored, as SIGHUP is under nohup, stay so. In threads other than the main one, nothing is noted.
     """
     noted, before = [], {}
 
@@ -143,7 +143,7 @@ def join_torchrun(device: str) -> bool:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, rank, world = next(dist.rendezvous("env://"))
     # torchrun starts all processes again if one dies. In its store they would find the addresses of the dead ones, and wait for
-    # them: so each attempt has names of its own.
+    # them, so each attempt has its own names.
     store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group("nccl" if device == "cuda" else "gloo", store=store, rank=rank, world_size=world)
     return rank == 0

@@ -1,4 +1,4 @@
-"""What the program says beside its results: one line each on stderr, with its name before it; and where progress bars go."""
+"""What the program says besides its results: one line each on stderr, after the program's name; and where progress bars go."""
 
 import sys
 from typing import Any, TextIO
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 def note(line: str) -> None:
     """Print one line on stderr, in the form of the command line's own messages.
 
-    A name in it may come from a file that somebody made up: what a terminal would obey is shown as an escape.
+    A name in the line may come from a file that somebody made up, so what a terminal would obey is shown as an escape.
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     print(f"allatt: {shown}", file=sys.stderr, flush=True)
@@ -21,16 +21,16 @@ def brief(error: BaseException) -> str:
 
 
 def bars() -> TextIO:
-    """Where a progress bar is written: stderr, or, in a notebook, one output that is replaced and at last is empty.
+    """Where a progress bar is written: stderr, or, in a notebook, one output that is replaced and is empty at the end.
 
-    On stderr of a notebook each update would stay, hundreds of lines in what papermill saves.
+    On a notebook's stderr, each update would stay: hundreds of lines in what papermill saves.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return _Output() if getattr(shell, "kernel", None) is not None else sys.stderr
 
 
 PROGRESS = "allatt-progress"
-"""Metadata of such an output, by which committed notebooks leave it out."""
+"""Metadata that marks such an output, so that committed notebooks leave it out."""
 
 
 class _Output:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def absolute(path: str) -> Path:
-    """The full path of what a user wrote, `~` and links followed; it need not exist. AllattError for an unknown ~user."""
+    """The full path of what a user wrote, with `~` and links resolved; it need not exist. AllattError for an unknown ~user."""
     check("\0" not in path, f"{path!r} has a NUL, which no name can have")
     expanded = os.path.expanduser(path)
     check(not expanded.startswith("~"), f"there is no user for {path}; write the folder out, or ./{path}")

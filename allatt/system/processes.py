@@ -2,7 +2,7 @@
 
     parent: start("allatt.runs.parallel", orders, ...)   --one JSON line on stdin-->   child: orders = read_orders()
 
-Libraries do not give this. Workers of loky 3.7, which joblib uses, were still busy 17 seconds after their parent's SIGKILL.
+Libraries do not offer this. Workers of loky 3.7, which joblib uses, were still busy 17 seconds after their parent's SIGKILL.
 multiprocessing forks, which is unsafe with the threads of torch and Jupyter, or spawns, which runs the user's script again
 and fails if it has no `if __name__ == "__main__"`.
 """
@@ -58,7 +58,7 @@ def end(*processes: subprocess.Popen) -> None:
 
 def read_orders(stop: Callable[[], None]) -> Any:
     """Called in the child: return its orders. From then on, when its stdin closes, `stop` is called (in another thread) and
-    has to end the child; it is killed if it is still there after GRACE seconds."""
+    has to end the child, which is killed if it is still there after GRACE seconds."""
     line = b""
     while not line.endswith(b"\n"):
         # os.read instead of sys.stdin: a thread waiting in sys.stdin would abort the interpreter's shutdown.

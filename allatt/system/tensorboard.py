@@ -12,7 +12,7 @@ from allatt.config import check
 def events(folder: str, name: str, lines: Sequence[str]) -> Callable[[dict], None]:
     """A function that adds a line of metrics to the run `name` of a folder; one that does nothing if folder is "".
 
-    lines: what has been logged before, of a run that continues. It is written again, so that no step is there twice.
+    lines: what a continued run has logged before. They are written anew, so that no step is there twice.
     """
     if not folder:
         return lambda line: None
@@ -35,7 +35,7 @@ def events(folder: str, name: str, lines: Sequence[str]) -> Callable[[dict], Non
 
 
 def verify(folder: str) -> None:
-    """AllattError if the package is missing or the folder cannot be one: said before anything is trained."""
+    """AllattError if the package is missing or `folder` cannot be a folder; checked before anything is trained."""
     if folder:
         try:
             import tensorboard  # noqa: F401

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The first minutes on a GPU that is paid by the minute; from the root of the repository:
+# The first minutes on a GPU that is paid for by the minute; from the root of the repository:
 #
 #     bash notebooks/cloud/first_minutes.sh OUT MINUTES [options of `python -m allatt experiment`]
 #     bash notebooks/cloud/first_minutes.sh first 12 all --scale gpu --seed 0 --seeds 2
 #
-# Is it right: tests/test_gpu.py. How fast is it: the true training step, and the kernels by themselves. Then the experiment with
+# Is it right? tests/test_gpu.py. How fast is it? The true training step, and the kernels by themselves. Then the experiment in
 # the time that is left, the most telling runs first, by two processes that share the list: one computes while the other waits
 # for its processor. OUT gets what each stage printed, bench.json, and the records of all finished runs.
 set -uo pipefail
@@ -23,7 +23,7 @@ command -v "$python" >/dev/null || fail "there is no $python; set PYTHON to the 
 mkdir -p "$out" || fail "cannot write $out; name another folder"
 end=$((SECONDS + 60 * minutes))
 
-stage() {  # stage NAME SECONDS COMMAND...: what it prints goes to OUT/NAME.txt; it gets no more than SECONDS, nor than is left
+stage() {  # stage NAME SECONDS COMMAND...: what it prints goes to OUT/NAME.txt; it gets SECONDS, or less if less is left
     local name=$1 most=$2 left=$((end - SECONDS)) begun=$SECONDS status
     shift 2
     timeout "$((left < most ? (left > 1 ? left : 1) : most))" "$@" >"$out/$name.txt" 2>&1
@@ -34,7 +34,7 @@ stage() {  # stage NAME SECONDS COMMAND...: what it prints goes to OUT/NAME.txt;
 
 stage gpu 20 nvidia-smi
 compile=auto
-# A kernel that is wrong would spoil every result; compiled ones are the likeliest, so the experiment goes on without them.
+# A wrong kernel would spoil every result, and compiled ones are the likeliest to be wrong: after a failure, none are used.
 stage checks 150 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py || compile=off
 stage candidate 100 "$python" -m pytest -q -p no:cacheprovider tests/benchmarks/band_triton_checks.py  # not used yet
 stage bench 180 "$python" -m allatt bench --sections "step kernels" --rounds 6 --out "$out/bench.json"

@@ -4,8 +4,8 @@
 #     mkdir -p logs
 #     sbatch --array=0-2 --gpus=1 --export=ALL,SCALE=gpu,STORAGE=/shared/folder notebooks/cloud/slurm.sh
 #
-# What sbatch is given overrides the lines below. Each task has a folder of its own, STORAGE/seed-N: seeds share no run, so no
-# two tasks write one file, and the shared disk needs no locks. The training itself uses the node's disk (see sync.sh), in
+# Options of sbatch override the lines below. Each task has a folder of its own, STORAGE/seed-N: seeds share no run, so no
+# two tasks write the same file, and the shared disk needs no locks. The training itself uses the node's disk (see sync.sh), in
 # LOCAL, else SLURM_TMPDIR, TMPDIR or /tmp. SCALE, CORPUS, EXPERIMENT and RATE are the options of `python -m allatt experiment`.
 #
 #SBATCH --job-name=allatt
@@ -15,7 +15,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=logs/%x-%A_%a.log
-# Two minutes before the time is over. Not SIGTERM: that one comes with scancel, too, and what was canceled must not come back.
+# Two minutes before the time is over. Not SIGTERM: scancel sends that, too, and a canceled task must not come back.
 #SBATCH --signal=B:USR1@120
 set -uo pipefail
 
@@ -30,7 +30,7 @@ command -v "$python" >/dev/null || fail "there is no $python; run make env, or s
 
 # With a GPU, a driver too old for this torch is an error, rather than days on the CPU.
 device=${SLURM_GPUS_ON_NODE:+cuda}
-# Results are bitwise the same after an interruption only with as many threads.
+# Results are bitwise the same after an interruption only with the same number of threads.
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 export ALLATT_HOME=${LOCAL:-${SLURM_TMPDIR:-${TMPDIR:-/tmp}}}/allatt-${SLURM_ARRAY_JOB_ID:-0}-$seed
 export SYNC_SECONDS=${SYNC_SECONDS:-60}

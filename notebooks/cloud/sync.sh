@@ -3,16 +3,16 @@
 #
 #     ALLATT_HOME=FOLDER_ON_THIS_DISK bash notebooks/cloud/sync.sh STORAGE COMMAND...
 #
-# STORAGE is a folder on a mounted bucket, or on the shared disk of a cluster. Its runs come here first; then the command
+# STORAGE is a folder on a mounted bucket, or on the shared disk of a cluster. Its runs are copied here first; then the command
 # trains on this machine's own disk. Every SYNC_SECONDS (300), and at the end, finished runs and checkpoints are copied.
 #
 # Why not train in STORAGE itself: locks do not work on a mounted bucket, and not on every shared disk; a file cannot be
-# appended to in a bucket (the log); and what a killed program had begun to write appears there as if it were whole.
-# So a file is copied under another name and then renamed, and result.json, which makes a run a finished one, comes last.
-# A machine may go at any moment of this: what is missing then is trained again.
+# appended to in a bucket (the log); and a file that a killed program had begun to write appears there as if it were whole.
+# So a file is copied under another name and then renamed, and result.json, which marks a run as finished, comes last.
+# The machine may go at any moment: what is missing then is trained again.
 #
-# One job at a time per STORAGE. SIGTERM is passed on, after a while (see `stop`), SIGUSR1 at once, as SIGTERM; the status is the
-# command's (143 after SIGTERM).
+# One job at a time per STORAGE. SIGTERM is passed on after a while (see `stop`), and SIGUSR1 at once, as SIGTERM. The status is
+# the command's (143 after SIGTERM).
 set -uo pipefail
 
 say() { printf 'allatt: %s\n' "$*" >&2; }
@@ -34,16 +34,16 @@ copy() {  # copy FILE FOLDER: it appears there whole or not at all
     [ ! -e "$1" ]  # meanwhile removed, as old checkpoints are: nothing is lost
 }
 
-save_run() {  # save_run FOLDER: what STORAGE does not have yet of a run
+save_run() {  # save_run FOLDER: copies what STORAGE does not have yet of a run
     local run=$1 kept="$storage/runs/${1##*/}" held="$home/.held" finished=no file name
-    if [ -e "$kept/result.json" ]; then  # what was read of its model later, as the heads that each criterion would keep
+    if [ -e "$kept/result.json" ]; then  # computed from its model later, such as the heads that each criterion would keep
         for file in "$run"/*.json; do
             [ -e "$kept/${file##*/}" ] || copy "$file" "$kept" || return
         done
         return
     fi
     [ -e "$run/result.json" ] && finished=yes
-    # The checkpoints that are there now, by second names: the program removes old ones, perhaps faster than they are copied.
+    # The checkpoints that are there now, under second names: the program may remove old ones before they are copied.
     rm -rf -- "$held"
     mkdir -p "$kept" "$held" || return
     ln -- "$run"/checkpoint-* "$held" 2>/dev/null || cp -- "$run"/checkpoint-* "$held" 2>/dev/null
@@ -71,7 +71,7 @@ save() {  # all runs; false if one could not be copied
     return $all
 }
 
-last_step() {  # last_step FOLDER: of its checkpoints; 0 without any
+last_step() {  # last_step FOLDER: that of its newest checkpoint; 0 if it has none
     local file step last=0
     for file in "$1"/checkpoint-*; do
         step=${file##*/checkpoint-}
@@ -81,7 +81,7 @@ last_step() {  # last_step FOLDER: of its checkpoints; 0 without any
     echo "$last"
 }
 
-restore() {  # runs of STORAGE that are not here, or less far here: another machine may have gone on meanwhile
+restore() {  # runs of STORAGE that are missing here, or less far: another machine may have continued them
     local kept run draft count=0
     for kept in "$storage"/runs/*/; do
         [ -e "${kept}config.json" ] || continue
@@ -96,8 +96,8 @@ restore() {  # runs of STORAGE that are not here, or less far here: another mach
     say "$count runs restored from $storage"
 }
 
-# Whoever stops a machine signals all its processes, and a second signal would end the command before it has saved: so ten
-# seconds pass, in which the command ends if it was signaled, before the signal is passed on.
+# Stopping a machine signals all its processes, and a second signal would end the command before it has saved. So the
+# signal is passed on only after ten seconds, in which the command ends if it was signaled itself.
 # shellcheck disable=SC2329  # the trap calls it
 stop() {
     trap '' TERM INT HUP USR1
@@ -114,7 +114,7 @@ restore
 "$@" &
 command=$!
 trap stop TERM INT HUP
-trap 'kill -TERM "$command" 2>/dev/null' USR1  # from whoever has signaled nobody else
+trap 'kill -TERM "$command" 2>/dev/null' USR1  # its sender has signaled no other process
 next=$((SECONDS + every))
 while kill -0 "$command" 2>/dev/null; do
     sleep 1

@@ -11,7 +11,7 @@ from allatt.course.exercise import NOT_YET, RIGHT
 
 
 @pytest.mark.parametrize("answer, hint", [
-    (50, "equally frequent"), (0.066, "fraction"), (20, "less: "), (2, "more: "), ("some", "a number"), (0, "a number")])
+    (50, "equally frequent"), (0.066, "fraction"), (20, "Less: "), (2, "More: "), ("some", "a number"), (0, "a number")])
 def test_guesses_of_what_halving_costs(answer, hint):
     verdict = nb00.lost_by_halving.attempt(answer)
     assert verdict.state == NOT_YET and hint in verdict.text

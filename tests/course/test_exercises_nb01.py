@@ -8,7 +8,7 @@ from allatt.course.exercise import NOT_YET, RIGHT
 
 
 @pytest.mark.parametrize("answer, hint", [
-    (0.57, "percent"), ("half", "percent"), (98, "alike"), (75, "less: "), (40, "more: ")])
+    (0.57, "percent"), ("half", "percent"), (98, "alike"), (75, "Less: "), (40, "More: ")])
 def test_guesses_of_the_share(answer, hint):
     verdict = nb01.share_of_the_sentence.attempt(answer)
     assert verdict.state == NOT_YET and hint in verdict.text
@@ -20,11 +20,11 @@ def test_the_share_on_persistent_vectors_is_what_the_notebook_says():
 
 
 @pytest.mark.parametrize("answer, hint", [
-    (lambda j, T, M: T, "not every query"), (lambda j, T, M: min(T, j + 1), "future"),
+    (lambda j, T, M: T, "only its own"), (lambda j, T, M: min(T, j + 1), "future"),
     (lambda j, T, M: T - max(0, j - M), "more than M"), (lambda j, T, M: min(T, j + 1, M, M + T - j), "you have"),
     (lambda j, T, M: sum(0 <= M + i - j < M for i in range(T)), "M + 1 places"),
     (lambda j, T, M: sum(0 < M + i - j <= M for i in range(T)), "sees itself"),
-    (lambda j, T, M: sum(0 <= i - j + T <= M for i in range(M)), "you have"), (lambda j, T, M: M + 1, "Query i stands")])
+    (lambda j, T, M: sum(0 <= i - j + T <= M for i in range(M)), "you have"), (lambda j, T, M: M + 1, "Query i is at")])
 def test_readers_of_a_place(answer, hint):
     verdict = nb01.readers.attempt(answer)
     assert verdict.state == NOT_YET and hint in verdict.text

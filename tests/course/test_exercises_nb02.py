@@ -9,7 +9,7 @@ from allatt.course.exercise import NOT_YET, RIGHT
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    ((0.5, 0.8), "in percent"), ((70, 80), "belongs to no head"), ((50, 50), "feed-forward"), ((50, 61), "without any head"),
+    ((0.5, 0.8), "In percent"), ((70, 80), "belongs to no head"), ((50, 50), "feed-forward"), ((50, 61), "without any head"),
     ((50, 70), "half of these go"), (50, "TypeError")])
 def test_half_of_the_heads(wrong, hint):
     state, text = nb02.half_of_the_heads.attempt(wrong)
@@ -51,11 +51,11 @@ def test_heads_below_the_floor():
     for forgetful in (most_heads(beside=0), most_heads(beside=0, biases=0, vectors=False)):  # the latter: matrices alone
         assert nb02.heads_below_the_floor.attempt(forgetful).state == NOT_YET
     assert nb02.heads_below_the_floor.attempt(most_heads()).state == RIGHT
-    assert "not smaller any more" in nb02.heads_below_the_floor.attempt(lambda ours, theirs: 79).text
+    assert "no longer smaller" in nb02.heads_below_the_floor.attempt(lambda ours, theirs: 79).text
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda q: 2.5 * q / (1 - q), "the smaller the feed-forward"), (lambda q: 5 * (1 / q - 1), "two matrices"),
+    (lambda q: 2.5 * q / (1 - q), "The smaller the feed-forward"), (lambda q: 5 * (1 / q - 1), "two matrices"),
     (lambda q: 2 * (1 / q - 1), "five projections"), (lambda q: 4.0, "not 50.0%"), (lambda q: -q, "you have -"),
     (lambda q: 2.5 * (1 - q), "not 38.5%")])
 def test_feed_forward_for_share(wrong, hint):

@@ -11,7 +11,7 @@ from allatt.course.exercise import NOT_YET
 
 @pytest.mark.parametrize(("wrong", "hint"), [
     (lambda loss, tokens, words: math.exp(loss), "per token"),
-    (lambda loss, tokens, words: math.exp(loss) * tokens / words, "not times it"),
+    (lambda loss, tokens, words: math.exp(loss) * tokens / words, "not a factor"),
     (lambda loss, tokens, words: math.exp(loss * words / tokens), "not words per token"),
     (lambda loss, tokens, words: 2 ** (loss * tokens / words), "not in bits"),
     (lambda loss, tokens, words: loss * tokens / words, "its exponential"),
@@ -30,15 +30,15 @@ def before(curve, tokens):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda ours, theirs, tokens: ours[1][1] - theirs[1][1], "second point of both"),
+    (lambda ours, theirs, tokens: ours[1][1] - theirs[1][1], "second points of both"),
     (lambda ours, theirs, tokens: ours[-1][1] - theirs[-1][1], "ends of both curves"),
     (lambda ours, theirs, tokens: before(ours, tokens) - theirs[-1][1], "straight line"),
     (lambda ours, theirs, tokens: at(theirs, tokens) - at(ours, tokens), "you have -0.150"),
-    (lambda ours, theirs, tokens: 0.15, "after 4 million tokens"),
-    (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens), "after 8 million tokens there is nothing to compare"),
+    (lambda ours, theirs, tokens: 0.15, "After 4 million tokens"),
+    (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens), "After 8 million tokens, there is nothing to compare"),
     (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens) if tokens <= 6 else None, "theirs begins at 2"),
     (lambda ours, theirs, tokens: at(ours, tokens) - at(theirs, tokens) if theirs[0][0] <= tokens <= theirs[-1][0] else None,
-     "after 8 million tokens there is nothing to compare")])
+     "After 8 million tokens, there is nothing to compare")])
 def test_gap_at(wrong, hint):
     state, text = nb03.gap_at.attempt(wrong)
     assert state == NOT_YET and hint in text
@@ -72,10 +72,10 @@ def shares(ids, vocab, more=1):
 @pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize(("wrong", "hint"), [
     (lambda train, test, vocab: -np.log(shares(train, vocab, 0))[test].mean(), "probability 0"),
-    (lambda train, test, vocab: -np.log(shares(test, vocab))[test].mean(), "counts are of the training text"),
+    (lambda train, test, vocab: -np.log(shares(test, vocab))[test].mean(), "counts are those of the training text"),
     (lambda train, test, vocab: -np.log(shares(train, vocab))[test].sum(), "not their sum"),
     (lambda train, test, vocab: -np.log2(shares(train, vocab))[test].mean(), "natural logarithm"),
-    (lambda train, test, vocab: -np.log(shares(train, vocab)).mean(), "each token of the test text counts"),
+    (lambda train, test, vocab: -np.log(shares(train, vocab)).mean(), "Each token of the test text counts"),
     (lambda train, test, vocab: math.log(vocab), "you have 1.386")])
 def test_unigram_loss(wrong, hint):
     state, text = nb03.unigram_loss.attempt(wrong)

@@ -22,7 +22,7 @@ def hard(c, k):
     (lambda c, k: hard(c, k) * c / c.detach(), "never open again"),
     (lambda c, k: hard(c, k) + 2 * c - 2 * c.detach(), "which is 1"),
     (lambda c, k: hard(c, k).sum(-1), "of the shape of c"),
-    (lambda c, k: hard(c, 3) + c - c.detach(), "with k 5"),
+    (lambda c, k: hard(c, 3) + c - c.detach(), "with k = 5"),
 ])
 def test_top_heads(wrong, hint):
     verdict = nb04.top_heads.attempt(wrong)
@@ -61,7 +61,7 @@ def test_half_open_border(wrong, hint):
 
 @pytest.mark.parametrize(("wrong", "hint"), [
     (lambda times: 1, "less now"), (lambda times: times, "must fall"), (lambda times: times ** -0.5, "its square"),
-    (lambda times: 0.5, "with 4 times"), (lambda times: times ** -2.0, "before and after"),
+    (lambda times: 0.5, "With 4 times"), (lambda times: times ** -2.0, "before and after"),
 ])
 def test_lambda_for_more(wrong, hint):
     verdict = nb04.lambda_for_more.attempt(wrong)

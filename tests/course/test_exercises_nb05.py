@@ -16,8 +16,8 @@ def hint(exercise, *answers):
 
 
 @pytest.mark.parametrize("heads, layer, part", [
-    (32, 4, "lies between"), (8, 4, "lies between"), (13, 4, "fewer heads closed"), (29, 4, "more heads closed"),
-    (22, 0, "which of the layers 1 to 4"), (22, 1, "layer 1 keeps 8 of 8"), (22, 3, "layer 3 keeps 4 of 8")])
+    (32, 4, "is between"), (8, 4, "is between"), (13, 4, "Fewer heads closed"), (29, 4, "More heads closed"),
+    (22, 0, "Which of the layers 1 to 4"), (22, 1, "layer 1 keeps 8 of 8"), (22, 3, "layer 3 keeps 4 of 8")])
 def test_heads_at_lambda(heads, layer, part):
     assert part in hint(nb05.heads_at_lambda, heads, layer)
     assert nb05.heads_at_lambda.attempt(20, 4.0).state == RIGHT, "to within 3"
@@ -43,13 +43,13 @@ def removed(weights, head, k, rows=None, skip=(), transposed=False, last=("u", "
 
 
 @pytest.mark.parametrize("wrong, part", [
-    (lambda w, h, k: removed(w, h, k, skip=("W_o",)), "W_o has all of its columns"),
-    (lambda w, h, k: removed(w, h, k, transposed=True), "W_o has all of its columns"),
+    (lambda w, h, k: removed(w, h, k, skip=("W_o",)), "W_o still has all columns"),
+    (lambda w, h, k: removed(w, h, k, transposed=True), "W_o still has all columns"),
     (lambda w, h, k: removed(w, h, k, skip=("W_r",)), "W_r is (12, 10); without a head, it is (9, 10)"),
     (lambda w, h, k: removed(w, h, k, skip=("M_v",)), "M_v is (4, 5, 3)"),
     (lambda w, h, k: removed(w, h, k, rows=slice(h, None, 4)), "W_q has lost the wrong rows"),
     (lambda w, h, k: removed(w, h, k) | {"b_o": w["b_o"] * 0}, "b_o belongs to the layer"),
-    (lambda w, h, k: removed(w, h, k, last=("u", "w", "M_k")), "no longer belong to those of W_q"),
+    (lambda w, h, k: removed(w, h, k, last=("u", "w", "M_k")), "no longer match those of W_q"),
     (lambda w, h, k: w.update(removed(w, h, k)) or w, "given have changed"),
     (lambda w, h, k: {name: t for name, t in removed(w, h, k).items() if name != "u"}, "the same names")])
 def test_remove_head(wrong, part):
@@ -64,7 +64,7 @@ def folded(biases, empty, into):
 
 @pytest.mark.parametrize("wrong, part", [
     (lambda b, e: b[:e] + b[e + 1:], "still added its bias"), (lambda b, e: folded(b, e, e + 1), "too late"),
-    (lambda b, e: folded(b, e, 0), "layer 3 of 4 is gone, and"), (lambda b, e: b, "four layers were there"),
+    (lambda b, e: folded(b, e, 0), "Layer 3 of 4 is gone, but"), (lambda b, e: b, "There were four layers"),
     (lambda b, e: [bias.sum() for bias in b[1:]], "the width of the model")])
 def test_without_empty_layer(wrong, part):
     assert part in hint(nb05.without_empty_layer, wrong)
@@ -86,10 +86,10 @@ def whole(model, ids):
 @pytest.mark.parametrize("wrong, cheapest, part", [
     (lambda m, n, ids: loss(m, n, ids, sums=True), 3, "the sum over all tokens"),
     (lambda m, n, ids: whole(m, ids), 3, "still has heads"),
-    (lambda m, n, ids: loss(m, n, ids) - whole(m, ids), 3, "this is the rise"),
-    (lambda m, n, ids: loss(m, n, ids, emptied=(1,)), 3, "Are the other layers as they were"),
-    (lambda m, n, ids: loss(m, n - 1, ids), 3, "Are the other layers as they were"),
-    (loss, 4, "has the fewest heads"), (loss, 1, "try all four"), (loss, 0, "which of the layers")])
+    (lambda m, n, ids: loss(m, n, ids) - whole(m, ids), 3, "This is the rise"),
+    (lambda m, n, ids: loss(m, n, ids, emptied=(1,)), 3, "Are the other layers unchanged"),
+    (lambda m, n, ids: loss(m, n - 1, ids), 3, "Are the other layers unchanged"),
+    (loss, 4, "has the fewest heads"), (loss, 1, "Try all four"), (loss, 0, "Which of the layers")])
 def test_loss_without(wrong, cheapest, part):
     assert part in hint(nb05.loss_without, wrong, cheapest)
     assert nb05.loss_without.attempt(loss, 3).state == RIGHT

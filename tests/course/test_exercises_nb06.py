@@ -7,7 +7,7 @@ from allatt.course.exercise import NOT_YET
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    ("warm-up", "-0.002"), ("scaling", "-0.010"), ("gates", "choose one of"), (3, "choose one of"),
+    ("warm-up", "-0.002"), ("scaling", "-0.010"), ("gates", "Choose one of"), (3, "Choose one of"),
 ])
 def test_matters_most(wrong, hint):
     verdict = nb06.matters_most.attempt(wrong)
@@ -41,7 +41,7 @@ def at(heads, curve):
     (lambda p, whole, curve: (p.test_loss - at(p.heads, curve), at(p.heads, curve) - whole.test_loss), "swapped"),
     (lambda p, whole, curve: (whole.test_loss - at(p.heads, curve), p.test_loss - at(p.heads, curve)), "wrong sign"),
     (lambda p, whole, curve: (at(p.heads, curve) - whole.test_loss, p.test_loss - whole.test_loss), "add up to"),
-    (lambda p, whole, curve: (0, p.test_loss - whole.test_loss), "read the curve at the heads of this model"),
+    (lambda p, whole, curve: (0, p.test_loss - whole.test_loss), "read the curve at this model's heads"),
     (lambda p, whole, curve: at(p.heads, curve), "two numbers"),
 ])
 def test_split(wrong, hint):
@@ -53,7 +53,7 @@ def test_split(wrong, hint):
     (lambda W, T: 1 - W / T, "half as strong"),
     (lambda W, T: 1 - W / (2 * T), "not 0"),
     (lambda W, T: (W - 1) / (2 * T), "missing"),
-    (lambda W, T: 0.5, "add (t + 1) / W"),
+    (lambda W, T: 0.5, "Add (t + 1) / W"),
 ])
 def test_share_of_the_pull(wrong, hint):
     verdict = nb06.share_of_the_pull.attempt(wrong)

@@ -11,7 +11,7 @@ from allatt.system.paths import repository
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (0.27, "in percent"), (-3, "a percentage"), (54, "feed-forward is left"), (0, "unpruned"), (10, "a quarter of its own"),
+    (0.27, "In percent"), (-3, "a percentage"), (54, "feed-forward is left"), (0, "Unpruned"), (10, "a quarter of its own"),
     ("a third", "TypeError")])
 def test_crossing(wrong, hint):
     state, text = nb07.crossing.attempt(wrong)
@@ -33,12 +33,12 @@ def needed(s, ours, theirs):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda s, ours, theirs: s, "equal sparsity"),
+    (lambda s, ours, theirs: s, "Equal sparsity"),
     (lambda s, ours, theirs: 1 - (ours[1] + (1 - s) * (ours[0] - ours[1])) / theirs[0], "only its heads can go"),
     (lambda s, ours, theirs: (ours[1] + (1 - s) * (ours[0] - ours[1])) / theirs[0], "not what is left"),
-    (lambda s, ours, theirs: 2.6 * s, "parameters, at 26.0%"),
-    (lambda s, ours, theirs: needed(s, ours, theirs) if s <= 0.35 else None, "at 36% ours is still larger"),
-    (needed, "at 43% ours is smaller"), (lambda s, ours, theirs: min(1, needed(s, ours, theirs)), "at 43% ours is smaller")])
+    (lambda s, ours, theirs: 2.6 * s, "; at 26.0%"),
+    (lambda s, ours, theirs: needed(s, ours, theirs) if s <= 0.35 else None, "At 36%, ours is still larger"),
+    (needed, "At 43%, ours is smaller"), (lambda s, ours, theirs: min(1, needed(s, ours, theirs)), "At 43%, ours is smaller")])
 def test_sparsity_needed(wrong, hint):
     state, text = nb07.sparsity_needed.attempt(wrong)
     assert state == NOT_YET and hint in text
@@ -76,8 +76,8 @@ def readings(ours, theirs, start="control", absolute=1, own=1):
     (lambda ours, theirs: readings(ours, theirs, own=-1), "risen by more"),
     (lambda ours, theirs: readings(ours, theirs, "baseline"), "fewer steps"),
     (lambda ours, theirs: (theirs["pruned"] - ours["pruned"],) * 2, "its own control"),
-    (lambda ours, theirs: (0.0, 0.0), "the absolute gain"),
-    (lambda ours, theirs: (theirs["pruned"] - ours["pruned"], 0.0), "from their controls")])
+    (lambda ours, theirs: (0.0, 0.0), "The absolute gain"),
+    (lambda ours, theirs: (theirs["pruned"] - ours["pruned"], 0.0), "From their controls")])
 def test_two_readings(wrong, hint):
     state, text = nb07.two_readings.attempt(wrong)
     assert state == NOT_YET and hint in text

@@ -34,9 +34,9 @@ def at_least(n, a, b, k):
     (exactly, "exactly k"), (lambda n, a, b, k: at_least(n, a, b, k + 1), "k itself counts"),
     (lambda n, a, b, k: sum(math.comb(b, j) * (a / n) ** j * (1 - a / n) ** (b - j) for j in range(k, b + 1)),
      "not independent"),
-    (lambda n, a, b, k: a * b / n + k, "is no probability"),
-    (lambda n, a, b, k: a * b / n / min(a, b), "by all 15 draws"),
-    (lambda n, a, b, k: at_least(n, b, b, k) if n == 7 else at_least(n, a, b, k), "of 7 heads, 4 and 3")])
+    (lambda n, a, b, k: a * b / n + k, "is not a probability"),
+    (lambda n, a, b, k: a * b / n / min(a, b), "over all 15 draws"),
+    (lambda n, a, b, k: at_least(n, b, b, k) if n == 7 else at_least(n, a, b, k), "Of 7 heads, 4 and 3")])
 def test_at_least(wrong, part):
     assert part in hint(nb08.at_least, wrong)
 

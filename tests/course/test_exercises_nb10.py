@@ -30,7 +30,7 @@ def unequal_burden(low, high, margin):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (by_zero, "you say inconclusive"), (refuting, "is not refuted"), (equal_across_zero, "does not show that two are equal"),
+    (by_zero, "you say inconclusive"), (refuting, "is not refuted"), (equal_across_zero, "show that two models are equal"),
     (without_margin, "but not above the margin"),
     (unequal_burden, "needs as much"), (lambda low, high, margin: "yes", "none of the four"),
     (lambda low, high, margin: nb10._verdict(low, high, 0.05), "with a margin of 0.005")])

@@ -36,7 +36,7 @@ def removed(outputs, targets):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda outputs, targets: slopes(outputs, targets).mean(0), "without absolute values"),
+    (lambda outputs, targets: slopes(outputs, targets).mean(0), "Without absolute values"),
     (lambda outputs, targets: np.abs(slopes(outputs, targets).mean(0)), "must not cancel"),
     (lambda outputs, targets: np.abs(slopes(outputs, targets)).sum(0), "not the sum"),
     (lambda outputs, targets: (slopes(outputs, targets) ** 2).mean(0), "not squares"),
@@ -56,7 +56,7 @@ def test_importance_without_the_target():
 @pytest.mark.parametrize(("wrong", "hint"), [
     (lambda ours, blind, heads: sum(ours) * sum(blind) / (heads * len(ours)), "whole model"),
     (lambda ours, blind, heads: sum(map(min, ours, blind)), "the most they can share"),
-    (lambda ours, blind, heads: sum(a * b for a, b in zip(ours, blind, strict=True)) / heads / sum(ours), "not which share"),
+    (lambda ours, blind, heads: sum(a * b for a, b in zip(ours, blind, strict=True)) / heads / sum(ours), "not a share"),
     (lambda ours, blind, heads: 17.25, "and you have 17.25")])
 def test_in_common(wrong, hint):
     state, text = nb11.in_common.attempt(wrong)
@@ -64,8 +64,8 @@ def test_in_common(wrong, hint):
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [
-    (lambda gates, start, late: (start - gates, late - gates), "by its heads alone"),
-    (lambda gates, start, late: (gates - late, gates - start), "rival minus gates"),
+    (lambda gates, start, late: (start - gates, late - gates), "only in its heads"),
+    (lambda gates, start, late: (gates - late, gates - start), "Rival minus gates"),
     (lambda gates, start, late: (late - gates, start - late), "and you have")])
 def test_two_questions(wrong, hint):
     state, text = nb11.two_questions.attempt(wrong)

@@ -13,8 +13,8 @@ from allatt.course.exercise import NOT_YET
     (lambda loss, tokens, characters: loss * tokens / characters, "in nats"),
     (lambda loss, tokens, characters: loss * tokens / characters * math.log(2), "divide by ln 2"),
     (lambda loss, tokens, characters: loss / math.log(2), "bits per token"),
-    (lambda loss, tokens, characters: loss * characters / tokens / math.log(2), "divide by them"),
-    (lambda loss, tokens, characters: math.exp(loss) * tokens / characters, "no sum of surprises"),
+    (lambda loss, tokens, characters: loss * characters / tokens / math.log(2), "divide by their number"),
+    (lambda loss, tokens, characters: math.exp(loss) * tokens / characters, "do not add up"),
     (lambda loss, tokens, characters: 1.0, "and you have 1.000")])
 def test_bits_per_character(wrong, hint):
     state, text = nb12.bits_per_character.attempt(wrong)
@@ -40,7 +40,7 @@ def unigram(train, test, vocab):
     (lambda train, test, vocab: bigram(train, test, vocab).mean() * math.log(2), "base 2"),
     (lambda train, test, vocab: bigram(train, test, vocab).mean() * max(1, (vocab > 2) * (len(test) - 1)), "not their sum"),
     (lambda train, test, vocab: bigram(train, test, vocab).sum() / len(test), "first character is not predicted"),
-    (unigram, "ignores the character before"),
+    (unigram, "ignores the previous character"),
     (lambda train, test, vocab: bigram(train, test, vocab, axis=None).mean(), "not the whole table"),
     (lambda train, test, vocab: bigram(train, test, vocab, turn=True).mean(), "the one after it"),
     (lambda train, test, vocab: 1.5, "and you have 1.500")])

@@ -14,7 +14,7 @@ def hint(exercise, *answers):
     return text
 
 
-@pytest.mark.parametrize("answer, part", [(0.914, "in percent"), (9, "How many persistent vectors"), (83, "N of N + M + 1")])
+@pytest.mark.parametrize("answer, part", [(0.914, "In percent"), (9, "How many persistent vectors"), (83, "N of N + M + 1")])
 def test_scores_of_persistent_vectors(answer, part):
     assert part in hint(nb14.scores_of_persistent_vectors, answer)
 
@@ -33,8 +33,8 @@ def spread(band, S, step=1, dtype=torch.double, fill=0.0):
     (lambda band, S: spread(band.flip(0), S).flip(0), "move to the left"), (lambda band, S: band, "the scores are 3 by 5"),
     (lambda band, S: spread(band, S, dtype=torch.float32), "have become torch.float32"),
     (lambda band, S: spread(band.mul_(2), S), "given has changed"),
-    (lambda band, S: spread(band.flip(1), S), "look at found[1]"),
-    (lambda band, S: spread(band, S) if len(band) == 3 else spread(2 * band, S), "for T = 5, M = 3")])
+    (lambda band, S: spread(band.flip(1), S), "look at your row 1"),
+    (lambda band, S: spread(band, S) if len(band) == 3 else spread(2 * band, S), "For T = 5, M = 3")])
 def test_spread(wrong, part):
     assert part in hint(nb14.spread, wrong)
 
@@ -55,11 +55,11 @@ def test_merge(wrong, part):
 
 
 @pytest.mark.parametrize("wrong, part", [
-    (lambda mine, exact: torch.equal(mine, exact.float()), "size 1, you refuse a right kernel"),
-    (lambda mine, exact: torch.allclose(mine.double(), exact), "size 1, you refuse a right kernel"),
-    (lambda mine, exact: torch.allclose(mine.double(), exact, rtol=1e-3, atol=0), "size 1, you refuse a right kernel"),
+    (lambda mine, exact: torch.equal(mine, exact.float()), "size 1, you reject a right kernel"),
+    (lambda mine, exact: torch.allclose(mine.double(), exact), "size 1, you reject a right kernel"),
+    (lambda mine, exact: torch.allclose(mine.double(), exact, rtol=1e-3, atol=0), "size 1, you reject a right kernel"),
     (lambda mine, exact: torch.allclose(mine.double(), exact, rtol=0, atol=1e-3), "size 0.0001, you accept a kernel"),
-    (lambda mine, exact: (mine - exact).abs().max() < 1e-3 * exact.abs().max() and exact.abs().max() < 99, "10000, you refuse"),
+    (lambda mine, exact: (mine - exact).abs().max() < 1e-3 * exact.abs().max() and exact.abs().max() < 99, "10000, you reject"),
     (lambda mine, exact: (mine - exact).abs().max() < 3e-3 * exact.abs().max(), "size 1, you accept a kernel without"),
     (lambda mine, exact: np.abs((mine - exact).numpy()).max() < 3e-3 * exact.abs().max().item(), "size 1, you accept a kernel"),
     (lambda mine, exact: 7, "True or False")])

@@ -94,6 +94,24 @@ def test_finished_runs_alone_are_measured_without_training(asked, monkeypatch):
         measure(study, train=False)
 
 
+def test_a_rival_of_which_one_budget_is_not_finished_is_not_measured(asked, monkeypatch):
+    """All runs that are cut at the start come first: an interrupted study has them, and none that was cut late."""
+    study = Study("overnight")
+    target = rivals.learned(study)
+    names = [name + late for late in ("", rivals.LATE) for name in ("even layers", "top layers first")]
+    configs = {name: replace(target, train=replace(target.train, seed=i))
+               for i, name in enumerate([*names, rivals.GATES, rivals.SCRATCH])}
+    monkeypatch.setattr(module, "make_rivals", lambda study, seed: configs)
+    for left_out, measured in {
+            ("even layers" + rivals.LATE,): {*configs} - {"even layers", "even layers" + rivals.LATE},
+            ("top layers first",): {*configs} - {"top layers first", "top layers first" + rivals.LATE},
+            ("even layers" + rivals.LATE, "top layers first" + rivals.LATE): {rivals.GATES, rivals.SCRATCH},
+            (rivals.SCRATCH,): {*configs} - {rivals.SCRATCH}, (): {*configs}}.items():
+        lacking = {configs[name].id for name in left_out}
+        monkeypatch.setattr(module, "finished", lambda config, lacking=lacking: config.id not in lacking)
+        assert set(measure(study, train=False).seeds[0].rivals) == measured
+
+
 def test_one_phase_is_measured_in_a_folder_of_its_own(asked):
     measured = measure(Study("smoke", one_phase=True))
     assert (measured.folder, measured.single) == ("smoke-one-phase", "smoke-one-phase")

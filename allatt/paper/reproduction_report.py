@@ -51,8 +51,8 @@ The paper's claims, and our controls to doubt them with (7a to 7e). *Not availab
 
 ## 2 Method
 
-**Models.** {layers} layers of width {width}, {heads} heads of {head}; {persistent} persistent vectors per head, or as many
-hidden units of the feed-forward; segment and memory of {segment} tokens. The paper's models have 16 layers of width 512.
+**Models.** {layers} layers of width {width}, {heads} heads of {head}; {persistent} persistent vectors per head, or the
+same number of hidden units of the feed-forward; segment and memory of {segment} tokens. The paper's models have 16 layers of width 512.
 
 **Training.** Baselines: {steps:,} steps of {tokens:,} tokens, with learning rates of {rates}. Pruning, from the baseline:
 {phases}. λ of All-attention: {lambdas}. Each model has a control, which goes through the same training with λ 0.
@@ -81,7 +81,7 @@ counts of heads and parameters come out. A head is a small unit: its removal is 
 A setting in which the claims can be decided. A first one had a quarter of the persistent vectors and hidden units, and pruned
 for too short a time: its verdict was about that setting. Learning rates, λ and the length of both phases had to be chosen:
 rates on a seed of their own, λ there by counts of heads, and some again when losses had been seen. Most of the paper's
-perplexities could not be obtained, so that most rows have no number to be compared with.
+perplexities could not be obtained, so most rows have no number to compare with.
 
 ## 6 What was not done, or is inconclusive
 
@@ -147,7 +147,7 @@ def markdown(rows: list[dict], measured: Measurements, made: dict, folder: Path)
             (row["id"], row["words"], ours(row), "counted" if row["exact"] else p_value(row["p"]), f"**{verdict_of(row)}**")
             for row in rows]),
         pictures="\n\n".join(picture(folder, name) for name in PICTURES if (folder / f"{name}.png").is_file()),
-        few="" if not open_rows else "One seed has no p-value, so that nothing that was trained is judged."
+        few="" if not open_rows else "One seed has no p-value, so no trained result is judged."
         if len(measured.seeds) == 1 else "With few seeds, a difference must be several times as large as its scatter.",
         open_rows=table(("", "claim", "here"), [(row["id"], row["words"], ours(row)) for row in open_rows])
         if open_rows else "",

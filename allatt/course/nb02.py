@@ -69,7 +69,7 @@ def feed_forward_for_share(answer):
         expect(found > 0, f"For {share:.0%} you have {found}, but the number of units has to be positive.")
         counted = _heads_share(found)
         expect(abs(counted - share) < 0.004, f"With f = {found:.2f} d, heads are {counted:.1%} of a body, not {share:.1%}.")
-    return ("4 d give 38%, a half needs 2.5 d, and 90% a feed-forward of 0.28 d. Only without one do parameters fall in "
+    return ("4 d give 38%, a half needs 2.5 d, and 90% a feed-forward of 0.28 d. Only without any do parameters fall in "
             "proportion to heads, as in All-attention; then something else has to hold what the feed-forward knows.")
 
 

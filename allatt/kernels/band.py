@@ -1,4 +1,4 @@
-"""The attention of `allatt.attention`, with no work or memory for masked positions: only the band of visible keys.
+"""The attention of `allatt.attention`, with its softmax over the band of visible keys only.
 
 Two blocks share one softmax: the band of C = M + 1 context scores per query, and the N persistent scores, which are never
 stored (`kernels.persistent`). Each block has its own normalizer, E_c and E_p (the logarithm of a sum of exponentials);

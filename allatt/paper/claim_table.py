@@ -86,9 +86,10 @@ def markdown(rows: list[dict], root: str) -> str:
 
 
 def ours(row: dict) -> str:
-    """What was measured for a row; if it is inconclusive, also the smallest difference that would have been detected."""
-    known = row["verdict"] == INCONCLUSIVE and row.get("detectable") is not None
-    return row["ours"] + (f" (tested alone, {row['detectable']:.3f} would have been detected)" if known else "")
+    """What was measured for a row; if it is inconclusive, also the smallest difference that could be told from the margin."""
+    if row["verdict"] != INCONCLUSIVE or row.get("detectable") is None:
+        return row["ours"]
+    return f"{row['ours']} (tested alone, {row['detectable']:.3f} would have been distinguished from the margin)"
 
 
 def _links(row: dict, root: str = "") -> str:

@@ -68,7 +68,7 @@ CLAIMS = {
                 "with all three, one of these is better and none worse than without any: layers lost, late flips, undecided "
                 "gates, spread of the kept heads over seeds", "06_stability"),
     "4e": Claim("Pruning should start from a converged model", UNKNOWN,
-                "gates on random weights, trained for the same total time: as 4a", "06_three_methods"),
+                "gates on random weights, trained for the same total number of steps: as 4a", "06_three_methods"),
     "5a": Claim("Pruning is layer-wise: kept heads differ by layer", "three lists of 16 layers",
                 "more uneven than heads removed blindly, at the λ nearest to half of them (random throws); fails if less so",
                 "08_kept_heads"),
@@ -82,7 +82,8 @@ CLAIMS = {
     "7b": Claim("Learned gates beat the same number of heads, spread evenly over the layers", _CONTROL, _BEAT, "11_rivals"),
     "7c": Claim("Learned gates beat gradient importance, one-shot (Michel et al. 2019)", _CONTROL, _BEAT, "11_rivals"),
     "7d": Claim("Learned gates beat removing the top layers' heads first", _CONTROL, _BEAT, "11_rivals"),
-    "7e": Claim("Learned gates beat their own final shape, trained from random weights for the same total time", _CONTROL,
+    "7e": Claim("Learned gates beat their own final shape, trained from random weights for the same total number of "
+                "steps", _CONTROL,
                 f"its loss is higher by more than {_WAYS}; fails if lower by more; about equal if within", "11_rivals"),
 }
 METHODS = {"4a": "no penalty warm-up", "4b": "gates start half open", "4c": "no output scaling", "4e": UNTRAINED}

@@ -31,8 +31,8 @@ class Finding:
     exact: bool = False
     """Whether the verdict follows from counting, without a test."""
     detectable: float | None = None
-    """The smallest difference (nats per token) that these seeds would have detected on either text in four of five cases, if it
-    were the only question: Holm's correction asks for more."""
+    """The smallest difference (nats per token) that these seeds would have distinguished from the margin, on either text in
+    four of five cases, if it were the only question: Holm's correction asks for more."""
 
 
 def exactly(words: str, holds: bool) -> Finding:

@@ -52,7 +52,8 @@ The paper's claims, and our controls to doubt them with (7a to 7e). *Not availab
 ## 2 Method
 
 **Models.** {layers} layers of width {width}, {heads} heads of {head}; {persistent} persistent vectors per head, or the
-same number of hidden units of the feed-forward; segment and memory of {segment} tokens. The paper's models have 16 layers of width 512.
+same number of hidden units of the feed-forward; segment and memory of {segment} tokens. The paper's models have 16 layers of
+width 512.
 
 **Training.** Baselines: {steps:,} steps of {tokens:,} tokens, with learning rates of {rates}. Pruning, from the baseline:
 {phases}. λ of All-attention: {lambdas}. Each model has a control, which goes through the same training with λ 0.

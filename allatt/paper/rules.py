@@ -144,7 +144,7 @@ def worse_without(measured: Measurements, name: str, margin: float, line: Callab
 
     def decide(values: list[float]) -> tuple[str, float | None]:
         leans, p = three_way(values, margin)
-        return (INCONCLUSIVE, 1.0) if is_bound and leans in (HOLDS, EQUAL) else (leans, p)  # a bound shows neither of these
+        return (INCONCLUSIVE, 1.0) if is_bound and leans in (HOLDS, EQUAL) else (leans, p)  # an upper bound shows neither
 
     is_bound = any(model.heads < min(point.heads for point in sweep) for model, sweep in zip(models, sweeps, strict=True))
     words = f"otherwise {' '.join(str(model.heads) for model in models)} heads are kept, and at equal heads: "

@@ -25,7 +25,7 @@ class Judgment(NamedTuple):
 
 
 def judge(measured: Measurements, level: float = LEVEL, margins: Margins = MARGINS) -> dict[str, Judgment]:
-    """The judgment on each claim. At the smoke scale, only exact claims get a verdict."""
+    """The judgment on each claim. At the smoke scale, all but exact claims are inconclusive."""
     findings = find(measured, margins)
     judgments = {}
     for number, claim in CLAIMS.items():

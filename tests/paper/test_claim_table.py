@@ -80,7 +80,7 @@ def test_two_scales_stand_side_by_side_and_links_lead_to_the_one_that_measured()
 def test_what_would_have_been_detected_is_left_out_where_there_is_a_verdict(models, ways, verdict):
     rows = {row["id"]: row for row in claim_table.judge_claims(measurements(change=set_three_way(models, ways)))}
     assert rows["3a"]["verdict"] == verdict and rows["3a"]["detectable"] > 0.05
-    assert "detected" not in claim_table.markdown([rows["3a"], rows["4a"], rows["7a"]], "")
+    assert "distinguished" not in claim_table.markdown([rows["3a"], rows["4a"], rows["7a"]], "")
 
 
 def test_what_would_have_been_detected_is_said_where_a_row_is_inconclusive():
@@ -88,11 +88,11 @@ def test_what_would_have_been_detected_is_said_where_a_row_is_inconclusive():
     rows = {row["id"]: row for row in claim_table.judge_claims(measurements(change=set_three_way(*MARGINS)))}
     for number, margin in (("3a", MARGINS.models), ("4a", MARGINS.ways), ("7a", MARGINS.ways)):
         line = claim_table.markdown([rows[number]], "").splitlines()[2]
-        assert f" (tested alone, {margin + 0.005257:.3f} would have been detected) | " in line
+        assert f" (tested alone, {margin + 0.005257:.3f} would have been distinguished from the margin) | " in line
         assert f"| **{INCONCLUSIVE}** |" in line
         assert f" | {CLAIMS[number].paper} | 5 | " in line
     one_seed = claim_table.markdown(claim_table.judge_claims(measurements(seeds=1)), "")
-    assert INCONCLUSIVE in one_seed and "detected" not in one_seed
+    assert INCONCLUSIVE in one_seed and "distinguished" not in one_seed
 
 
 def test_a_row_without_runs_is_not_measured():

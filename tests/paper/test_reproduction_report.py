@@ -85,7 +85,7 @@ def test_a_row_that_is_inconclusive_says_in_both_tables_what_would_have_been_det
     row |= {"verdict": INCONCLUSIVE, "detectable": 0.1234}
     (folder / "claims.json").write_text(json.dumps(claims))
     _, _, results, open_rows, _ = Page(write_report(folder).read_text()).tables
-    told = f"{row['ours']} (tested alone, 0.123 would have been detected)"
+    told = f"{row['ours']} (tested alone, 0.123 would have been distinguished from the margin)"
     assert [line[2] for line in (*results, *open_rows) if line[0] == "3a"] == [told, told]
 
 

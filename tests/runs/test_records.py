@@ -214,3 +214,13 @@ def test_the_laptop_scale_came_out_the_same_on_another_machine():
             assert (again["provenance"]["threads"], first["provenance"]["threads"]) == (1, 2)
             assert again["result"]["test"]["loss"] == pytest.approx(first["result"]["test"]["loss"], abs=6e-5)
     assert others == ["056efbb7fbf1", "e010e27a779b"]
+
+
+def test_on_another_kind_of_processor_a_run_came_out_as_another_seed_might():
+    """figures/overnight/README.md: a baseline of seed 3, which differs by as much as the baselines of seeds do."""
+    folder = repository() / "figures" / "overnight"
+    again = read_json(folder / "again" / "2f54d65d1024.json", "commit it")
+    first = read_json(folder / "runs" / "2f54d65d1024.json", "commit it")
+    assert again["config"] == first["config"] and again["provenance"]["hardware"] != first["provenance"]["hardware"]
+    losses = [(record["result"]["test"]["loss"], record["result"]["valid"]["loss"]) for record in (first, again)]
+    assert [f"{test:.3f} {valid:.3f}" for test, valid in losses] == ["3.846 3.871", "3.842 3.860"]

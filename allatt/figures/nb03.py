@@ -44,12 +44,12 @@ def gap_by_tokens_and_size(data: dict) -> Figure:
     labels = {"tokens": "tokens of training", "body": "parameters of the body"}
     for ax, (what, label) in zip(axes, labels.items(), strict=True):
         ax.axhline(0, color=COLORS["control"], linestyle="--")
-        for split, style in (("test", {}), ("valid", {"fillstyle": "none", "linestyle": ":"})):
+        for split, words, style in (("test", "test", {}), ("valid", "validation", {"fillstyle": "none", "linestyle": ":"})):
             ax.plot([rung[what] for rung in data[what]], [rung[split] for rung in data[what]],
-                    **{"color": COLORS["paper"], "marker": "o", "label": f"{split} text"} | style)
+                    **{"color": COLORS["paper"], "marker": "o", "label": f"{words} text"} | style)
         ax.set(xlabel=label, xscale="log", title=data["titles"][what])
         ax.set_xticks([rung[what] for rung in data[what]])
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_major_formatter(EngFormatter(places=1, sep=""))
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("All-attention − Transformer-XL\n(nats per token)")
     axes[0].legend()

@@ -18,6 +18,7 @@ from allatt.paper.decisions import EQUAL, FAILS, HOLDS, INCONCLUSIVE
 from allatt.paper.measurements import Measurements
 from allatt.paper.stats import number_of_seeds, p_value
 from allatt.system.files import write
+from allatt.system.text_tables import markdown_table
 
 PICTURES = ("07_perplexity", "07_gains", "07_above_control", "06_three_methods", "11_rivals")
 """Figures that are shown, if the folder has them."""
@@ -163,6 +164,5 @@ def picture(folder: Path, name: str) -> str:
 
 
 def table(head: tuple, lines: list) -> str:
-    """A table in Markdown."""
-    cells = [" | ".join(str(cell).replace("|", "\\|") for cell in line) for line in (head, ["---"] * len(head), *lines)]
-    return "\n".join(f"| {line} |" for line in cells)
+    """A table in Markdown; a bar within a cell is escaped."""
+    return markdown_table(head, [[str(cell).replace("|", "\\|") for cell in line] for line in lines])

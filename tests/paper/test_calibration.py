@@ -1,5 +1,6 @@
 """Learning rates, lambdas and the ladder: fair between the kinds, and in the paper's proportions at every rung."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ from allatt.optimizer import lr_factor
 from allatt.paper import calibration, scales
 from allatt.paper.calibration import RATES, SHARES, TRIES, WIDTHS, ladder, lambdas, learning_rates, next_lambda, removals
 from allatt.paper.study import Study
+from allatt.system.files import read_json
 from allatt.system.machine import Machine
+from allatt.system.paths import repository
 
 OVERNIGHT = Study("overnight", seed=2, count=3)
 
@@ -157,3 +160,17 @@ def test_sweeps_are_wanted_where_bodies_are_compared_at_equal_size():
         kept = tuple(tuple(range(8 - (layer < removed % 16) - removed // 16)) for layer in range(16))
         bodies.append(cost.count(replace(model, kept=kept))["parameters"]["body"])
     assert bodies[0] == pytest.approx(bodies[1], rel=0.01), "a quarter of All-attention's heads, in between"
+
+
+def test_the_committed_ladder_is_that_of_its_records():
+    """figures/overnight/README.md, both tables: losses, runs and gaps; 7 rungs, of which the scale's own is in both."""
+    folder = repository() / "figures" / "overnight"
+    loss, gap = r"([\d.]+) \(([\d.]+)\) \| ([0-9a-f]{12})", r"([\d.]+) \(([\d.]+)\)"
+    rows = re.findall(rf"\| {loss} \| {loss} \| {gap} \|", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(rows) == 8 and len({row[2] for row in rows}) == 7
+    for row in rows:
+        pair = [read_json(folder / "runs" / f"{run}.json", "commit it") for run in (row[2], row[5])]
+        assert [record["config"]["model"]["kind"] for record in pair] == list(KINDS)
+        for i, split in enumerate(("test", "valid")):
+            ours, theirs = (record["result"][split]["loss"] for record in pair)
+            assert (row[i], row[3 + i], row[6 + i]) == (f"{ours:.3f}", f"{theirs:.3f}", f"{ours - theirs:.3f}")

@@ -47,8 +47,8 @@ def stream_text(model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[
     except IndexError as error:  # among such probabilities, `draw` finds no token
         if all(bool(tensor.abs().max() < LARGE) for tensor in model.state_dict().values() if tensor.numel()):
             raise
-        raise AllattError("the model's weights are too large, so that its probabilities are no numbers; take "
-                          "another") from error
+        raise AllattError("the model's weights are too large, so its probabilities are not finite; take "
+                          "another model") from error
 
 
 def _stream_text(model: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], length: int, temperature: float,

@@ -213,7 +213,7 @@ def experiment(options: argparse.Namespace) -> None:
         first = "; ".join(budget.left_out[:2])
         check(bool(points), f"{options.minutes:g} minutes are too few for any run: {first}; run the same again to continue, or "
                             "with more")
-        note(f"for want of time not run or not finished: {', '.join(budget.left_out)}")
+        note(f"not run or not finished, for lack of time: {', '.join(budget.left_out)}")
     if is_first_process and not options.json:
         print(f"{len({point['run'] for point in points})} runs, each in its folder RUN in {home() / 'runs'}")
     leave_torchrun()

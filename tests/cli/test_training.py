@@ -221,7 +221,7 @@ def test_an_experiment_within_minutes_names_what_it_left_out(tiny, clock_of_step
     names = [line[14:].split("  ")[0] for line in out.splitlines()[1:-1]]
     assert names[:4] == [f"{kind} {stage}" for stage in ("baseline", "lambda 0") for kind in KINDS]
     left = err.splitlines()[-1]
-    assert left.startswith("allatt: for want of time not run or not finished: ") and "all-attention lambda 0.3" in left
+    assert left.startswith("allatt: not run or not finished, for lack of time: ") and "all-attention lambda 0.3" in left
 
 
 def test_all_experiments_as_json(tiny, monkeypatch, capsys):

@@ -153,6 +153,17 @@ def test_the_committed_records_can_be_restored():
             assert impossible(values["result"], values["provenance"]["data"], from_dict(RunConfig, values["config"])) == ""
 
 
+def test_a_run_has_one_result_in_all_folders():
+    """Except for those that were trained a second time (figures/*/again), which no table and no verdict uses."""
+    figures, results = repository() / "figures", {}
+    for path in figures.glob("*/*/*.json"):
+        if path.parent.name in ("runs", "calibration", "rates") and not path.parts[-3].startswith("smoke"):
+            result = json.loads(path.read_text())["result"]
+            said = {name: result.get(name) for name in ("valid", "test", "heads")}
+            assert results.setdefault(path.stem, said) == said, path
+    assert len(results) > 1000
+
+
 @pytest.mark.parametrize("place, value, message", [
     ("test.perplexity", 4.0, "its test perplexity is 4, but the other numbers give"),
     ("test.perplexity", "four", "its test perplexity is 'four', which is not a number"),

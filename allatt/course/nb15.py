@@ -30,6 +30,7 @@ def gated_rows(answer):
         if D == H * K:
             expect(not torch.allclose(found, weight * gate.repeat_interleave(K)),
                    "These are the columns: in this layout, the inputs of Wo are its rows.")
+        expect(answer(weight, gate.requires_grad_()).requires_grad, "No gradient reaches the gates: do not detach them.")
         expect(torch.allclose(found, right), f"With {H} heads of {K}, a row is not its head's gate times the weight's row.")
     return "The gates multiply the inputs of Wo, in whichever direction they lie."
 
@@ -39,11 +40,15 @@ def keys_that_stay(answer):
     """answer(kept, H, G): key/value heads that the kept query heads read, if each of G serves H / G neighbors."""
     for kept, H, G, right in (([0, 1, 5], 8, 2, [0, 1]), ([7], 8, 4, [3]), ([2, 3, 6], 8, 4, [1, 3]), ([1, 2], 4, 4, [1, 2]),
                               ([0, 5], 6, 1, [0]), ([], 8, 2, [])):
-        found = list(answer(kept, H, G))
+        found = answer(kept, H, G)
+        expect(isinstance(found, list | tuple), "Return a list, please.")
+        found = list(found)
+        expect(not any(isinstance(key, bool) for key in found), "Return the indices of the heads that stay, as kept has them.")
         which = f"If query heads {kept} of {H} stay, with {G} key/value heads,"
         expect(len(set(found)) == len(found), f"{which} you name one key/value head twice.")
         expect(found != sorted({head % G for head in kept}) or found == right,
                f"{which} {found} would be right if neighbors read different key/value heads; they read the same one.")
+        expect(found == right or sorted(found) != right, f"{which} you name the right ones, but not in order.")
         expect(all(0 <= key < G for key in found), f"{which} you name {found}: there are only 0 to {G - 1}.")
         expect(found == right, f"{which} they read {right}, and you name {found}.")
     return "A key/value head leaves only with its whole group. A gate could stand for a whole group instead."
@@ -52,6 +57,7 @@ def keys_that_stay(answer):
 @exercise("15.4")
 def share_that_stays(answer, f_for_half):
     """answer(f): share of the weights that stays if all heads go and the feed-forward is f times as wide as the model."""
+    expect(0 <= answer(4) <= 1, "A share, between 0 and 1, please.")
     expect(abs(answer(4) - 1 / 3) > 0.01, "That is the share of attention.")
     expect(abs(answer(4) - 0.5) > 0.01, "A feed-forward has two matrices, of d by f d each.")
     expect(abs(answer(4) - 2 / 3) < 0.01, "With f = 4, attention has 4 d^2 weights and the feed-forward 8 d^2.")

@@ -29,13 +29,17 @@ def test_what_is_left(answer, part):
      weight * gate.repeat_interleave(len(weight) // len(gate))[:, None], "These are the columns"),
     (lambda weight, gate: weight.mul_(gate.repeat_interleave(len(weight) // len(gate))[:, None]), "given has changed"),
     (lambda weight, gate: gate, "has the shape of the weight"),
+    (lambda weight, gate: weight * gate.detach().repeat_interleave(len(weight) // len(gate))[:, None], "do not detach"),
     (lambda weight, gate: weight * gate.repeat_interleave(len(weight) // len(gate)).flip(0)[:, None], "With 2 heads of 3")])
 def test_gated_rows(wrong, part):
     assert part in hint(nb15.gated_rows, wrong)
 
 
 @pytest.mark.parametrize("wrong, part", [
-    (lambda kept, H, G: [head // (H // G) for head in kept], "twice"), (lambda kept, H, G: kept, "there are only 0 to 1"),
+    (lambda kept, H, G: [head // (H // G) for head in kept], "twice"), (lambda kept, H, G: {0, 1}, "a list, please"),
+    (lambda kept, H, G: [any(head // (H // G) == key for head in kept) for key in range(G)], "the indices"),
+    (lambda kept, H, G: sorted({head // (H // G) for head in kept}, reverse=True), "not in order"),
+    (lambda kept, H, G: kept, "there are only 0 to 1"),
     (lambda kept, H, G: sorted({head % G for head in kept}), "neighbors read different"),
     (lambda kept, H, G: list(range(G)), "they read [3]")])
 def test_keys_that_stay(wrong, part):
@@ -44,7 +48,8 @@ def test_keys_that_stay(wrong, part):
 
 @pytest.mark.parametrize("wrong, f, part", [
     (lambda f: 4 / (4 + 2 * f), 2, "share of attention"), (lambda f: f / (4 + f), 2, "has two matrices"),
-    (lambda f: 0.9, 2, "With f = 4"), (lambda f: 2 / 3, 2, "Right for f = 4 only"),
+    (lambda f: 0.9, 2, "With f = 4"), (lambda f: 200 * f / (4 + 2 * f), 2, "between 0 and 1"),
+    (lambda f: 2 / 3, 2, "Right for f = 4 only"),
     (lambda f: 2 * f / (4 + 2 * f), 4, "as many weights as attention")])
 def test_share_that_stays(wrong, f, part):
     assert part in hint(nb15.share_that_stays, wrong, f)

@@ -51,8 +51,8 @@ def wikitext(title: str, address: str, folder: Path, words: dict[str, int]) -> N
         raise Unreachable(f"{title} needs the package {error.name}: pip install huggingface_hub pyarrow") from error
     hub = hub_client(title)
     try:
-        sizes = {file.path: file.size for file in hub.list_repo_tree(repository, recursive=True, repo_type="dataset")
-                 if file.path.startswith(part + "/") and file.path.endswith(".parquet")}
+        sizes = {path: size for path, size in file_sizes(hub, repository, "dataset").items()
+                 if path.startswith(part + "/") and path.endswith(".parquet")}
         most = LARGEST * sum(words.values()) + SMALL
         check(sum(sizes.values()) <= most, f"{repository} has {sum(sizes.values()):,} bytes of {part}, where {title} can have "
                                            f"{most:,} at most; {advice}")
@@ -99,6 +99,16 @@ def hub_client(what: str) -> HfApi:
     # It logs two lines for each attempt to reach the network; our error is one line.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+
+
+def file_sizes(hub: HfApi, repository: str, kind: str = "model") -> dict[str, int]:
+    """Bytes of each file of a repository of this kind ("model" or "dataset"), by path.
+
+    The first request is made once: without a network, the client would repeat the second one for 23 seconds.
+    """
+    hub.repo_info(repository, repo_type=kind, timeout=60)
+    return {file.path: file.size for file in hub.list_repo_tree(repository, recursive=True, repo_type=kind)
+            if hasattr(file, "size")}
 
 
 def folder_name(part: str) -> str:

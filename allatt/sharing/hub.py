@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from allatt.config import AllattError, check
-from allatt.data.download import Unreachable, hub_client
+from allatt.data.download import Unreachable, file_sizes, hub_client
 from allatt.data.tokenizers import VOCABULARIES
 from allatt.system.files import DISK_ERRORS
 from allatt.system.messages import brief, note
@@ -35,7 +35,7 @@ def fetch(address: str) -> Path:
     folder = home() / "hub" / repository.replace("/", "--")
     hub = hub_client(address)
     try:
-        sizes = {file.path: file.size for file in hub.list_repo_tree(repository) if file.path in FILES}
+        sizes = {path: size for path, size in file_sizes(hub, repository).items() if path in FILES}
         missing = [name for name in NEEDED if name not in sizes]
         check(not missing, f"{address} has no {' and no '.join(missing)}; it is not a model that allatt saved")
         check(sum(sizes.values()) <= LARGEST, f"{address} has {sum(sizes.values()):,} bytes; at most {LARGEST:,} are taken")

@@ -115,7 +115,7 @@ def test_a_missing_split_of_the_hub_is_named(hub, home):
 
 def test_no_hub_is_one_clear_line_that_names_the_way_out(home, server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the hub's client waits before it tries again
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits, to ask again"))
     with pytest.raises(AllattError, match=r"cannot download WikiText-2 .*folder wikitext-2/ .*ALLATT_DATA") as error:
         locate("wikitext-2")
     assert "\n" not in str(error.value) and "wikitext-2" not in finished(home)

@@ -29,7 +29,7 @@ def crossing(answer):
                         "nothing.")
     expect(20 <= answer, "When a tenth of All-attention's heads are gone, Transformer-XL has lost a quarter of its own, which "
                          "hardly hurts. Where do its last heads begin to go?")
-    return ("At 27% in one seed at the gpu scale, and at 32 to 34% in three at the overnight scale. According to the paper, "
+    return ("At 27% in one seed at the gpu scale, and at 32 to 34% in five at the overnight scale. According to the paper, "
             "All-attention is ahead everywhere.")
 
 

@@ -27,7 +27,7 @@ from allatt.system.messages import note
 from allatt.system.paths import repository
 from allatt.system.text_tables import markdown_table
 
-SHOWN = ("overnight-wiki2014-3seeds", "laptop-5seeds")
+SHOWN = ("overnight-wiki2014-5seeds", "laptop-5seeds")
 """The folders of figures whose claims are shown."""
 NOT_MEASURED = "not measured"
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"

@@ -18,7 +18,7 @@ def test_crossing(wrong, hint):
     assert state == NOT_YET and hint in text
 
 
-@pytest.mark.parametrize("scale", ["gpu", "overnight-wiki2014-3seeds"])
+@pytest.mark.parametrize("scale", ["gpu", "overnight-wiki2014-5seeds"])
 def test_the_crossing_is_where_the_trained_models_have_it(scale):
     readings = json.loads((repository() / "figures" / scale / "07_gains.json").read_text())["data"]["readings"]["As they are"]
     below, above = ([percent for percent, group in readings.items() if all(sign * value > 0 for value in group["values"])]
@@ -84,7 +84,7 @@ def test_two_readings(wrong, hint):
 
 
 def test_the_numbers_of_the_exercises_are_those_of_the_committed_runs():
-    points = json.loads((repository() / "figures/overnight-wiki2014-3seeds/07_perplexity.json").read_text())["data"]["models"]
+    points = json.loads((repository() / "figures/overnight-wiki2014-5seeds/07_perplexity.json").read_text())["data"]["models"]
     for kind, losses in nb07.PAIR.items():
         control, *pruned = points[kind]["seeds"][0]
         assert round(control["test_loss"], 3) == losses["control"]

@@ -65,16 +65,16 @@ CLAIMS = {
     "4b": Claim("Proper gate initialization reduces the loss of quality", UNKNOWN, _LEFT_OUT, "06_three_methods"),
     "4c": Claim("Attention-output scaling reduces the loss of quality", UNKNOWN, _LEFT_OUT, "06_three_methods"),
     "4d": Claim("The three methods stabilize pruning", UNKNOWN,
-                "with all three, one of these is better and none worse than without any: layers lost, late flips, undecided "
-                "gates, spread of the kept heads over seeds", "06_stability"),
+                "with all three, one of these is better and none worse than without any (corrected for four): layers lost, "
+                "late flips, undecided gates, spread of the kept heads over seeds", "06_stability"),
     "4e": Claim("Pruning should start from a converged model", UNKNOWN,
                 "gates on random weights, trained for the same total number of steps: as 4a", "06_three_methods"),
     "5a": Claim("Pruning is layer-wise: kept heads differ by layer", "three lists of 16 layers",
-                "more uneven than heads removed blindly, at each seed's λ nearest to half of them, of two the smaller "
-                "(random throws); fails if less so", "08_kept_heads"),
+                "All-attention's are more uneven than if removed blindly, at each seed's λ nearest to half of them, of two as "
+                "near the smaller λ (random throws); fails if less so", "08_kept_heads"),
     "5b": Claim("The same layer is pruned hardest each time", "layer 2 of 16, at each of three λ",
-                "seeds order the layers alike: the mean rank correlation of their kept heads, in models that have lost 10 to "
-                "90%, is above 0 (random orders)", "08_kept_heads"),
+                "seeds order All-attention's layers alike: the mean rank correlation of their kept heads, in models that have "
+                "lost 10 to 90%, is above 0 (random orders)", "08_kept_heads"),
     "6a": Claim("Claim 3a for characters (the paper: text8)", UNKNOWN, _GAIN, "12_characters"),
     "6b": Claim("Claim 3a for words, with the adaptive softmax", UNKNOWN, _GAIN, "13_words"),
     "7a": Claim("Learned gates beat the same number of heads per layer, drawn blindly (mean of two draws)", _CONTROL, _BEAT,

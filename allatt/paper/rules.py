@@ -106,7 +106,7 @@ def better_at_every_size(measured: Measurements, margin: float) -> Finding:
 
     by_text = {y: each(y) for y in TEXTS}
     if None in by_text.values():
-        return Finding(_unreached(pairs), points=_all_points(pairs))
+        return Finding(_unreached(pairs, SPARSITIES), points=_all_points(pairs))
     words = ", ".join(f"{sparsity:.0%} {interval(at)}" for sparsity, at in zip(SPARSITIES, by_text["test_loss"], strict=True))
     leans, p = both(*(worst(gains) for gains in by_text.values()))
     return Finding(f"gain at {words} nats", leans, p, _all_points(pairs))
@@ -271,14 +271,14 @@ def _mean_gain(pairs: list[tuple[list[Point], list[Point]]], margin: float, fiel
         return None if any(None in values for values in gains) else [math.fsum(values) / len(values) for values in gains]
 
     if means("test_loss") is None:
-        return Finding(_unreached(pairs), points=_all_points(pairs))
+        return Finding(_unreached(pairs, sparsities, **reading), points=_all_points(pairs))
     return on_both_texts(means, lambda values: three_way(values, margin), _all_points(pairs), f"{begin}mean gain ", margin)
 
 
-def _unreached(pairs: list[tuple[list[Point], list[Point]]]) -> str:
-    """Which of the sparsities the sweeps do not reach, in words."""
-    missing = [sparsity for sparsity in SPARSITIES if any(gain(*pair, sparsity) is None for pair in pairs)]
-    return f"the sweeps do not reach {', '.join(f'{sparsity:.0%}' for sparsity in missing)} in every seed; extend their lambdas"
+def _unreached(pairs: list[tuple[list[Point], list[Point]]], sparsities: Sequence[float], **reading: object) -> str:
+    """Which of these sparsities the sweeps do not reach, in words."""
+    missing = [at for at in sparsities if any(gain(*pair, at, **reading) is None for pair in pairs)]
+    return f"the sweeps do not reach {', '.join(f'{100 * at:g}%' for at in missing)} in every seed; extend their lambdas"
 
 
 def _pruned_models(measured: Measurements) -> list[list[Point]]:

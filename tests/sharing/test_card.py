@@ -60,6 +60,15 @@ def test_hubs_are_told_a_license_only_if_it_is_known(one_run, tmp_path, given, n
     assert metadata(saved.save(one_run, tmp_path / "out", given)).get("license") == named
 
 
+def test_unknown_tokens_are_a_share_and_what_was_not_counted_is_not_zero(one_run, tmp_path):
+    about = json.loads((saved.save(one_run, tmp_path / "out") / "about.json").read_text())
+    model = saved.load(tmp_path / "out").model
+    about["result"]["test"]["unknown"] = 0.0115
+    del about["result"]["valid"]["unknown"]
+    lines = card.card(about, model).splitlines()
+    assert [line.split(" | ")[-1] for line in lines if line.startswith(("| valid", "| test"))] == ["not counted |", "1.15% |"]
+
+
 @pytest.mark.parametrize("license", ["CC0\n\n# Not a part\n\x1b[31m of the card", "CC0\r\x0c\u2028# Not a part",
                                      "CC0\n---\nlicense: mit"])
 def test_the_license_is_one_line_of_the_card_and_no_metadata(one_run, tmp_path, license):

@@ -21,7 +21,8 @@ ENVIRONMENT := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),
 BIN := $(ENVIRONMENT)/bin
 export ENVIRONMENT PYTHON
 
-# Done once: the stamp holds a checksum of what was installed, and the folder that it came from.
+# Done once: the stamp holds a checksum of what was installed, and the folder that it came from. pip compiles on one core,
+# compileall on all; it also fails for files that some packages have for other versions of Python, which matter to nobody.
 define SETUP
 set -e; here="$(CURDIR)"; stamp="$$ENVIRONMENT/.allatt-installed"; \
 want="$$(cat requirements.lock.txt requirements.hashes.txt pyproject.toml | cksum) $$here"; \
@@ -49,10 +50,11 @@ if "$$python" -c "$$old"; then \
 fi; \
 echo "Installing $$(grep -c == requirements.lock.txt) packages into $$ENVIRONMENT (once; some minutes)"; \
 rm -f "$$stamp"; \
-"$$python" -m pip install --quiet --disable-pip-version-check -c requirements.lock.txt torch && \
-"$$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.hashes.txt && \
+"$$python" -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock.txt torch && \
+"$$python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.hashes.txt && \
 "$$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . || \
 	{ echo "allatt: pip could not install; its message is above. Fix that, then run make again" >&2; exit 2; }; \
+"$$python" -m compileall -qq -j 0 -x /tests/ "$$("$$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true; \
 printf '%s' "$$want" >"$$stamp"
 endef
 

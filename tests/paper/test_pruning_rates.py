@@ -128,14 +128,14 @@ def test_rates_can_be_chosen_for_any_scale_with_a_sweep():
 
 
 def test_the_readme_shows_what_the_records_say(tmp_path, monkeypatch, capsys):
-    """Seeds 0 and 1 at the laptop scale."""
+    """Five seeds of the laptop scale."""
     monkeypatch.setenv("ALLATT_HOME", str(tmp_path))
     figures = repository() / "figures"
-    for seed in range(2):
+    for seed in range(5):
         for config in (config for some in sweeps(Study("laptop"), seed).values() for config in some):
             folder = "laptop-5seeds/runs" if config.train.lr == 4e-4 else "laptop/rates"
             restore(figures / folder / f"{config.id}.json")
-    assert pruning_rates.main(["--scale", "laptop", "--seeds", "2"]) == 0
+    assert pruning_rates.main(["--scale", "laptop", "--seeds", "5"]) == 0
     assert capsys.readouterr().out in (figures / "laptop" / "README.md").read_text(encoding="utf-8")
 
 

@@ -235,3 +235,15 @@ def test_on_another_kind_of_processor_a_run_came_out_as_another_seed_might():
     assert again["config"] == first["config"] and again["provenance"]["hardware"] != first["provenance"]["hardware"]
     losses = [(record["result"]["test"]["loss"], record["result"]["valid"]["loss"]) for record in (first, again)]
     assert [f"{test:.3f} {valid:.3f}" for test, valid in losses] == ["3.846 3.871", "3.842 3.860"]
+
+
+def test_six_baselines_on_another_kind_of_processor():
+    """figures/laptop/README.md: the start of seeds 2 to 4 at other rates of pruning."""
+    folder, apart = repository() / "figures" / "laptop-5seeds", {"test": [], "valid": []}
+    for path in sorted((folder / "again").glob("*.json")):
+        again, first = read_json(path, "commit it"), read_json(folder / "runs" / path.name, "commit it")
+        assert again["config"] == first["config"] and again["provenance"]["hardware"] != first["provenance"]["hardware"]
+        for split, values in apart.items():
+            values.append(abs(again["result"][split]["loss"] - first["result"][split]["loss"]))
+    assert len(apart["test"]) == 6 and 0.004 < max(apart["test"]) < 0.005
+    assert [value > 0.01 for value in sorted(apart["valid"])] == [False] * 5 + [True] and 0.038 < max(apart["valid"]) < 0.0395

@@ -1,7 +1,7 @@
 """Five sizes of the same experiments: smoke, laptop, overnight, gpu, paper. The source of each value is given.
 
     smoke      stepping through the notebooks, and CI; too small for any claim
-    laptop     `make reproduce` without a GPU: every figure, real text, 20 minutes on 2 cores
+    laptop     `make reproduce` without a GPU: every figure, real text, 15 to 24 minutes on 2 cores
     overnight  the claims on a CPU: longer training, settled gates, all controls, several seeds; a night on 2 cores
     gpu        `make reproduce` with a GPU: the same experiments, larger                       (one seed's sweeps so far)
     paper      the released configuration on WikiText-103                                      (not run yet)

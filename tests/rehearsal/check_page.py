@@ -82,7 +82,7 @@ def views(browser: Browser) -> list[str]:
         wrong.append("the tokens of all heads wait for a model that they are not of")
     with_all = browser.value(listed)
     browser.click("#head-1-2")
-    browser.click("[name=view][value=now]")  # while the model reads or writes
+    browser.press("[name=view][value=now]")  # while the model reads or writes: what it writes moves the page under the mouse
     browser.wait()
     late = browser.value(listed)
     for value in ("before", "now"):

@@ -67,7 +67,8 @@ class Rehearsal:
             err.seek(0)
             said, complained = out.read(), err.read()
         if process.returncode != code:
-            raise Failed(f"{' '.join(arguments[:4])} ...: exit status {process.returncode}: {complained.strip()[-600:]}")
+            why = (complained.strip() or said.strip())[-600:]
+            raise Failed(f"{' '.join(arguments[:4])} ...: exit status {process.returncode}: {why}")
         return said + complained * bool(code)
 
     def run(self, *arguments: str, sets: dict, **more) -> dict:

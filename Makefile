@@ -94,7 +94,7 @@ test: env ## lint, unit tests, and the committed notebooks as tests
 		--ignore=notebooks/solutions notebooks tests || failed=1; \
 	exit $$failed
 
-rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (6 minutes, 5 GB of disk)
+rehearsal: env ## try what size, hubs, exports and clouds do, before somebody pays for it (6 to 9 minutes, 5 GB of disk)
 	@exec "$(BIN)/python" tests/rehearsal/rehearsal.py
 
 site: env ## render the executed notebooks into notebooks/site/build/html: search, mathematics, downloads
